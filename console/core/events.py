@@ -1,0 +1,123 @@
+"""Everything that can happen, as frozen dataclasses: the one vocabulary of the flow upwards.
+
+An event comes either from a node's record (``RecordArrived``, numbered, kept by the store for good) or
+from the console's own dealings with a node (``LinkChanged``, ``NodeMet``, ``LaunchProgress``; kept as
+well, unnumbered). ``core.fleet.state.apply`` folds them into the state. Record kinds and their fields
+are defined in ``agent.wire.RECORD_FIELDS``; a kind that this console does not know still arrives as a
+``RecordArrived`` and is kept.
+
+Times named ``at`` are the console's wall clock, seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+LinkState: TypeAlias = Literal["connecting", "up", "silent", "down", "refused"]
+"""connecting: trying; up: heartbeat answered; silent: no answer in time, not given up; down: waiting to
+try again; refused: will not be tried again without the operator (host key, authentication)."""
+
+LaunchPhase: TypeAlias = Literal["preflight", "prepare", "container", "start", "rendezvous", "loading", "training"]
+PhaseState: TypeAlias = Literal["waiting", "running", "done", "failed", "undone"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordArrived:
+    """One numbered record of one node's spool, as it left the agent."""
+
+    node: str
+    spool_id: str
+    seq: int
+    kind: str
+    key: str | None
+    time: float
+    """Node's wall clock when the agent took it in, s."""
+    at: float
+    data: Mapping[str, Any]
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeMet:
+    """The agent's hello: which spool, which boot, whose clock."""
+
+    node: str
+    at: float
+    agent: str
+    revision: int
+    spool_id: str
+    boot_id: str
+    oldest_seq: int
+    newest_seq: int
+    clock_offset_s: float
+    """Node's wall clock minus ours, from the hello's round trip."""
+    clock_error_s: float
+    """Half that round trip."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkChanged:
+    """The connection to a node changed, or its round trip was measured again."""
+
+    node: str
+    at: float
+    state: LinkState
+    why: str = ""
+    rtt_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchProgress:
+    """One cell of the node x phase matrix of an attempt."""
+
+    job: str
+    attempt: str
+    node: str
+    phase: LaunchPhase
+    state: PhaseState
+    at: float
+    why: str = ""
+    """On failure: the command that failed and the end of its output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLines:
+    """Raw lines for an open log pane. Never stored."""
+
+    node: str
+    at: float
+    path: str
+    file_id: str
+    offset: int
+    next_offset: int
+    size: int
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Records the agent holds back on disk because we have not granted credit for them."""
+
+    node: str
+    at: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The end of a request that an intent set off, for the status line and the audit view."""
+
+    node: str
+    at: float
+    op: str
+    ok: bool
+    result: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+
+FleetEvent: TypeAlias = RecordArrived | NodeMet | LinkChanged | LaunchProgress | LogLines | Waiting | Answer
+
+STORED = (RecordArrived, NodeMet, LinkChanged, LaunchProgress)
+"""What the store keeps; the rest is only of the moment."""

@@ -1,0 +1,317 @@
+"""The fleet as the console knows it, and ``apply``, which folds one event into it. Pure.
+
+``apply(state, event)`` returns the state after the event. Containers that hold what did not change are
+shared between the old state and the new one; ``Series`` grow in place (they are append-mostly columns,
+copying them for every point would cost more than everything else), so an old state must not be drawn
+from after a newer one exists. ``store.Store`` holds the only current one. Replaying the same events in
+the same order always gives an equal state: nothing here reads a clock.
+
+Every value carries when it was taken (node time) and arrived (``at``); how old is too old is a view's
+question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from console.core.events import (
+    FleetEvent,
+    LaunchProgress,
+    LinkChanged,
+    LinkState,
+    NodeMet,
+    PhaseState,
+    RecordArrived,
+    Waiting,
+)
+from console.core.fleet.series import Series
+
+METRICS: Mapping[str, str] = {
+    "loss": "lm_loss",
+    "learning_rate": "learning_rate",
+    "grad_norm": "grad_norm",
+    "step_time_ms": "elapsed_ms",
+    "tokens_per_s_per_device": "tokens_per_s_per_device",
+}
+"""Series name -> field of an ``iteration`` record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A record's data with its age: ``time`` node clock, ``at`` our clock, s."""
+
+    data: Mapping[str, Any]
+    time: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """One node: its link, its agent, its latest readings."""
+
+    name: str
+    link: LinkState = "connecting"
+    link_why: str = ""
+    link_at: float = 0.0
+    rtt_s: float | None = None
+    met: NodeMet | None = None
+    last_at: float = 0.0
+    """When anything last came from it, our clock."""
+    sample: Taken | None = None
+    host: Taken | None = None
+    waiting: int = 0
+    gaps: Mapping[str, int] = field(default_factory=dict)
+    """Record kind -> how many the node's spool had to drop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankPlace:
+    """Where one rank ran in one round."""
+
+    rank: int
+    node: str
+    local_rank: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitSeen:
+    """An ``exit`` record and the node it came from."""
+
+    node: str
+    data: Mapping[str, Any]
+    time: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSeen:
+    """What is known of one saved iteration. ``state``: started | saved | loaded | failed, the latest."""
+
+    iteration: int
+    state: str
+    path: str
+    time: float
+    node: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultSeen:
+    """A ``fault`` record and the node it came from."""
+
+    node: str
+    data: Mapping[str, Any]
+    time: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptState:
+    """One attempt of a job on its nodes."""
+
+    attempt: str
+    job: str
+    node_states: Mapping[str, str] = field(default_factory=dict)
+    """Node -> latest of agent.wire.JOB_STATES."""
+    node_index: Mapping[str, int] = field(default_factory=dict)
+    dirs: Mapping[str, str] = field(default_factory=dict)
+    started_at: float = 0.0
+    phases: Mapping[tuple[str, str], LaunchProgress] = field(default_factory=dict)
+    """(node, phase) -> latest."""
+    ranks: Mapping[int, Mapping[int, RankPlace]] = field(default_factory=dict)
+    """round -> rank -> place."""
+    world_size: Mapping[int, int] = field(default_factory=dict)
+    exits: Mapping[tuple[str, int, int], ExitSeen] = field(default_factory=dict)
+    """(node, round, local_rank) -> end; local_rank -1 is the ranked command itself."""
+    faults: tuple[FaultSeen, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """A job over all its attempts: what its curves and checkpoints look like."""
+
+    job: str
+    attempts: Mapping[str, AttemptState] = field(default_factory=dict)
+    """Attempt id -> state; the ids sort by time."""
+    series: Mapping[str, Series] = field(default_factory=lambda: {name: Series() for name in METRICS})
+    standing: dict[int, tuple[str, int]] = field(default_factory=dict)
+    """iteration -> (attempt, round) whose value the curves show."""
+    total_iterations: int | None = None
+    checkpoints: Mapping[int, CheckpointSeen] = field(default_factory=dict)
+    loads: tuple[tuple[str, int, int], ...] = ()
+    """(attempt, round, iteration) of every checkpoint load."""
+    last_iteration_time: float | None = None
+
+    @property
+    def latest(self) -> AttemptState | None:
+        """The newest attempt, or None."""
+        return self.attempts[max(self.attempts)] if self.attempts else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetState:
+    """Everything known, by node and by job."""
+
+    nodes: Mapping[str, NodeState] = field(default_factory=dict)
+    runs: Mapping[str, RunState] = field(default_factory=dict)
+    audit: tuple[tuple[str, float, Mapping[str, Any]], ...] = ()
+    """(node, node time, audit record), in order of arrival, the newest 1,000."""
+    events_seen: int = 0
+
+    @property
+    def current(self) -> RunState | None:
+        """The job whose newest attempt is the newest of all, or None."""
+        runs = [run for run in self.runs.values() if run.attempts]
+        return max(runs, key=lambda run: max(run.attempts)) if runs else None
+
+
+def number(value: Any) -> float | None:
+    """A record's number as float: "nan", "inf" and "-inf" (DESIGN section 8) read as what they say."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, (int, float)):
+        return float(value)
+    return float(value) if value in ("nan", "inf", "-inf") else None
+
+
+def apply(state: FleetState, event: FleetEvent) -> FleetState:
+    """The state after ``event``."""
+    state = replace(state, events_seen=state.events_seen + 1)
+    match event:
+        case RecordArrived():
+            return _record(_touch(state, event.node, last_at=event.at), event)
+        case NodeMet():
+            return _touch(state, event.node, met=event, last_at=event.at)
+        case LinkChanged():
+            changes: dict[str, Any] = {"link": event.state, "link_why": event.why, "link_at": event.at}
+            if event.rtt_s is not None:
+                changes["rtt_s"] = event.rtt_s
+                changes["last_at"] = event.at
+            return _touch(state, event.node, **changes)
+        case LaunchProgress():
+            return _attempt(state, event.job, event.attempt, lambda old: replace(
+                old, phases={**old.phases, (event.node, event.phase): event}, started_at=old.started_at or event.at))
+        case Waiting():
+            return _touch(state, event.node, waiting=event.count)
+    return state
+
+
+def _touch(state: FleetState, node: str, **changes: Any) -> FleetState:
+    old = state.nodes.get(node) or NodeState(name=node)
+    return replace(state, nodes={**state.nodes, node: replace(old, **changes)})
+
+
+def _run(state: FleetState, job: str, change: Any) -> FleetState:
+    old = state.runs.get(job) or RunState(job=job)
+    return replace(state, runs={**state.runs, job: change(old)})
+
+
+def _attempt(state: FleetState, job: str, attempt: str, change: Any) -> FleetState:
+    def of_run(run: RunState) -> RunState:
+        old = run.attempts.get(attempt) or AttemptState(attempt=attempt, job=job)
+        return replace(run, attempts={**run.attempts, attempt: change(old)})
+
+    return _run(state, job, of_run)
+
+
+def _record(state: FleetState, event: RecordArrived) -> FleetState:
+    data = event.data
+    if event.kind in ("sample", "host"):
+        return _touch(state, event.node, **{event.kind: Taken(data=data, time=event.time, at=event.at)})
+    if event.kind == "gap":
+        gaps = {**state.nodes[event.node].gaps, str(data.get("kind")): int(data.get("count") or 0)}
+        return _touch(state, event.node, gaps=gaps)
+    if event.kind == "audit":
+        return replace(state, audit=(*state.audit[-999:], (event.node, event.time, data)))
+    job, attempt = data.get("job"), data.get("attempt")
+    fold = _FOLDS.get(event.kind)
+    if not job or not attempt or fold is None:
+        return state
+    return fold(state, event, str(job), str(attempt))
+
+
+def _job(state: FleetState, event: RecordArrived, job: str, attempt: str) -> FleetState:
+    def change(old: AttemptState) -> AttemptState:
+        node, data = event.node, event.data
+        return replace(
+            old, node_states={**old.node_states, node: str(data["state"])},
+            node_index=old.node_index if data.get("node_index") is None else {**old.node_index, node: data["node_index"]},
+            dirs={**old.dirs, node: data["dir"]} if data.get("dir") else old.dirs,
+            started_at=old.started_at or event.time)
+
+    return _attempt(state, job, attempt, change)
+
+
+def _rank_map(state: FleetState, event: RecordArrived, job: str, attempt: str) -> FleetState:
+    def change(old: AttemptState) -> AttemptState:
+        columns, number_of_round = event.data.get("ranks") or {}, int(event.data.get("round") or 0)
+        places = {place.rank: place for place in old.ranks.get(number_of_round, {}).values() if place.node != event.node}
+        for rank, local_rank, pid in zip(columns.get("rank", ()), columns.get("local_rank", ()), columns.get("pid", ()), strict=False):
+            if rank is not None:
+                places[rank] = RankPlace(rank=rank, node=event.node, local_rank=local_rank, pid=pid)
+        world_size = event.data.get("world_size")
+        return replace(old, ranks={**old.ranks, number_of_round: places},
+                       world_size=old.world_size if world_size is None else {**old.world_size, number_of_round: world_size})
+
+    return _attempt(state, job, attempt, change)
+
+
+def _exit(state: FleetState, event: RecordArrived, job: str, attempt: str) -> FleetState:
+    def change(old: AttemptState) -> AttemptState:
+        local_rank = -1 if event.data.get("scope") == "command" else int(event.data.get("local_rank") or 0)
+        place = (event.node, int(event.data.get("round") or 0), local_rank)
+        return replace(old, exits={**old.exits, place: ExitSeen(node=event.node, data=event.data, time=event.time)})
+
+    return _attempt(state, job, attempt, change)
+
+
+def _iteration(state: FleetState, event: RecordArrived, job: str, attempt: str) -> FleetState:
+    def change(run: RunState) -> RunState:
+        iteration = event.data.get("iteration")
+        if iteration is None:
+            return run
+        standing = (attempt, int(event.data.get("round") or 0))
+        # Trained again after a restart: the later attempt or round stands, whichever record came first.
+        if run.standing.get(iteration, standing) > standing:
+            return run
+        run.standing[iteration] = standing
+        for name, key in METRICS.items():
+            value = number(event.data.get(key))
+            if value is not None:
+                run.series[name].put(iteration, value)
+        total = event.data.get("total")
+        return replace(run, total_iterations=run.total_iterations if total is None else total, last_iteration_time=event.time)
+
+    return _run(state, job, change)
+
+
+def _checkpoint(state: FleetState, event: RecordArrived, job: str, attempt: str) -> FleetState:
+    def change(run: RunState) -> RunState:
+        data = event.data
+        iteration, what = data.get("iteration"), data.get("event")
+        if iteration is None or what is None:
+            return run
+        if what == "loaded":
+            load = (attempt, int(data.get("round") or 0), int(iteration))
+            return run if load in run.loads else replace(run, loads=(*run.loads, load))
+        old = run.checkpoints.get(iteration)
+        if what == "started" and old is not None and old.state == "saved":
+            return run
+        seen = CheckpointSeen(iteration=iteration, state=what, path=data.get("path") or (old.path if old else ""),
+                              time=event.time, node=event.node, seconds=data.get("seconds"))
+        return replace(run, checkpoints={**run.checkpoints, iteration: seen})
+
+    return _run(state, job, change)
+
+
+def _fault(state: FleetState, event: RecordArrived, job: str, attempt: str) -> FleetState:
+    seen = FaultSeen(node=event.node, data=event.data, time=event.time)
+    return _attempt(state, job, attempt, lambda old: replace(old, faults=(*old.faults, seen)))
+
+
+_FOLDS = {"job": _job, "rank_map": _rank_map, "exit": _exit, "iteration": _iteration,
+          "checkpoint": _checkpoint, "fault": _fault}
+
+__all__ = ["AttemptState", "CheckpointSeen", "ExitSeen", "FaultSeen", "FleetState", "METRICS", "NodeState",
+           "PhaseState", "RankPlace", "RunState", "Taken", "apply", "number"]

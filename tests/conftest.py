@@ -1,0 +1,59 @@
+"""What every test may rely on. Python 3.7 syntax: the agent's tests run under the agent's floor too.
+
+- Nothing reaches beyond this machine: a connection to an address that is not loopback fails the test.
+  Tests marked ``ssh`` run their clients in a network namespace of their own and are not concerned.
+- The user's own state and configuration are never read or written.
+- ``corpus``: the directory of captured outputs, where there is one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+
+def _outside(address: object) -> bool:
+    """Whether a socket address leads off this machine. Names are taken as outside: they need a resolver."""
+    if not isinstance(address, tuple) or not address:
+        return False  # AF_UNIX and the like
+    host = str(address[0]).split("%")[0]
+    if host in ("", "localhost"):
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _stay_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.socket.connect
+
+    def connect(self: socket.socket, address: object) -> None:
+        # Connecting a datagram socket sends nothing; it is how a program asks for its own address.
+        if self.type & 0xF == socket.SOCK_STREAM and _outside(address):
+            raise AssertionError("the test suite is offline, and this test connects to %r" % (address,))
+        real(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+@pytest.fixture(autouse=True)
+def _leave_the_user_alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path_factory.getbasetemp() / name.lower()))
+    for name in [name for name in os.environ if name.startswith("RANKDECK_") and name not in ("RANKDECK_CORPUS", "RANKDECK_HOSTS")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The directory of captured outputs named by RANKDECK_CORPUS; the test is skipped where it is not set."""
+    named = os.environ.get("RANKDECK_CORPUS")
+    if not named or not Path(named).is_dir():
+        pytest.skip("RANKDECK_CORPUS names no directory of captured outputs")
+    return Path(named)

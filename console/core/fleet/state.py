@@ -38,6 +38,10 @@ METRICS: Mapping[str, str] = {
 """Series name -> field of an ``iteration`` record."""
 
 
+KEPT_PIDS = 256
+KEPT_FAULTS = 1000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
     """A record's data with its age: ``time`` node clock, ``at`` our clock, s."""
@@ -64,6 +68,8 @@ class NodeState:
     waiting: int = 0
     gaps: Mapping[str, int] = field(default_factory=dict)
     """Record kind -> how many the node's spool had to drop."""
+    npu_of_pid: Mapping[int, int] = field(default_factory=dict)
+    """pid -> NPU id on which npu-smi last showed it; the newest ``KEPT_PIDS``, gone processes included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +108,7 @@ class FaultSeen:
     """A ``fault`` record and the node it came from."""
 
     node: str
+    key: str | None
     data: Mapping[str, Any]
     time: float
 
@@ -125,6 +132,7 @@ class AttemptState:
     exits: Mapping[tuple[str, int, int], ExitSeen] = field(default_factory=dict)
     """(node, round, local_rank) -> end; local_rank -1 is the ranked command itself."""
     faults: tuple[FaultSeen, ...] = ()
+    """The newest ``KEPT_FAULTS``; a line that was read again replaces itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +210,15 @@ def _touch(state: FleetState, node: str, **changes: Any) -> FleetState:
     return replace(state, nodes={**state.nodes, node: replace(old, **changes)})
 
 
+def _pids(known: Mapping[int, int], sample: Mapping[str, Any]) -> Mapping[int, int]:
+    processes = sample.get("processes") or {}
+    shown = dict(zip(processes.get("pid", ()), processes.get("npu_id", ()), strict=False))
+    if all(known.get(pid) == npu_id for pid, npu_id in shown.items()):
+        return known
+    merged = {**{pid: npu_id for pid, npu_id in known.items() if pid not in shown}, **shown}
+    return dict(list(merged.items())[-KEPT_PIDS:])
+
+
 def _run(state: FleetState, job: str, change: Any) -> FleetState:
     old = state.runs.get(job) or RunState(job=job)
     return replace(state, runs={**state.runs, job: change(old)})
@@ -217,8 +234,11 @@ def _attempt(state: FleetState, job: str, attempt: str, change: Any) -> FleetSta
 
 def _record(state: FleetState, event: RecordArrived) -> FleetState:
     data = event.data
-    if event.kind in ("sample", "host"):
-        return _touch(state, event.node, **{event.kind: Taken(data=data, time=event.time, at=event.at)})
+    if event.kind == "host":
+        return _touch(state, event.node, host=Taken(data=data, time=event.time, at=event.at))
+    if event.kind == "sample":
+        return _touch(state, event.node, sample=Taken(data=data, time=event.time, at=event.at),
+                      npu_of_pid=_pids(state.nodes[event.node].npu_of_pid, data))
     if event.kind == "gap":
         gaps = {**state.nodes[event.node].gaps, str(data.get("kind")): int(data.get("count") or 0)}
         return _touch(state, event.node, gaps=gaps)
@@ -306,12 +326,30 @@ def _checkpoint(state: FleetState, event: RecordArrived, job: str, attempt: str)
 
 
 def _fault(state: FleetState, event: RecordArrived, job: str, attempt: str) -> FleetState:
-    seen = FaultSeen(node=event.node, data=event.data, time=event.time)
-    return _attempt(state, job, attempt, lambda old: replace(old, faults=(*old.faults, seen)))
+    seen = FaultSeen(node=event.node, key=event.key, data=event.data, time=event.time)
+
+    def change(old: AttemptState) -> AttemptState:
+        others = [fault for fault in old.faults if fault.key is None or (fault.node, fault.key) != (seen.node, seen.key)]
+        return replace(old, faults=(*others[-(KEPT_FAULTS - 1):], seen))
+
+    return _attempt(state, job, attempt, change)
 
 
 _FOLDS = {"job": _job, "rank_map": _rank_map, "exit": _exit, "iteration": _iteration,
           "checkpoint": _checkpoint, "fault": _fault}
 
-__all__ = ["AttemptState", "CheckpointSeen", "ExitSeen", "FaultSeen", "FleetState", "METRICS", "NodeState",
-           "PhaseState", "RankPlace", "RunState", "Taken", "apply", "number"]
+__all__ = [
+    "METRICS",
+    "AttemptState",
+    "CheckpointSeen",
+    "ExitSeen",
+    "FaultSeen",
+    "FleetState",
+    "NodeState",
+    "PhaseState",
+    "RankPlace",
+    "RunState",
+    "Taken",
+    "apply",
+    "number",
+]

@@ -1,0 +1,160 @@
+"""What was ingested is there after any end; nothing is there twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.core.errors import FileError
+from console.core.events import LaunchProgress, LinkChanged, LogLines, NodeMet, RecordArrived
+from console.store import KEPT_LOG_LINES, Store, default_path
+
+ATTEMPT = "20261122T050000Z-aaaa"
+
+
+def iteration(seq: int, spool: str = "s", node: str = "n1", loss: float | None = None, offset: int | None = None) -> RecordArrived:
+    return RecordArrived(node=node, spool_id=spool, seq=seq, kind="iteration", key=f"1:2:h:{seq if offset is None else offset}:iteration",
+                         time=float(seq), at=float(seq),
+                         data={"job": "gpt", "attempt": ATTEMPT, "round": 0, "iteration": seq, "lm_loss": seq / 10 if loss is None else loss})
+
+
+def sample(seq: int, temperature: int) -> RecordArrived:
+    return RecordArrived(node="n1", spool_id="s", seq=seq, kind="sample", key=None, time=1.0, at=1.0,
+                         data={"columns": {"temperature_c": [temperature]}, "processes": {}})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "rankdeck.db"
+
+
+def curve(store: Store) -> list[tuple[int, float]]:
+    store.drain()
+    return list(store.state.runs["gpt"].series["loss"])
+
+
+def test_reopened_store_shows_the_same_and_goes_on_behind_it(path: Path) -> None:
+    store = Store(path, "f")
+    store.ingest([iteration(seq) for seq in range(1, 6)])
+    assert curve(store) == [(seq, seq / 10) for seq in range(1, 6)]
+    assert store.cursor("n1") == {"spool_id": "s", "seq": 5}
+    store.close()
+    again = Store(path, "f")
+    assert again.cursor("n1") == {"spool_id": "s", "seq": 5}
+    assert curve(again) == [(seq, seq / 10) for seq in range(1, 6)]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_replayed_records_are_dropped(path: Path) -> None:
+    store = Store(path, "f")
+    store.ingest([iteration(1), iteration(2)])
+    store.drain()
+    seen = store.state.events_seen
+    store.ingest([iteration(1, loss=99.0), iteration(2, loss=99.0), iteration(3)])
+    assert curve(store) == [(1, 0.1), (2, 0.2), (3, 0.3)]
+    assert store.state.events_seen == seen + 1
+
+
+def test_another_spool_rescans_the_same_file_and_nothing_doubles(path: Path) -> None:
+    store = Store(path, "f")
+    store.ingest([iteration(seq) for seq in (1, 2, 3)])
+    store.ingest([iteration(seq, spool="new") for seq in (1, 2, 3, 4)])
+    assert store.cursor("n1") == {"spool_id": "new", "seq": 4}
+    assert [x for x, _ in curve(store)] == [1, 2, 3, 4]
+    (count,) = sqlite3.connect(path).execute("SELECT count(*) FROM record").fetchone()
+    assert count == 4
+
+
+def test_fleets_do_not_mix(path: Path) -> None:
+    first, second = Store(path, "f"), Store(path, "g")
+    first.ingest([iteration(1)])
+    second.ingest([iteration(1, loss=7.0)])
+    assert curve(first) == [(1, 0.1)] and curve(second) == [(1, 7.0)]
+    assert curve(Store(path, "f")) == [(1, 0.1)]
+
+
+def test_two_consoles_on_one_file_both_see_everything(path: Path) -> None:
+    first, second = Store(path, "f"), Store(path, "f")
+    for store in (first, second, first):
+        store.ingest([iteration(1), iteration(2)])
+    assert curve(first) == curve(second) == [(1, 0.1), (2, 0.2)]
+    (count,) = sqlite3.connect(path).execute("SELECT count(*) FROM record").fetchone()
+    assert count == 2
+
+
+def test_newest_reading_survives_and_links_start_afresh(path: Path) -> None:
+    store = Store(path, "f")
+    store.ingest([LinkChanged(node="n1", at=1.0, state="up", rtt_s=0.02), sample(1, 40), sample(2, 55),
+                  NodeMet(node="n1", at=1.0, agent="a", revision=1, spool_id="s", boot_id="b", oldest_seq=1, newest_seq=2,
+                          clock_offset_s=0.5, clock_error_s=0.1),
+                  LaunchProgress(job="gpt", attempt=ATTEMPT, node="n1", phase="start", state="done", at=2.0)])
+    store.close()
+    node = Store(path, "f").state.nodes["n1"]
+    assert node.sample is not None and node.sample.data["columns"]["temperature_c"] == [55]
+    assert node.link == "connecting" and node.met is not None and node.met.clock_offset_s == 0.5
+
+
+def test_log_lines_are_bounded_never_stored_and_repeats_are_ignored(path: Path) -> None:
+    def chunk(offset: int, count: int) -> LogLines:
+        return LogLines(node="n1", at=1.0, path="/l", file_id="x", offset=offset, next_offset=offset + count, size=offset + count,
+                        lines=tuple(str(offset + i) for i in range(count)))
+
+    store = Store(path, "f")
+    store.ingest([chunk(0, 100), chunk(100, KEPT_LOG_LINES), chunk(100, 50)])
+    store.drain()
+    ring = store.logs[("n1", "/l")]
+    assert (len(ring.lines), ring.dropped, ring.lines[-1]) == (KEPT_LOG_LINES, 100, str(KEPT_LOG_LINES + 99))
+    assert not Store(path, "f").logs
+
+
+def test_not_a_database_is_a_clear_error(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"this is no database, but it is long enough to be looked at" * 50)
+    with pytest.raises(FileError, match="cannot read the history"):
+        Store(path, "f")
+
+
+def test_a_newer_version_is_refused_untouched(path: Path) -> None:
+    Store(path, "f").close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version=99")
+    db.close()
+    with pytest.raises(FileError, match="newer rankdeck"):
+        Store(path, "f")
+
+
+def test_default_path_follows_xdg(tmp_path: Path) -> None:
+    assert default_path({"XDG_STATE_HOME": str(tmp_path)}) == tmp_path / "rankdeck" / "rankdeck.db"
+    assert default_path({"XDG_STATE_HOME": "relative"}).is_absolute()
+
+
+def test_killed_console_has_each_record_once_and_its_cursor_fits(path: Path) -> None:
+    """A child ingests and is killed with SIGKILL somewhere in between; what it stored is a clean prefix."""
+    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent("""
+        import sys
+        from console.core.events import RecordArrived
+        from console.store import Store
+        store = Store(sys.argv[1], "f")
+        for first in range(1, 100_000, 10):
+            store.ingest([RecordArrived(node="n1", spool_id="s", seq=seq, kind="iteration", key=str(seq), time=1.0, at=1.0,
+                data={"job": "gpt", "attempt": "20261122T050000Z-aaaa", "round": 0, "iteration": seq, "lm_loss": 1.0})
+                for seq in range(first, first + 10)])
+            print(first, flush=True)
+        """), str(path)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    for _ in range(20):
+        last_told = int(child.stdout.readline())
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait(timeout=30)
+    store = Store(path, "f")
+    cursor: Any = store.cursor("n1")
+    assert cursor["seq"] >= last_told + 9
+    assert [x for x, _ in curve(store)] == list(range(1, cursor["seq"] + 1))

@@ -16,7 +16,7 @@ from math import isfinite
 class Series:
     """x (iteration) -> y (value), y may be nan or infinite. Grows in place."""
 
-    __slots__ = ("x", "y", "generation")
+    __slots__ = ("generation", "x", "y")
 
     def __init__(self) -> None:
         self.x = array("q")

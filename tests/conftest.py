@@ -9,11 +9,14 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import os
 import socket
 from pathlib import Path
 
 import pytest
+
+_count = itertools.count()
 
 
 def _outside(address: object) -> bool:
@@ -44,8 +47,11 @@ def _stay_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _leave_the_user_alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
-        monkeypatch.setenv(name, str(tmp_path_factory.getbasetemp() / name.lower()))
+    # Not made here: a directory for each of many hundred tests that mostly never look at it would cost more
+    # than the tests.
+    own = tmp_path_factory.getbasetemp() / ("xdg-%d" % next(_count))
+    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(own / name.lower()))
     for name in [name for name in os.environ if name.startswith("RANKDECK_") and name not in ("RANKDECK_CORPUS", "RANKDECK_HOSTS")]:
         monkeypatch.delenv(name)
 

@@ -1,0 +1,71 @@
+"""Runs the agent's tests under the oldest and the newest Python it is meant for. Usage: agent_pythons.py [PYTEST-ARG...]
+
+The agent runs with whatever Python a node has. Each interpreter found gets a small virtual environment in
+``.venv-agent/`` with pytest and nothing of the console's. One that is not found is named and passed over:
+there is no way to install Python 3.7 that works everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VERSIONS = ((3, 7), (3, 13))
+# pytest 8 wants Python 3.8.
+PACKAGES = {(3, 7): ["pytest<8", "pytest-timeout<2.4"]}
+NEWEST_PACKAGES = ["pytest>=8", "pytest-timeout"]
+
+
+def find_python(version: tuple[int, int]) -> str | None:
+    """Path of an interpreter that says it is this version, from pyenv or PATH, or None."""
+    name = ".".join(map(str, version))
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    candidates = [str(path) for path in sorted(pyenv.glob(f"versions/{name}.*/bin/python{name}"), reverse=True)]
+    candidates += [found for found in [shutil.which(f"python{name}")] if found]
+    for candidate in candidates:
+        asked = subprocess.run([candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+                               capture_output=True, text=True, check=False)
+        if asked.stdout.strip() == name:
+            return candidate
+    return None
+
+
+def environment(version: tuple[int, int], python: str) -> Path:
+    """The interpreter of a virtual environment with pytest in it; made when it is not there."""
+    home = ROOT / ".venv-agent" / ".".join(map(str, version))
+    inside = home / "bin" / "python"
+    wanted = PACKAGES.get(version, NEWEST_PACKAGES)
+    if subprocess.run([str(inside), "-c", "import pytest, pytest_timeout"], capture_output=True, check=False).returncode if inside.exists() else True:
+        shutil.rmtree(home, ignore_errors=True)
+        subprocess.run([python, "-m", "venv", str(home)], check=True)
+        subprocess.run([str(inside), "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted], check=True)
+    return inside
+
+
+def main(arguments: list[str]) -> int:
+    """0 when the tests pass under every interpreter found."""
+    failed = []
+    for version in VERSIONS:
+        name = ".".join(map(str, version))
+        python = find_python(version)
+        if python is None:
+            print(f"SKIPPED: no Python {name} on this machine; the agent was not tried under it", flush=True)
+            continue
+        inside = environment(version, python)
+        print(f"agent tests under Python {name} ({python})", flush=True)
+        # Not pyproject.toml: its options belong to plugins that are not installed here.
+        done = subprocess.run([str(inside), "-m", "pytest", "-c", "tests/agent/floor.ini", "--rootdir", ".", *(arguments or ["tests/agent"])],
+                              cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}, check=False)
+        if done.returncode:
+            failed.append(name)
+    if failed:
+        print(f"agent tests FAILED under Python {', '.join(failed)}")
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

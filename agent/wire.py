@@ -7,7 +7,8 @@ carried along, never an error, so that protocols N and N-1 understand each other
 Console to agent::
 
     hello   proto, min_proto, operator, console, after: {"spool_id", "seq"} | null
-    credit  stream, n                     n more items may be sent on that stream (added up)
+    credit  stream, n                     n more items may be sent on that stream (added up); an item is
+                                          a record on "records", a line on "log:<n>"
     ping    id
     req     id, op, args                  ops: OPS
     bye     why

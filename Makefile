@@ -43,7 +43,8 @@ test-agent-pythons: $(DEV) ## The agent's tests under Python 3.7 and 3.13, where
 
 test-hosts: $(DEV) ## Real OpenSSH hosts in network namespaces (root, Debian)
 	@scripts/host_packages.sh
-	@RANKDECK_HOSTS=required $(BIN)/python -m pytest -m ssh tests/hosts $(ARGS)
+	@RANKDECK_HOSTS=required $(BIN)/python -m pytest -m ssh tests/hosts $(ARGS); status=$$?; \
+	$(BIN)/python -m tests.hosts.rig sweep; exit $$status
 
 bench: $(DEV) ## Measure, print a table, write build/bench/*.json
 	@$(BIN)/python -m bench $(ARGS)

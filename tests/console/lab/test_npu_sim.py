@@ -119,9 +119,9 @@ def test_table_follows_a_busy_process_and_forgets_it(node: Path, worker: Callabl
 
 
 def test_children_of_a_worker_are_no_workers(node: Path, worker: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> None:
-    mark = tmp_path / "forked"
-    parent = worker(0, f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', "
-                       f"'open({str(mark)!r}, \"w\").close(); import sys; sys.stdin.read()'], stdin=subprocess.PIPE); p.wait()")
+    mark, helper = tmp_path / "forked", tmp_path / "helper.py"
+    helper.write_text(f"import sys\nopen({str(mark)!r}, 'w').close()\nsys.stdin.read()\n")
+    parent = worker(0, f"import subprocess, sys\nsubprocess.Popen([sys.executable, {str(helper)!r}], stdin=subprocess.PIPE).wait()")
     poll(mark.exists, "the worker did not fork")
     assert [found.pid for found in npu_sim.workers_of(str(node))] == [parent.pid]
 

@@ -1,0 +1,58 @@
+"""What starting up loads. Each case is a fresh interpreter that prints what it had imported by the end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("torch", "megatron", "transformers", "paramiko", "numpy", "asyncssh", "cryptography", "omegaconf")
+
+
+def loaded_after(program: str, *arguments: str) -> set[str]:
+    """Names of all modules in a fresh interpreter after ``program``, which may end in SystemExit."""
+    wrapped = "\n".join((
+        "import json, sys", "sys.argv[1:1] = []", "try:",
+        *(f"    {line}" for line in program.splitlines()),
+        "except SystemExit as end:", "    assert not end.code, end.code",
+        "sys.stderr.write('\\nMODULES ' + json.dumps(sorted(sys.modules)))"))
+    done = subprocess.run([sys.executable, "-c", wrapped, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stderr.rpartition("MODULES ")[2]))
+
+
+def heavy(modules: set[str]) -> list[str]:
+    """Those of them that starting must not load."""
+    return [name for name in HEAVY if name in modules]
+
+
+def test_help_loads_nothing_heavy_and_no_screen() -> None:
+    modules = loaded_after("import console.__main__\nsys.argv[0] = 'rankdeck'\nsys.exit(console.__main__.main())", "--help")
+    assert "console.cli" in modules
+    assert heavy(modules) == []
+    assert "textual" not in modules
+
+
+def test_the_screen_loads_nothing_heavy() -> None:
+    modules = loaded_after("import console.tui.app, console.store, console.files")
+    assert "textual.app" in modules
+    assert heavy(modules) == []
+
+
+@pytest.mark.parametrize("module", ["console.core.fleet.state", "console.core.launch.plan", "console.core.layout", "console.store", "console.remote.transport"])
+def test_what_is_below_the_screen_does_not_load_it(module: str) -> None:
+    modules = loaded_after(f"import {module}")
+    assert "textual" not in modules
+    assert heavy(modules) == []
+
+
+def test_the_jobs_meaning_loads_nothing_but_the_standard_library() -> None:
+    modules = loaded_after("import trainer.spec.job, trainer.spec.manifest, trainer.spec.rules")
+    roots = {name.split(".")[0] for name in modules if not name.startswith("_")}
+    # What site-packages' own start-up hooks (.pth files) bring is not ours.
+    before = {name.split(".")[0] for name in loaded_after("pass")}
+    assert roots - before - {"trainer"} <= set(sys.stdlib_module_names)

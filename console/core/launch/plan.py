@@ -1,33 +1,27 @@
-"""A launch, worked out: what will be written and run on each node. Pure types; nothing here does I/O.
+"""A launch, worked out: what will be written and run on each node. Pure: types, and ``make_plan``.
 
-``make_plan`` (beside the types it fills) turns a ``JobSpec`` and an ``Inventory`` into a ``LaunchPlan``.
+``make_plan`` turns a ``JobSpec`` and an ``Inventory`` into a ``LaunchPlan``.
 ``rankdeck plan`` prints ``plan_mapping(plan)`` (DESIGN section 8) and the launcher runs exactly that: the
 script of the ``start`` command is the ``command.sh`` that the shim executes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-Severity = Literal["error", "warning", "info"]
+from console.core.launch import commands
+from console.core.launch.document import Locate
+from console.core.launch.fleet_rules import check_fleet
+from console.core.launch.inventory import Inventory
+from console.core.launch.problems import Problem, problem_text
+from trainer.spec import batch, rules
+from trainer.spec.job import JobSpec, to_mapping
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """One finding of validation, in four parts (what, where, got and expected, next move)."""
-
-    rule: str
-    """Id of the rule, e.g. P1 (reference of rules: docs)."""
-    severity: Severity
-    where: str
-    """file:line:column, as near as it is known."""
-    message: str
-    got: str = ""
-    expected: str = ""
-    fix: str = ""
-
+__all__ = ["LaunchPlan", "NodeCommand", "NodePlan", "Problem", "make_plan", "plan_mapping", "plan_text", "refused_plan"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeCommand:
@@ -38,6 +32,7 @@ class NodeCommand:
     argv: tuple[str, ...] = ()
     script: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
+    """What it runs with. A script exports these itself; a leading ``~/`` stands for the node's ``$HOME``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,3 +67,96 @@ class LaunchPlan:
     @property
     def ok(self) -> bool:
         return not any(problem.severity == "error" for problem in self.problems)
+
+
+def make_plan(spec: JobSpec, inventory: Inventory, attempt: str, locate: Locate | None = None) -> LaunchPlan:
+    """The launch of ``spec`` on ``inventory`` as attempt ``attempt`` (YYYYMMDDTHHMMSSZ-xxxx).
+
+    ``locate`` turns a path of keys into file:line:column for the findings (``ComposedJob.locate``); without
+    it they name the key. Never raises for a job that does not fit: ``problems`` says what is wrong, and a
+    plan with errors has no nodes, so that there is nothing to run by mistake.
+    """
+    found = [*check_fleet(spec, inventory, attempt), *commands.unsupported(spec), *rules.check(spec)]
+    order = {"error": 0, "warning": 1, "info": 2}
+    problems = tuple(
+        Problem(rule=f.rule, severity=f.severity, where=locate(f.path) if locate else ".".join(f.path), message=f.message,
+                got=f.got, expected=f.expected, fix=f.fix)
+        for f in sorted(found, key=lambda finding: order[finding.severity]))
+    fits = not any(problem.severity == "error" for problem in problems)
+    return LaunchPlan(job=spec.run.name, attempt=attempt, nodes=_nodes(spec, inventory, attempt) if fits else (),
+                      problems=problems, derived=_derived(spec))
+
+
+def refused_plan(problems: Sequence[Problem]) -> LaunchPlan:
+    """The plan of a job file that could not even be read as a job."""
+    return LaunchPlan(job="", attempt="", nodes=(), problems=tuple(problems), derived={})
+
+
+def _nodes(spec: JobSpec, inventory: Inventory, attempt: str) -> tuple[NodePlan, ...]:
+    job_json = json.dumps(to_mapping(spec), indent=2, ensure_ascii=False, sort_keys=False) + "\n"
+    master = inventory.node(spec.fleet.nodes[0])
+    nodes = []
+    for index, name in enumerate(spec.fleet.nodes):
+        node = inventory.node(name)
+        work = spec.paths.work.rstrip("/")
+        where = f"{work}/.rankdeck/{spec.run.name}/{attempt}/{name}"
+        place = commands.Place(node=node, node_index=index, master=master, attempt=attempt, dir=where)
+        start = NodeCommand(phase="start", script=commands.script(spec, place), env=commands.environment(spec, place))
+        # A node without NPUs (the cpu profile) has no device to lock.
+        devices = tuple(range(spec.fleet.npus_per_node)) if node.npus else ()
+        nodes.append(NodePlan(node=name, node_index=index, dir=where, files={"job.json": job_json}, devices=devices, commands=(start,)))
+    return tuple(nodes)
+
+
+def _derived(spec: JobSpec) -> Mapping[str, Any]:
+    found = dict(batch.derived(spec))
+    # The promised name of what the trainer calls tokens_per_iteration.
+    found["tokens_per_step"] = found["tokens_per_iteration"]
+    return found
+
+
+def plan_mapping(plan: LaunchPlan) -> dict[str, Any]:
+    """The plan as ``rankdeck plan --json`` prints it (DESIGN section 8; schema/plan.schema.json)."""
+    def command(one: NodeCommand) -> dict[str, Any]:
+        what: dict[str, Any] = {"script": one.script} if one.script else {"argv": list(one.argv)}
+        return {"phase": one.phase, **what, "env": dict(one.env)}
+
+    return {
+        "ok": plan.ok,
+        "job": plan.job,
+        "attempt": plan.attempt,
+        "problems": [dataclasses.asdict(problem) for problem in plan.problems],
+        "derived": dict(plan.derived),
+        "nodes": [
+            {"node": node.node, "node_index": node.node_index, "dir": node.dir, "devices": list(node.devices),
+             "files": dict(node.files), "commands": [command(one) for one in node.commands]}
+            for node in plan.nodes
+        ],
+    }
+
+
+def plan_text(plan: LaunchPlan) -> str:
+    """The plan for people: findings, sizes, and what is written and run on each node, word for word."""
+    counts = {severity: sum(problem.severity == severity for problem in plan.problems) for severity in ("error", "warning", "info")}
+    tally = ", ".join(f"{count} {noun}{'s' if count != 1 and noun != 'info' else ''}" for noun, count in counts.items() if count)
+    lines = [f"{'Ready to launch' if plan.ok else 'Not ready to launch'}: {plan.job or 'no job'}" + (f" ({tally})" if tally else "")]
+    lines += [f"  {problem.severity:<7} {problem_text(problem)}" for problem in plan.problems]
+    if plan.derived:
+        lines += ["", "Derived"]
+        width = max(map(len, plan.derived))
+        lines += [f"  {name:<{width}}  {_short(value)}" for name, value in plan.derived.items()]
+    for node in plan.nodes:
+        devices = ", ".join(map(str, node.devices)) or "none"
+        lines += ["", f"Node {node.node} (index {node.node_index}), devices {devices}", f"  in {node.dir}",
+                  f"  files: {', '.join(node.files)}, command.sh"]
+        for command in node.commands:
+            lines.append(f"  {command.phase}:")
+            lines += [f"    {line}" for line in (command.script or " ".join(map(commands.quote, command.argv))).splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def _short(value: Any) -> str:
+    """A value on one line; a long list by its ends."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) if len(value) <= 12 else ", ".join(map(str, value[:8])) + f", ... {value[-1]}"
+    return str(value)

@@ -1,0 +1,72 @@
+"""What validation finds: the shape of one finding, and a list of them as one error. Pure.
+
+Validation reports everything at once; ``ProblemsError`` is how a list of ``plan.Problem`` travels through
+code that can only raise. Rule ids with a letter of their own are from the rules reference (P1, N1, ...);
+J1 is the shape of a job or fleet file, R2 its references.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from console.core.errors import FileError
+
+Severity = Literal["error", "warning", "info"]
+
+_GOT_EXPECTED = re.compile(r"^got (?P<got>.*?), expected (?P<expected>.*?)(?:; (?P<fix>did you mean .*))?$", re.DOTALL)
+_UNKNOWN = re.compile(r"^(?P<message>unknown key .*?)(?:; (?P<fix>did you mean .*))?$", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One finding of validation, in four parts (what, where, got and expected, next move)."""
+
+    rule: str
+    """Id of the rule, e.g. P1 (reference of rules: docs)."""
+    severity: Severity
+    where: str
+    """file:line:column, as near as it is known."""
+    message: str
+    got: str = ""
+    expected: str = ""
+    fix: str = ""
+
+
+class ProblemsError(FileError):
+    """A file with one or more errors in it. ``problems``: all of them, in the order found; never empty."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        first = self.problems[0]
+        super().__init__(first.message, where=first.where, got=first.got, expected=first.expected, fix=first.fix)
+
+    def __str__(self) -> str:
+        return "\n".join(problem_text(problem) for problem in self.problems)
+
+
+def problem_text(problem: Problem) -> str:
+    """The four parts on one line: ``where: message (got ..., expected ...). Next move [rule]``."""
+    text = f"{problem.where}: {problem.message}" if problem.where else problem.message
+    if problem.got or problem.expected:
+        text += f" (got {problem.got or 'nothing'}" + (f", expected {problem.expected})" if problem.expected else ")")
+    return f"{text}. {problem.fix} [{problem.rule}]" if problem.fix else f"{text} [{problem.rule}]"
+
+
+def from_spec_text(path: Sequence[str], text: str, where: str) -> Problem:
+    """One finding of ``trainer.spec.job.SpecError`` (path of keys, message) as a Problem at ``where``."""
+    name = ".".join(path) or "job file"
+    if found := _GOT_EXPECTED.match(text):
+        return Problem(rule="J1", severity="error", where=where, message=f"{name} is not what it should be",
+                       got=found["got"], expected=found["expected"], fix=_sentence(found["fix"]))
+    if found := _UNKNOWN.match(text):
+        block = ".".join(path[:-1])
+        message = found["message"] + (f" in {block}" if block else "")
+        return Problem(rule="J1", severity="error", where=where, message=message, fix=_sentence(found["fix"]))
+    return Problem(rule="J1", severity="error", where=where, message=f"{name}: {text}")
+
+
+def _sentence(text: str | None) -> str:
+    return text[:1].upper() + text[1:] if text else ""

@@ -217,7 +217,7 @@ def job_mapping(root: Path, shape: Shape) -> dict[str, Any]:
         "run": {"name": shape.job, "seed": shape.seed},
         "paths": {"work": str(root / "work")},
         "fleet": {"nodes": list(TRAINING), "spares": [SPARE], "npus_per_node": shape.nproc_per_node,
-                  "master_port": _free_port(NODES[TRAINING[0]])},
+                  "master_port": _free_port(NODES[TRAINING[0]]), "nic": "lo"},
         "container": {"runtime": "process"},
         "runner": {"kind": "torchrun", "python": sys.executable, "trainer_dir": str(INSTALL_DIR)},
         "model": {"num_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "vocab_size": 256,

@@ -52,8 +52,8 @@ USAGE = """Usage: npu-smi info <watch|proc|-h|-m|-l|-t type> [Options...]
 class Worker:
     """One rank's process. memory_mb: resident; busy_pct: of one core, since the last look."""
 
-    def __init__(self, pid: int, local_rank: int, name: str, start: int, ticks: int, memory_mb: float) -> None:
-        self.pid, self.local_rank, self.name = pid, local_rank, name
+    def __init__(self, pid: int, local_rank: int, name: str, start: int, ticks: int, memory_mb: float, rank: int = -1) -> None:
+        self.pid, self.local_rank, self.rank, self.name = pid, local_rank, rank, name
         self.start, self.ticks, self.memory_mb = start, ticks, memory_mb
         self.busy_pct = 0
 
@@ -96,7 +96,8 @@ def workers_of(node_dir: str, proc: str = "/proc") -> list[Worker]:
             fields = tail.split()
             found[int(entry)] = (int(fields[1]), Worker(
                 int(entry), int(environ[b"LOCAL_RANK"]), head.split("(", 1)[1].replace(":", "")[:15], int(fields[19]),
-                int(fields[11]) + int(fields[12]), int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)))
+                int(fields[11]) + int(fields[12]), int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20),
+                int(environ[b"RANK"])))
         except (OSError, ValueError, KeyError, IndexError):
             continue
     topmost = [worker for parent, worker in found.values() if parent not in found]

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from console.core.errors import ConnectError
 from console.core.launch.inventory import Node
+
+
+class LoginError(ConnectError):
+    """The node was reached and would not let us in; trying again without the operator changes nothing."""
 
 
 class Channel(Protocol):

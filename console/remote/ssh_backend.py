@@ -1,0 +1,238 @@
+"""The launch engine over SSH: two-phase, on the sessions that the supervisor keeps.
+
+Owns the order of a launch: preflight everywhere, lock node by node, prepare everywhere, commit everywhere.
+Until the first commit nothing runs; whatever fails, every node that was touched is told to undo it, and a
+node that cannot be told any more undoes it by itself when the commit does not come (``plan.ttl_s``). From
+the commit on the agents' records are the truth; this engine reports the phases it carries out itself
+(preflight, prepare, start) and leaves rendezvous, loading and training to what the records say.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+from console.core.clock import Clock
+from console.core.errors import ConsoleError, LaunchError, RequestError
+from console.core.events import FleetEvent, LaunchPhase, LaunchProgress, PhaseState
+from console.core.launch import plan as plans
+from console.core.launch.commands import path_word
+from console.core.launch.inventory import Inventory
+from console.core.launch.plan import LaunchPlan, NodePlan
+from console.remote.backend import Submission
+from console.remote.deploy import sh_command
+from console.remote.session import Session
+from console.remote.transport import Connection
+from trainer.spec.job import JobSpec
+
+LIVE_STATES = ("prepared", "committed", "running", "stopping")
+REQUEST_S = 20.0
+CONNECT_S = 20.0
+UNDO_S = 10.0
+UNDO_GRACE_S = 10.0
+"""SIGTERM to SIGKILL for what an undone launch has started: it has nothing to save yet."""
+PARALLEL = 32
+
+Thing = TypeVar("Thing")
+
+
+class Nodes(Protocol):
+    """What the engine needs of the supervisor."""
+
+    def session(self, node: str, timeout_s: float = 15.0) -> Session:
+        """The node's live session. Raises ConnectError."""
+
+    def connection(self, node: str, timeout_s: float = 15.0) -> Connection:
+        """The connection under it. Raises ConnectError."""
+
+    def tap(self, nodes: Iterable[str], emit: Callable[[FleetEvent], None]) -> None:
+        """Show these nodes' events to somebody else as well."""
+
+
+class SshBackend:
+    """See ``backend.LaunchBackend``."""
+
+    def __init__(self, nodes: Nodes, clock: Clock, *, armed: Callable[[], bool] = lambda: True) -> None:
+        """``armed``: asked once at the beginning of ``submit`` and ``cancel``; an undo is never refused."""
+        self._nodes, self._clock, self._armed = nodes, clock, armed
+
+    def plan(self, spec: JobSpec, inventory: Inventory, attempt: str) -> LaunchPlan:
+        """What ``submit`` would do; no connection is made."""
+        return plans.make_plan(spec, inventory, attempt)
+
+    def submit(self, plan: LaunchPlan, emit: Callable[[FleetEvent], None]) -> Submission:
+        """Start the plan on all nodes or on none. Raises LaunchError (what was done has been undone)."""
+        if not plan.ok or not plan.nodes:
+            raise LaunchError(f"job {plan.job} has problems and is not started", node="", phase="preflight",
+                              got=f"{len(plan.problems)} problems", fix="See `rankdeck plan`.")
+        self._must_be_armed("launch")
+        launch = _Launch(plan, self._nodes, self._clock, emit)
+        launch.carry_out()
+        return Submission(job=plan.job, attempt=plan.attempt, epoch=launch.epoch, nodes=tuple(node.node for node in plan.nodes))
+
+    def observe(self, submission: Submission, emit: Callable[[FleetEvent], None]) -> None:
+        """Begin to send what happens on the submission's nodes; returns at once."""
+        self._nodes.tap(submission.nodes, emit)
+
+    def cancel(self, submission: Submission, grace_s: float, why: str) -> None:
+        """SIGTERM, ``grace_s`` seconds, SIGKILL on all its nodes. Raises RequestError naming the nodes that failed."""
+        self._must_be_armed("stop")
+
+        def stop(node: str) -> None:
+            args = {"attempt": submission.attempt, "grace_s": grace_s, "why": why}
+            self._nodes.session(node, CONNECT_S).request("stop", args, REQUEST_S)
+
+        failed = _each({node: node for node in submission.nodes}, stop)
+        if failed:
+            raise RequestError(f"job {submission.job} was not stopped everywhere", where=", ".join(sorted(failed)),
+                               got="; ".join(str(error) for error in failed.values()), fix="Reconnect these nodes and stop it again.")
+
+    def _must_be_armed(self, what: str) -> None:
+        if not self._armed():
+            raise RequestError(f"cannot {what}: the console is read-only", fix="Arm it first (:arm).")
+
+
+class _Launch:
+    """One launch under way."""
+
+    def __init__(self, plan: LaunchPlan, nodes: Nodes, clock: Clock, emit: Callable[[FleetEvent], None]) -> None:
+        self._plan, self._nodes, self._clock, self._emit = plan, nodes, clock, emit
+        self.epoch = int(clock.wall_s() * 1000)
+        self._touched: set[str] = set()
+        self._committed: set[str] = set()
+        self._reached: dict[str, LaunchPhase] = {}
+
+    def carry_out(self) -> None:
+        for node in self._plan.nodes:
+            for phase in ("preflight", "prepare", "start"):
+                self._tell(node.node, phase, "waiting")
+        try:
+            self._phase("preflight", self._preflight)
+            self._lock()
+            self._phase("prepare", self._prepare)
+            self._phase("start", self._commit)
+        except LaunchError:
+            raise
+        except BaseException:
+            # An interrupt, or a fault of ours: the nodes must not be left half started either.
+            self._undo_all()
+            raise
+
+    def _phase(self, phase: LaunchPhase, do: Callable[[NodePlan], None]) -> None:
+        """One phase on all nodes at once; raises LaunchError, everything undone, when it fails on any."""
+        def one(node: NodePlan) -> None:
+            self._tell(node.node, phase, "running")
+            do(node)
+            self._tell(node.node, phase, "done")
+
+        failed = _each({node.node: node for node in self._plan.nodes}, one)
+        if failed:
+            # The first in the plan's order; the others' reasons are in the matrix.
+            self._give_up(phase, failed)
+
+    def _preflight(self, node: NodePlan) -> None:
+        session = self._nodes.session(node.node, CONNECT_S)
+        session.request("facts", {}, REQUEST_S)
+        for known in session.request("jobs", {}, REQUEST_S).get("attempts") or ():
+            if known.get("job") == self._plan.job and known.get("state") in LIVE_STATES:
+                raise RequestError(f"job {self._plan.job} is already there", where=f"{node.node}:{known.get('dir')}",
+                                   got=f"attempt {known.get('attempt')}, {known.get('state')}", expected="no live attempt",
+                                   fix=f"Stop it first: rankdeck stop {self._plan.job}")
+        status, _, err = self._nodes.connection(node.node, CONNECT_S).run(sh_command(_writable_script(node.dir)), timeout_s=REQUEST_S)
+        if status != 0:
+            raise RequestError("the node cannot run the job", where=f"{node.node}:{node.dir}", got=err.decode("utf-8", "replace").strip(),
+                               expected="bash, and a work directory that can be written", fix="Change `paths.work`, or its owner and mode.")
+
+    def _lock(self) -> None:
+        # One after the other and in an order that all consoles share, so that of two launches that want the
+        # same nodes one gets all of them. A refusal comes at once; nobody waits while holding a lock.
+        for node in sorted(self._plan.nodes, key=lambda node: node.node):
+            self._tell(node.node, "prepare", "running")
+            self._touched.add(node.node)
+            try:
+                self._ask(node, "lock", {"job": self._plan.job, "devices": list(node.devices), "ttl_s": self._plan.ttl_s})
+            except ConsoleError as error:
+                self._give_up("prepare", {node.node: error})
+
+    def _prepare(self, node: NodePlan) -> None:
+        script = "".join(command.script for command in node.commands if command.phase == "start")
+        self._ask(node, "prepare", {"job": self._plan.job, "node": node.node, "node_index": node.node_index, "dir": node.dir,
+                                    "files": dict(node.files), "script": script, "ttl_s": self._plan.ttl_s})
+
+    def _commit(self, node: NodePlan) -> None:
+        self._committed.add(node.node)
+        deadline_s = self._clock.mono_s() + self._plan.ttl_s
+        while True:
+            session = self._nodes.session(node.node, CONNECT_S)
+            try:
+                session.request("commit", {"attempt": self._plan.attempt, "epoch": self.epoch}, REQUEST_S)
+                return
+            except RequestError:
+                # Saying it twice is harmless, so a link that broke in between is no reason to give up.
+                if session.alive or self._clock.mono_s() >= deadline_s:
+                    raise
+            time.sleep(0.05)
+
+    def _ask(self, node: NodePlan, op: str, args: Mapping[str, Any]) -> None:
+        self._nodes.session(node.node, CONNECT_S).request(op, {"attempt": self._plan.attempt, "epoch": self.epoch, **args}, REQUEST_S)
+
+    def _give_up(self, phase: LaunchPhase, failed: Mapping[str, ConsoleError]) -> None:
+        for node, error in failed.items():
+            self._tell(node, phase, "failed", str(error))
+        left = self._undo_all()
+        for node in sorted(self._touched - set(failed)):
+            self._tell(node, self._reached[node], "undone")
+        first, error = next(iter(failed.items()))
+        fix = error.fix
+        if left:
+            may_run = sorted(set(left) & self._committed)
+            fix += f" Not undone on {', '.join(sorted(left))}: " + (
+                f"it may run on {', '.join(may_run)}; stop it there." if may_run else "the nodes undo it themselves when no start comes.")
+        raise LaunchError(f"{phase} failed on {first}: {error.args[0]}", node=first, phase=phase, where=error.where,
+                          got=error.got, expected=error.expected, fix=fix.strip())
+
+    def _undo_all(self) -> dict[str, ConsoleError]:
+        """Undo it on every node that was touched; where that could not be done."""
+        return _each({node: node for node in sorted(self._touched)}, self._undo)
+
+    def _undo(self, node: str) -> None:
+        session = self._nodes.session(node, UNDO_S)
+        why = "the launch did not come up"
+        if node in self._committed:
+            try:
+                session.request("stop", {"attempt": self._plan.attempt, "grace_s": UNDO_GRACE_S, "why": why}, UNDO_S)
+                return
+            except RequestError:
+                if not session.alive:
+                    raise
+                # Perhaps there is nothing to stop; then this works, and otherwise it says why not.
+        session.request("abort", {"attempt": self._plan.attempt, "why": why}, UNDO_S)
+
+    def _tell(self, node: str, phase: LaunchPhase, state: PhaseState, why: str = "") -> None:
+        if state != "waiting":
+            self._reached[node] = phase
+        self._emit(LaunchProgress(job=self._plan.job, attempt=self._plan.attempt, node=node, phase=phase, state=state,
+                                  at=self._clock.wall_s(), why=why))
+
+
+def _each(things: Mapping[str, Thing], do: Callable[[Thing], None]) -> dict[str, ConsoleError]:
+    """Do it for all at once; what failed, by name, in the order of ``things``. Waits for all of them."""
+    with ThreadPoolExecutor(max_workers=max(1, min(PARALLEL, len(things))), thread_name_prefix="launch") as pool:
+        running = {name: pool.submit(do, thing) for name, thing in things.items()}
+    failed = {}
+    for name, done in running.items():
+        error = done.exception()
+        if isinstance(error, ConsoleError):
+            failed[name] = error
+        elif error is not None:
+            raise error
+    return failed
+
+
+def _writable_script(directory: str) -> str:
+    """A check that changes nothing: is the nearest directory above that exists one that we may write?"""
+    return (f"command -v bash >/dev/null || {{ echo 'no bash' >&2; exit 1; }}; d={path_word(directory)}; "
+            'while [ ! -e "$d" ]; do d=$(dirname "$d"); done; '
+            '[ -d "$d" ] && [ -w "$d" ] || { echo "$d cannot be written" >&2; exit 1; }')

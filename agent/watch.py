@@ -1,0 +1,248 @@
+"""What happens to the attempts of this node, read from their directories: states, ranks, exits, log lines.
+
+Runs in a lane of its own, because the directories may lie on a file system that hangs. ``poll`` returns a
+``Batch`` and remembers what it has given; the loop stores the batch in one transaction and hands it back
+with the next ``poll``, which may then forget what is done with. A batch that was not stored was not given:
+a new process begins where the spool says. Refuses to store, to judge, and to change an attempt.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable
+
+from agent import attempt as attempts
+from agent import clock, disk, processes, ranks, wire
+from agent.attempt import Pointer
+from agent.home import Home
+
+# How long a worker's log waits for its rank to be known. Reading the environment takes one look; a
+# worker that printed and died within one look has its rank in its exit record.
+_RANK_WAIT_S = 5.0
+_LOOK_S = 0.5
+_RANKS_S = 1.0
+
+MakeFollower = Callable[[str, dict, Any], Any]
+
+
+class Batch:
+    """One poll's findings: what to store together, and what may be done once it is stored."""
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.states: dict[str, dict[str, Any]] = {}
+        self.recorded_ends: list[str] = []
+        self.open = 0
+        self.more = False
+        self.forget: list[str] = []
+
+    def add(self, kind: str, data: dict[str, Any], key: str | None, version: int = 1) -> None:
+        """One more record, taken in now."""
+        self.records.append(wire.record(kind, clock.wall_s(), clock.mono_s(), data, key, version))
+
+
+class _Watched:
+    """One open attempt, as far as it has been recorded."""
+
+    def __init__(self, pointer: Pointer) -> None:
+        self.pointer = pointer
+        self.states: set[str] = set()
+        self.exits: set[str] = set()
+        self.logs: dict[str, tuple[int | None, int | None, float]] = {}
+        self.followers: dict[str, tuple[Any, int | None]] = {}
+        self.ranks: dict[int, dict[int, dict[str, Any]]] = {}
+        self.mapped: dict[int, dict[str, Any]] = {}
+        self.settled: set[int] = set()
+        self.ended = False
+        self.end_stored = False
+        self.last_look = False
+        self.idle_polls = 0
+        self.look_at = 0.0
+        self.ranks_at = 0.0
+
+
+class Watch:
+    """Follows all open attempts of one state directory. ``states``: of the spool's followers, by path."""
+
+    def __init__(self, home: Home, states: dict[str, dict[str, Any]], make_follower: MakeFollower, reopen: bool = False) -> None:
+        self._home = home
+        self._states = states
+        self._make_follower = make_follower
+        self._watched: dict[str, _Watched] = {}
+        self._closed: set[str] = set()
+        self._turn = 0
+        # A spool that begins anew wants to hear of everything that is still to be read.
+        self._reopen = reopen
+
+    def poll(self, stored: Batch | None, budget_bytes: int) -> Batch:
+        """What is new, after ``stored`` has been stored. Raises OSError where the state directory cannot be read."""
+        batch = Batch()
+        if stored is not None:
+            self._settle(stored, batch)
+        self._find()
+        now = clock.mono_s()
+        for watched in list(self._watched.values()):
+            if now >= watched.look_at:
+                watched.look_at = now + _LOOK_S
+                self._look(watched, batch)
+        self._follow(batch, budget_bytes)
+        batch.open = len(self._watched)
+        return batch
+
+    def _find(self) -> None:
+        for name in os.listdir(self._home.attempts):
+            attempt = name[: -len(".json")]
+            if not name.endswith(".json") or name.startswith(".") or attempt in self._closed or attempt in self._watched:
+                continue
+            pointer = attempts.load(self._home.attempts, attempt)
+            if pointer is None:
+                continue
+            if pointer.closed and not (self._reopen and os.path.isdir(pointer.dir)):
+                self._closed.add(attempt)
+            else:
+                self._watched[attempt] = _Watched(pointer)
+        self._reopen = False
+
+    def _settle(self, stored: Batch, batch: Batch) -> None:
+        for attempt, watched in list(self._watched.items()):
+            watched.end_stored = watched.end_stored or attempt in stored.recorded_ends
+            if not watched.end_stored:
+                continue
+            if watched.pointer.ended:
+                disk.remove(os.path.join(self._home.attempts, attempt + ".json"))
+            elif watched.idle_polls < 2 or not watched.last_look:
+                continue
+            else:
+                attempts.save(self._home.attempts, watched.pointer.changed(closed=True))
+                self._closed.add(attempt)
+            batch.forget.extend(watched.logs)
+            del self._watched[attempt]
+
+    def _look(self, watched: _Watched, batch: Batch) -> None:
+        pointer = attempts.load(self._home.attempts, watched.pointer.attempt) or watched.pointer
+        watched.pointer = pointer
+        watched.last_look = watched.ended
+        for state, operator, why in attempts.passed(pointer):
+            if state in watched.states:
+                continue
+            watched.states.add(state)
+            batch.add("job", {"job": pointer.job, "attempt": pointer.attempt, "epoch": pointer.epoch, "state": state,
+                              "node_index": pointer.node_index, "dir": pointer.dir, "operator": operator, "why": why},
+                      "job:%s:%s" % (pointer.attempt, state))
+        if pointer.ended:
+            watched.ended = True
+            batch.recorded_ends.append(pointer.attempt)
+            return
+        if pointer.has("launcher.log"):
+            watched.logs.setdefault(pointer.path("launcher.log"), (None, None, clock.mono_s()))
+        rounds = attempts.rounds(pointer.dir)
+        for place, folder in rounds:
+            found, exits = attempts.logs(folder)
+            for local_rank, path in found:
+                watched.logs.setdefault(path, (place, local_rank, clock.mono_s()))
+            for _, path in exits:
+                self._exit(watched, batch, path)
+        # Before the workers' records are asked for, so that a round whose command has ended has them all.
+        over = pointer.has("exit-command.json")
+        self._map_ranks(watched, batch, [place for place, _ in rounds], over)
+        if over and not watched.ended:
+            watched.ended = self._exit(watched, batch, pointer.path("exit-command.json"))
+            if watched.ended:
+                batch.recorded_ends.append(pointer.attempt)
+
+    def _exit(self, watched: _Watched, batch: Batch, path: str) -> bool:
+        data = disk.read_json(path) if path not in watched.exits else None
+        if data is None:
+            return False
+        watched.exits.add(path)
+        record = {name: data.get(name) for name in wire.RECORD_FIELDS["exit"]}
+        where = "command" if data.get("scope") == "command" else "%s:%s" % (data.get("round"), data.get("local_rank"))
+        batch.add("exit", record, "exit:%s:%s" % (watched.pointer.attempt, where))
+        if data.get("scope") == "rank" and isinstance(data.get("round"), int) and isinstance(data.get("local_rank"), int):
+            watched.ranks.setdefault(data["round"], {}).setdefault(data["local_rank"], ranks.from_exit(data))
+        return True
+
+    def _map_ranks(self, watched: _Watched, batch: Batch, rounds: list[int], over: bool) -> None:
+        pointer = watched.pointer
+        for place in rounds:
+            if place not in watched.mapped:
+                kept = disk.read_json(self._map_path(pointer, place))
+                if kept is not None:
+                    self._keep_map(watched, batch, place, kept)
+                    watched.settled.add(place)
+        unsure = [place for place in rounds if place not in watched.settled]
+        now = clock.mono_s()
+        if not unsure or (now < watched.ranks_at and not over):
+            return
+        watched.ranks_at = now + _RANKS_S
+        if not over:
+            for place, found in ranks.workers(processes.of_attempt(pointer.attempt, pointer.dir)).items():
+                watched.ranks.setdefault(place, {}).update(found)
+        for place in unsure:
+            found = watched.ranks.get(place) or {}
+            last = over or place != rounds[-1]
+            if not found and not last:
+                continue
+            data = ranks.rank_map(pointer.job, pointer.attempt, place, found)
+            if data["complete"] or last:
+                watched.settled.add(place)
+                try:
+                    disk.write_new(self._map_path(pointer, place), data)
+                except OSError:
+                    pass  # the record says the same
+            if data != watched.mapped.get(place):
+                self._keep_map(watched, batch, place, data)
+
+    def _keep_map(self, watched: _Watched, batch: Batch, place: int, data: dict[str, Any]) -> None:
+        watched.mapped[place] = data
+        batch.add("rank_map", data, "rank_map:%s:%d" % (watched.pointer.attempt, place))
+        columns = data.get("ranks") or {}
+        for local_rank, rank in zip(columns.get("local_rank") or [], columns.get("rank") or []):
+            watched.ranks.setdefault(place, {}).setdefault(local_rank, {"rank": rank, "local_rank": local_rank})
+
+    def _map_path(self, pointer: Pointer, place: int) -> str:
+        return pointer.path("round-%02d/rank_map.json" % place)
+
+    def _follow(self, batch: Batch, budget_bytes: int) -> None:
+        work = [(watched, path) for watched in self._watched.values() for path in sorted(watched.logs)]
+        quiet = {watched.pointer.attempt for watched in self._watched.values() if watched.end_stored}
+        # Each poll begins with another file, so that a busy one cannot starve those behind it.
+        self._turn += 1
+        start = self._turn % len(work) if work else 0
+        for watched, path in work[start:] + work[:start]:
+            if budget_bytes <= 0:
+                batch.more = True
+                quiet.discard(watched.pointer.attempt)
+                continue
+            follower = self._follower(watched, path)
+            if follower is None:
+                quiet.discard(watched.pointer.attempt)
+                continue
+            before = self._states.get(path) or {}
+            found, state = follower.poll(budget_bytes)
+            for record in found:
+                batch.add(record["kind"], record["data"], record["key"], record.get("v", 1))
+            if state == before and not found:
+                continue
+            read = max(0, (state.get("offset") or 0) - (before.get("offset") or 0))
+            budget_bytes -= max(read, 4096)
+            self._states[path] = batch.states[path] = dict(state)
+            quiet.discard(watched.pointer.attempt)
+        for watched in self._watched.values():
+            watched.idle_polls = watched.idle_polls + 1 if watched.pointer.attempt in quiet else 0
+
+    def _follower(self, watched: _Watched, path: str) -> Any:
+        """The follower of a log under the rank that is known now; None while it is worth waiting for one."""
+        place, local_rank, seen = watched.logs[path]
+        rank = None
+        if place is not None and local_rank is not None:
+            rank = (watched.ranks.get(place, {}).get(local_rank) or {}).get("rank")
+            exit_record = os.path.join(os.path.dirname(path), "exit-local_rank-%d.json" % local_rank)
+            if rank is None and "running" in watched.states and not watched.ended and exit_record not in watched.exits and clock.mono_s() < seen + _RANK_WAIT_S:
+                return None
+        kept = watched.followers.get(path)
+        if kept is None or kept[1] != rank:
+            where = {"job": watched.pointer.job, "attempt": watched.pointer.attempt, "round": place, "rank": rank, "local_rank": local_rank}
+            kept = (self._make_follower(path, where, self._states.get(path)), rank)
+            watched.followers[path] = kept
+        return kept[0]

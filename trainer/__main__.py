@@ -1,0 +1,74 @@
+"""The trainer's command line: ``python3 <dir>/trainer/__main__.py train --job job.json``.
+
+It is started by its path, once per rank, by torchrun or by hand. Before anything of the package is
+imported it puts the directory above first on the module path and takes its own directory off, so that
+neither a ``trainer.py`` of the user's nor this package's own ``data`` or ``convert`` is mistaken for
+something else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+
+EXIT_LOST = 1
+"""A lost peer or a defect; the traceback above says which."""
+
+EXIT_USAGE = 2
+
+
+def own_path() -> None:
+    """Make ``import trainer`` mean the package that this file belongs to."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    above = os.path.dirname(here)
+    sys.path[:] = [above, *(entry for entry in sys.path if os.path.abspath(entry or ".") not in (here, above))]
+    for name in [name for name in sys.modules if name == "trainer" or name.startswith("trainer.")]:
+        del sys.modules[name]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit status: 0 done or stopped as asked, 2 unusable job file, 3 refused (TrainerError)."""
+    parser = argparse.ArgumentParser(prog="trainer", description="Train the job of a resolved job file on this rank.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train", help="train until the last iteration or SIGTERM")
+    train.add_argument("--job", required=True, metavar="JOB.JSON", help="the resolved job file")
+    arguments = parser.parse_args(argv)
+
+    from trainer.spec.job import SpecError, from_mapping
+
+    try:
+        with open(arguments.job, encoding="utf-8") as stream:  # noqa: PTH123
+            spec = from_mapping(json.load(stream))
+    except (OSError, ValueError) as error:
+        lines = [f"{'.'.join(path) or 'job'}: {text}" for path, text in error.problems] if isinstance(error, SpecError) else [str(error)]
+        for line in lines:
+            print(f"rankdeck: {arguments.job}: {line}", file=sys.stderr, flush=True)  # noqa: T201
+        return EXIT_USAGE
+
+    from trainer.runtime.errors import TrainerError
+    from trainer.runtime.train import run
+
+    try:
+        run(spec)
+    except TrainerError as error:
+        print(f"rankdeck: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        _leave(error.EXIT_CODE)
+    except Exception:  # noqa: BLE001 - the edge of the program
+        traceback.print_exc()
+        _leave(EXIT_LOST)
+    return 0
+
+
+def _leave(status: int) -> None:
+    """End now: with a peer gone, taking process groups down in order would wait for it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    own_path()
+    raise SystemExit(main())

@@ -1,0 +1,364 @@
+"""What megatron-core 0.16.1 must be told otherwise: one table, and the engine that applies it.
+
+megatron-core assumes CUDA in places where it means "the device". torch itself is left alone: each row
+names one function of megatron-core and the few words of its source that are exchanged, so that nothing
+else in the process sees another torch. A row carries the hash of the source it was written for; where the
+installed source differs (another version, a vendor's patch, an edit) the trainer refuses to start rather
+than exchange words in code nobody has read. A new place is a new row and its test.
+
+Rows marked for all devices are not about devices: they mend megatron-core's distributed optimizer where
+torch's own AdamW is used (no Transformer Engine, no Apex), and keep saving inside the process.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import Any
+
+from trainer.runtime.errors import TrainerError
+
+ALL = ("cpu", "cuda", "npu")
+CPU = ("cpu",)
+CPU_AND_NPU = ("cpu", "npu")
+"""Type texts: torch names a tensor's type after its device, and megatron-core compares with CUDA's names."""
+
+JIT = "megatron.core.jit:enable_jit_fuser"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swap:
+    """One exchange of words within a function's source, on some devices. ``old`` must occur in it."""
+
+    old: str
+    new: str
+    devices: tuple[str, ...] = CPU
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjustment:
+    """One row. ``replacement`` names a function of this module that takes the place of the whole."""
+
+    place: str
+    """``module:qualified name``."""
+    why: str
+    source_sha256: str
+    """Of ``inspect.getsource`` of the place, UTF-8."""
+    swaps: tuple[Swap, ...] = ()
+    replacement: str = ""
+    devices: tuple[str, ...] = ALL
+    """Where a ``replacement`` is made; swaps say it for themselves."""
+
+    def concerns(self, device: str) -> bool:
+        """Whether anything of this row is done on that device."""
+        return device in self.devices if not self.swaps else any(device in swap.devices for swap in self.swaps)
+
+
+_DEVICE_WORD = (Swap(old="device='cuda'", new="device='cpu'"),)
+_DEVICE_WORD_DOUBLE = (Swap(old='device="cuda"', new='device="cpu"'),)
+_CURRENT_DEVICE = (Swap(old="torch.cuda.current_device()", new="'cpu'"),)
+_FLOAT_TYPE_TEXT = "'torch.cuda.FloatTensor'"
+_HALF_TYPE_TEXTS = "['torch.cuda.HalfTensor', 'torch.cuda.BFloat16Tensor']"
+
+TABLE: tuple[Adjustment, ...] = (
+    Adjustment(
+        place=JIT,
+        why="torch.compile of fusions that are switched off here imports dynamo and inductor: 2 s of start-up",
+        source_sha256="0714694302faf5a48f921990887817cc113a67aa05fc4f97a242205ae1415461",
+        replacement="_no_jit_fuser",
+        devices=CPU,
+    ),
+    Adjustment(
+        place="megatron.core.tensor_parallel.random:_set_cuda_rng_state",
+        why="on CPU the default generator plays the device's",
+        source_sha256="b179c9d95438b61c1d9b58e8e13cc6534f2ae2f870d991c42438de53829ed398",
+        swaps=(Swap(old="    _lazy_call(cb)", new="    torch.set_rng_state(new_state)"),),
+    ),
+    Adjustment(
+        place="megatron.core.tensor_parallel.random:CudaRNGStatesTracker.add",
+        why="on CPU the default generator plays the device's",
+        source_sha256="e5e9ab39a7c1e085fe0b95cb0ef4e25f5c43e3ad9caf876813ef78e3f52f0eec",
+        swaps=(
+            Swap(old="torch.cuda.get_rng_state()", new="torch.get_rng_state()"),
+            Swap(old="torch.cuda.manual_seed(seed)", new="torch.default_generator.manual_seed(seed)"),
+        ),
+    ),
+    Adjustment(
+        place="megatron.core.tensor_parallel.random:model_parallel_cuda_manual_seed",
+        why="on CPU the default generator plays the device's",
+        source_sha256="7423a4a62741adea516a50b3dc5f3305d0129448a42363d55cd56227c12f3da8",
+        swaps=(Swap(old="torch.cuda.manual_seed(data", new="torch.default_generator.manual_seed(data"),),
+    ),
+    Adjustment(
+        place="megatron.core.models.common.embeddings.rotary_pos_embedding:RotaryEmbedding.get_emb",
+        why="the frequencies stay where the model is",
+        source_sha256="d36bc7732392e41930edc9311ccce70bafe0013ce9c1946cebcf8e916eb2c083",
+        swaps=_CURRENT_DEVICE,
+    ),
+    Adjustment(
+        place="megatron.core.distributed.param_and_grad_buffer:_ParamAndGradBuffer.__init__",
+        why="buffers of parameters and gradients are made on the device",
+        source_sha256="6dee7ab4c9ec64c8fd77ea60adc8254243ba8dfeeed6e520703ec74e402869d7",
+        swaps=_CURRENT_DEVICE,
+    ),
+    Adjustment(
+        place="megatron.core.pipeline_parallel.schedules:forward_backward_no_pipelining",
+        why="the token count is made on the device",
+        source_sha256="84399467bcc062966d3494d9d6956128ed8346fca89b70adac3cb8fbda94e246",
+        swaps=_DEVICE_WORD_DOUBLE,
+    ),
+    Adjustment(
+        place="megatron.core.optimizer.optimizer:MixedPrecisionOptimizer.__init__",
+        why="scale and overflow flag are made on the device",
+        source_sha256="9a3397b649b9dace4d11ca685a4b027a8dd64b9bea501b67d490773337ba527a",
+        swaps=_DEVICE_WORD,
+    ),
+    Adjustment(
+        place="megatron.core.optimizer.clip_grads:get_grad_norm_fp32",
+        why="the norm is made on the device",
+        source_sha256="7fa2ba2493d43f1d3693ee62b5558ffccf3b0b2976bf746613187ff3bbc8b86f",
+        swaps=_DEVICE_WORD,
+    ),
+    Adjustment(
+        place="megatron.core.utils:local_multi_tensor_l2_norm",
+        why="the norm is made on the device",
+        source_sha256="01526c55444a73bd00bebbf536bc92f9ac80eadca0cbbbfbd3a1d8c99cb07548",
+        swaps=_DEVICE_WORD_DOUBLE,
+    ),
+    Adjustment(
+        place="megatron.core.optimizer.clip_grads:clip_grad_by_total_norm_fp32",
+        why="gradients are told by their dtype, not by CUDA's name for it",
+        source_sha256="8edb9da5365045a5d1c21c4ca81697412bbdbab725209db8df00dc90d03363e1",
+        swaps=(
+            Swap(old=f"param.grad.type() == {_FLOAT_TYPE_TEXT}", new="param.grad.dtype == torch.float32", devices=CPU_AND_NPU),
+            *_DEVICE_WORD,
+        ),
+    ),
+    Adjustment(
+        place="megatron.core.optimizer.distrib_optimizer:DistributedOptimizer.__init__",
+        why="parameters are told by their dtype, not by CUDA's name for it",
+        source_sha256="3275f640fc1b7377182f3907efc162ae4df4ad14c267417c78041d53b9fb2adf",
+        swaps=(Swap(old=f"param.type() in {_HALF_TYPE_TEXTS}", new="param.dtype in (torch.float16, torch.bfloat16)", devices=CPU_AND_NPU),),
+    ),
+    Adjustment(
+        place="megatron.core.optimizer.distrib_optimizer:DistributedOptimizer._build_model_and_main_param_groups",
+        why="parameters are told by their dtype, not by CUDA's name for it",
+        source_sha256="1b9f0ec06718f817fe8ce6b8bc62ae2a4e096a3cf599a19511ce9d9355f3b7f8",
+        swaps=(
+            Swap(old=f"model_param.type() in {_HALF_TYPE_TEXTS}", new="model_param.dtype in (torch.float16, torch.bfloat16)", devices=CPU_AND_NPU),
+            Swap(old=f"model_param.type() == {_FLOAT_TYPE_TEXT}", new="model_param.dtype == torch.float32", devices=CPU_AND_NPU),
+        ),
+    ),
+    Adjustment(
+        place="megatron.core.optimizer.distrib_optimizer:DistributedOptimizer.state_dict",
+        why="an optimizer that has not stepped yet has no step, and loading asks it for one",
+        source_sha256="fe621ae6a622b58752df0330a2a30056dda222d73f22dc6bce6a5d1ac2bfa3d8",
+        swaps=(
+            Swap(
+                old="            assert len(steps) == 1\n            step = steps[0]\n        elif",
+                new="            assert len(steps) <= 1\n            step = steps[0] if steps else 0.0\n        elif",
+                devices=ALL,
+            ),
+        ),
+    ),
+    Adjustment(
+        place="megatron.core.optimizer.distrib_optimizer:DistributedOptimizer.load_state_dict",
+        why="every parameter gets the same step tensor, so AdamW advances it once per parameter: the first "
+        "resumed loss is right and all later ones are wrong",
+        source_sha256="15f257b4c4f9a7ef6d6660e829de088d39997615c2a4e52ec5e7e1306b465f04",
+        swaps=(
+            Swap(old='                s["step"] = step\n', new='                s["step"] = step.clone()\n', devices=ALL),
+            *_CURRENT_DEVICE,
+        ),
+    ),
+    Adjustment(
+        place="megatron.core.optimizer.distrib_optimizer:DistributedOptimizer._set_main_param_and_optimizer_states",
+        why="the step is not among the checkpoint's tensors: depending on the format this is a KeyError or "
+        "sets the loaded step back to 0",
+        source_sha256="93c254228283b2df0147fe436a2fe5d9e754ab4b7276a96f023be179c737329f",
+        swaps=(
+            Swap(
+                old="            for key in dst_tensors:\n                dst",
+                new="            for key in [key for key in dst_tensors if key != 'step']:\n                dst",
+                devices=ALL,
+            ),
+        ),
+    ),
+    Adjustment(
+        place="megatron.core.dist_checkpointing.strategies.filesystem_async:_get_write_results_queue",
+        why="a manager process for one queue costs seconds and outlives a killed trainer",
+        source_sha256="349269cbdd569d41032d20cdb858316d492096999e7a05dd2d1ccde6ae9d7d95",
+        replacement="_queue_in_process",
+    ),
+    Adjustment(
+        place="megatron.core.dist_checkpointing.strategies.filesystem_async:FileSystemWriterAsync.write_preloaded_data_multiproc",
+        why="forking a process that has collectives open is not safe, and a forked writer outlives a killed trainer",
+        source_sha256="bef05e8d525e7eede0c7e31037b9b8f4918866d5892a62f81d239cfe31e837c7",
+        replacement="_write_in_process",
+    ),
+    Adjustment(
+        place="megatron.core.dist_checkpointing.strategies.filesystem_async:FileSystemWriterAsync.preload_tensors",
+        why="there is no device to wait for",
+        source_sha256="df5b267188bbfd773df18ad0839235d7de074655336527d4dea2c37d47389670",
+        swaps=(Swap(old="torch.cuda.synchronize()", new="pass"),),
+    ),
+    Adjustment(
+        place="megatron.core.dist_checkpointing.strategies.state_dict_saver:save_state_dict_async_finalize",
+        why="the outcome is broadcast from the device",
+        source_sha256="e833e30e9e4f946b36b047ae15bd532f05fbae2bfca8110f4d81b84dcb576f0b",
+        swaps=_CURRENT_DEVICE,
+    ),
+)
+
+
+@contextmanager
+def importing(device: str) -> Iterator[None]:
+    """Around the first import of megatron.core: what must hold while its modules are executed.
+
+    Its modules decorate their fusions with torch.compile as they are imported, so on CPU torch.compile is
+    the identity for as long as this lasts (row ``JIT``).
+    """
+    if device != "cpu":
+        yield
+        return
+    import torch
+
+    real = torch.compile
+    torch.compile = _uncompiled  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.compile = real
+
+
+def apply(device: str, table: tuple[Adjustment, ...] = TABLE) -> list[str]:
+    """Apply every row that concerns the device; megatron.core must have been imported. Returns the places.
+
+    Sources are checked before anything is exchanged. Raises TrainerError naming every place that differs.
+    A place that was adjusted before is left as it is.
+    """
+    rows = [row for row in table if row.concerns(device)]
+    differing = [row.place for row in rows if source_sha256(find(row.place)[2]) != row.source_sha256]
+    if differing:
+        raise TrainerError(
+            f"{len(differing)} of {len(rows)} places in megatron-core are not as they were when the trainer was written",
+            where=", ".join(differing),
+            got="another source",
+            expected="megatron-core 0.16.1 as published",
+            fix="Reinstall it (pip install --force-reinstall megatron-core==0.16.1), or review trainer/runtime/adjust.py against the changed source",
+        )
+    for row in rows:
+        owner, name, function = find(row.place)
+        if hasattr(function, "_rankdeck_source_sha256"):
+            continue
+        if row.replacement:
+            function = _stand_in(globals()[row.replacement])
+            setattr(owner, name, staticmethod(function) if isinstance(owner, type) else function)
+        else:
+            function.__code__ = rewritten(function, [swap for swap in row.swaps if device in swap.devices])
+        function._rankdeck_source_sha256 = row.source_sha256
+    return [row.place for row in rows]
+
+
+def find(place: str) -> tuple[Any, str, Any]:
+    """The owner (module or class) of a place, its name there, and the function itself, unwrapped."""
+    module, _, qualified = place.partition(":")
+    owner: Any = importlib.import_module(module)
+    *path, name = qualified.split(".")
+    for step in path:
+        owner = getattr(owner, step)
+    function = inspect.unwrap(getattr(owner, name))
+    return owner, name, getattr(function, "__func__", function)
+
+
+def source_sha256(function: Any) -> str:
+    """The hash a row carries: of the function's source as installed, decorators included; kept when adjusted."""
+    before = getattr(function, "_rankdeck_source_sha256", "")
+    return before or hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
+
+
+def rewritten(function: FunctionType, swaps: list[Swap]) -> CodeType:
+    """The function's code with words of its source exchanged; line numbers stay those of the file.
+
+    Raises ValueError for words that do not occur.
+    """
+    source = textwrap.dedent(inspect.getsource(function))
+    shift = len(inspect.getsource(function).splitlines()[0]) - len(source.splitlines()[0])
+    for swap in swaps:
+        old, new = (_outdent(text, shift) for text in (swap.old, swap.new))
+        if old not in source:
+            raise ValueError(f"{swap.old!r} does not occur in {function.__qualname__}")
+        source = source.replace(old, new)
+    definition = ast.parse(source).body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    definition.decorator_list = []
+    # Free variables (zero-argument super() has one, __class__) must be free in the new code too: an outer
+    # function that is compiled and never called gives them a scope.
+    outer = ast.parse(f"def _outer({', '.join(function.__code__.co_freevars)}): pass")
+    outer.body[0].body = [definition]  # type: ignore[attr-defined]
+    ast.increment_lineno(definition, function.__code__.co_firstlineno - 1)
+    code = compile(outer, function.__code__.co_filename, "exec", dont_inherit=True)
+    for name in ("_outer", function.__name__):
+        code = next(c for c in code.co_consts if isinstance(c, CodeType) and c.co_name == name)
+    assert code.co_freevars == function.__code__.co_freevars, function.__qualname__
+    return code
+
+
+def _outdent(text: str, columns: int) -> str:
+    lines = text.split("\n")
+    return "\n".join(line[columns:] if not line[:columns].strip() and len(line) > columns else line for line in lines)
+
+
+def _stand_in(replacement: Callable[..., Any]) -> Any:
+    def stand_in(*args: Any, **kwargs: Any) -> Any:
+        return replacement(*args, **kwargs)
+
+    return stand_in
+
+
+def _uncompiled(model: Any = None, **_options: Any) -> Any:
+    """torch.compile without the compiling, as a decorator with and without arguments."""
+    return model if model is not None else lambda function: function
+
+
+def _no_jit_fuser() -> None:
+    """enable_jit_fuser: what is imported later is not compiled either."""
+    import megatron.core.jit
+
+    megatron.core.jit.disable_jit_fuser()
+
+
+def _queue_in_process() -> Any:
+    """_get_write_results_queue: a queue of this process."""
+    import queue
+
+    return queue.Queue()
+
+
+def _write_in_process(transform_list: list[Any], use_msc: bool, rank: int, write_buckets: list[Any], global_results_queue: Any) -> None:
+    """write_preloaded_data_multiproc: every bucket (one a file) written by this process, one after another.
+
+    Puts {bucket: results} into the queue, or the first exception.
+    """
+    import queue
+
+    from megatron.core.dist_checkpointing.strategies.filesystem_async import FileSystemWriterAsync
+
+    results: dict[int, Any] = {}
+    for index, bucket in enumerate(write_buckets):
+        done, pending = queue.Queue(), queue.Queue()
+        pending.put(index)
+        FileSystemWriterAsync.write_preloaded_data(transform_list, index, bucket, done, pending, True, use_msc=use_msc)
+        outcome = done.get_nowait()[1]
+        if isinstance(outcome, Exception):
+            global_results_queue.put(outcome)
+            return
+        results[index] = outcome
+    global_results_queue.put(results)

@@ -1,0 +1,82 @@
+"""What the trainer prints: Megatron's own lines, so that whoever reads Megatron's logs reads these.
+
+Formats: Megatron-LM training/training.py (training_log) and training/checkpointing.py; the loss has more
+digits than Megatron's %E, enough to tell any two fp32 losses apart. Every line is flushed as it is
+printed: a killed rank has said all it knew.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+def say(text: str) -> None:
+    """One line on standard output."""
+    print(text, flush=True)
+
+
+def saving(iteration: int, directory: str) -> str:
+    """Before a save; rank 0."""
+    return f"saving checkpoint at iteration {iteration:7d} to {directory} in torch_dist format"
+
+
+def saved(iteration: int, directory: str) -> str:
+    """After it; rank 0."""
+    return f"  successfully saved checkpoint from iteration {iteration:7d} to {directory} [ t 1/1, p 1/1 ]"
+
+
+def loading(iteration: int, directory: str) -> str:
+    """Before a load; rank 0."""
+    return f" loading checkpoint from {directory} at iteration {iteration}"
+
+
+def loaded(iteration: int, directory: str) -> str:
+    """After it; rank 0."""
+    return f"  successfully loaded checkpoint from {directory} [ t 1/1, p 1/1 ] at iteration {iteration}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """Gathers iterations and makes a line of them every ``log_interval`` and at the end."""
+
+    iterations: int
+    log_interval: int
+    global_batch_size: int
+    flops_per_iteration: float
+    """Of one rank."""
+    _losses: list[float] = field(default_factory=list)
+    _elapsed_s: float = 0.0
+    _skipped: int = 0
+
+    def add(
+        self, *, iteration: int, consumed_samples: int, loss: float, grad_norm: float, learning_rate: float,
+        elapsed_s: float, skipped: bool, loss_scale: float = 1.0, now: datetime | None = None,
+    ) -> str | None:
+        """Take one iteration in; the line when one is due. ``now``: for tests."""
+        self._losses.append(loss)
+        self._elapsed_s += elapsed_s
+        self._skipped += skipped
+        if iteration % self.log_interval and iteration != self.iterations:
+            return None
+        count = len(self._losses)
+        numbers = [value for value in self._losses if not math.isnan(value)]
+        mean = sum(numbers) / len(numbers) if numbers else math.nan
+        each_s = self._elapsed_s / count
+        line = (
+            f" [{(now or datetime.now()).strftime('%Y-%m-%d %H:%M:%S.%f')}]"
+            f" iteration {iteration:8d}/{self.iterations:8d} |"
+            f" consumed samples: {consumed_samples:12d} |"
+            f" elapsed time per iteration (ms): {each_s * 1000.0:.1f} |"
+            f" throughput per GPU (TFLOP/s/GPU): {self.flops_per_iteration / each_s / 1e12 if each_s else 0.0:.1f} |"
+            f" learning rate: {learning_rate:.6E} |"
+            f" global batch size: {self.global_batch_size:5d} |"
+            f" lm loss: {mean:.9E} |"
+            f" loss scale: {loss_scale:.1f} |"
+            f" grad norm: {grad_norm:.3f} |"
+            f" number of skipped iterations: {self._skipped:3d} |"
+            f" number of nan iterations: {count - len(numbers):3d} |"
+        )
+        self._losses, self._elapsed_s, self._skipped = [], 0.0, 0
+        return line

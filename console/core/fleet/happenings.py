@@ -1,0 +1,113 @@
+"""What happened, as lines of time: faults, ends, saves, links, who did what. Pure.
+
+Times are on the console's clock (``our_time``): a node's own time less its clock offset, where that is known.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from console.core.fleet.state import AttemptState, FleetState, RunState
+from console.core.fleet.views import Badge, Tone, link_badge, natural_key
+
+_ROLE_TONES: Mapping[str, Tone] = {"root": "bad", "unclear": "warn", "cascade": "warn", "teardown": "off", "benign": "plain"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """One line of the time line, also used for faults."""
+
+    time: float
+    badge: Badge
+    node: str
+    rank: int | None
+    what: str
+    detail: str
+
+
+def fault_rows(state: FleetState, run: RunState) -> tuple[Happening, ...]:
+    """Faults of all attempts, newest first; lines that are known to mean nothing are left out."""
+    rows = []
+    for attempt in run.attempts.values():
+        for seen in attempt.faults:
+            data = seen.data
+            role = str(data.get("role") or "unclear")
+            if role == "benign":
+                continue
+            tone = _ROLE_TONES.get(role, "warn")
+            what = " ".join(str(part) for part in (data.get("code") or data.get("rule"), data.get("category")) if part)
+            action = data.get("action")
+            rows.append(Happening(
+                time=our_time(state, seen.node, seen.time), node=seen.node, rank=data.get("rank"), what=what,
+                badge=Badge(glyph={"bad": "✗", "warn": "!", "off": "·"}.get(tone, "·"), text=role, tone=tone),
+                detail=(f"[{action}] " if action and action != "none" else "") + str(data.get("text") or "")))
+    return tuple(sorted(rows, key=lambda row: -row.time))
+
+
+def timeline_rows(state: FleetState, run: RunState) -> tuple[Happening, ...]:
+    """Starts, saves, loads, exits, faults and lost links on one line, newest first."""
+    rows = list(fault_rows(state, run))
+    for attempt in run.attempts.values():
+        if attempt.started_at:
+            nodes = ", ".join(sorted(attempt.node_states, key=natural_key))
+            rows.append(Happening(time=attempt.started_at, badge=Badge(glyph="▸", text="start", tone="plain"), node="",
+                                  rank=None, what=f"attempt {attempt.attempt}", detail=nodes))
+        rows += _exit_rows(state, attempt)
+    for seen in run.checkpoints.values():
+        tone: Tone = {"saved": "good", "failed": "bad"}.get(seen.state, "busy")  # type: ignore[assignment]
+        rows.append(Happening(time=our_time(state, seen.node, seen.time), badge=Badge(glyph="◆", text="save", tone=tone),
+                              node=seen.node, rank=None, what=f"checkpoint {seen.iteration} {seen.state}",
+                              detail=seen.path))
+    for node in state.nodes.values():
+        badge = link_badge(node)
+        if badge.tone in ("warn", "bad"):
+            rows.append(Happening(time=node.link_at, badge=Badge(glyph=badge.glyph, text="link", tone=badge.tone),
+                                  node=node.name, rank=None, what=f"link {badge.text}", detail=node.link_why))
+    return tuple(sorted(rows, key=lambda row: -row.time))
+
+
+def _exit_rows(state: FleetState, attempt: AttemptState) -> list[Happening]:
+    rows = []
+    for (node, number, local_rank), seen in attempt.exits.items():
+        data = seen.data
+        code, by = data.get("code"), data.get("signal")
+        asked = bool(data.get("asked"))
+        tone: Tone = "off" if asked or (code == 0 and not by) else "warn" if by == signal.SIGTERM else "bad"
+        how = f"{signal_name(by)}" if by else f"exit {code}"
+        who = "launcher" if local_rank == -1 else f"rank {data.get('rank')}" if data.get("rank") is not None else f"local rank {local_rank}"
+        rows.append(Happening(
+            time=our_time(state, node, data.get("ended") or seen.time), node=node, rank=data.get("rank"),
+            badge=Badge(glyph="✗" if tone == "bad" else "▾", text="exit", tone=tone), what=f"{who} {how}",
+            detail=f"round {number}" + (", asked for" if asked else "")))
+    return rows
+
+
+def signal_name(number: int | None) -> str:
+    """SIGKILL for 9; the bare number where this system has no name for it."""
+    try:
+        return signal.Signals(number).name if number is not None else "-"
+    except ValueError:
+        return f"signal {number}"
+
+
+def audit_rows(state: FleetState) -> tuple[Happening, ...]:
+    """Who did what, newest first."""
+    rows = []
+    for node, time, data in islice(reversed(state.audit), 1000):
+        ok = data.get("ok") is not False
+        args: Mapping[str, Any] = data.get("args") or {}
+        rows.append(Happening(
+            time=our_time(state, node, time), node=node, rank=None, what=f"{data.get('operator') or '?'} {data.get('op') or '?'}",
+            badge=Badge(glyph="✓", text="done", tone="plain") if ok else Badge(glyph="✗", text="refused", tone="warn"),
+            detail=" ".join(f"{key}={value}" for key, value in args.items()) + (f" ({data['why']})" if data.get("why") else "")))
+    return tuple(rows)
+
+
+def our_time(state: FleetState, node: str, time: float) -> float:
+    """A node's wall clock on ours, as far as its offset is known."""
+    seen = state.nodes.get(node)
+    return time - seen.met.clock_offset_s if seen is not None and seen.met is not None else time

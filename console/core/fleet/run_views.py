@@ -1,0 +1,309 @@
+"""What a job looks like at a moment: ``RunState`` and now in, rows and texts out. Pure.
+
+What happened when is in ``happenings``. Colours, widths and languages are the widgets' business.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import get_args
+
+from console.core.events import LaunchPhase
+from console.core.fleet.happenings import our_time
+from console.core.fleet.series import Series
+from console.core.fleet.state import AttemptState, FleetState, RunState
+from console.core.fleet.views import Badge, Tone, duration_text, link_badge, natural_key, spans_text
+
+PHASES: tuple[str, ...] = get_args(LaunchPhase)
+STALLED_STEPS = 10
+STALLED_AT_LEAST_S = 60.0
+"""No iteration for ten usual steps and at least a minute reads "stalled". A save or an evaluation may take
+that long, hence a warning and no alarm."""
+STEPS_OF_USUAL = 20
+"""The usual step time is the median of the newest twenty: the first step compiles, a save holds one up."""
+
+_LIVE = ("prepared", "committed", "running", "stopping")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """The one-line story of a run."""
+
+    job: str
+    attempt: str
+    attempts: int
+    round: int
+    status: Badge
+    iteration: int | None
+    total: int | None
+    loss: float | None
+    step_s: float | None
+    """Usual step time."""
+    rate: float | None
+    """Iterations per second."""
+    tokens_per_s_per_device: float | None
+    eta_s: float | None
+    progress_age_s: float | None
+    """Since the last iteration."""
+    saved_iteration: int | None
+    """Newest iteration known to be saved."""
+    world_size: int | None
+    ranks: tuple[tuple[str, str, Tone], ...]
+    """(node, its ranks as ranges, tone) in node order."""
+
+    @property
+    def fraction(self) -> float | None:
+        """Progress from 0 to 1; None when the end is not known."""
+        return min(1.0, self.iteration / self.total) if self.iteration is not None and self.total else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointRow:
+    """One saved iteration."""
+
+    iteration: int
+    status: Badge
+    age_s: float
+    seconds: float | None
+    size_bytes: float | None
+    path: str
+    latest: bool
+    """Whether a resume would start here, as far as the log tells."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A place on the curve's x axis. kind: saved | restarted."""
+
+    iteration: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogChoice:
+    """A log that can be shown. ``rank`` None: the launcher's own output."""
+
+    node: str
+    path: str
+    rank: int | None
+    round: int | None
+
+    @property
+    def pin(self) -> tuple[str, int | str]:
+        """What stays the same when the attempt or round changes: a rank, or a node's launcher."""
+        return ("launcher", self.node) if self.rank is None else ("rank", self.rank)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopTarget:
+    """One node of a stop that is about to be asked for."""
+
+    node: str
+    link: Badge
+    state: str
+    command: str
+    """The request as it goes to the node's agent."""
+
+
+def job_view(state: FleetState, run: RunState, now: float) -> JobView:
+    """The run at ``now`` (s, our clock)."""
+    attempt = run.latest
+    iteration, tokens = current_iteration(run), run.series["tokens_per_s_per_device"].last()
+    step_s = usual_step_s(run.series["step_time_ms"])
+    last_round = newest_round(run, attempt) if attempt else 0
+    progress_age_s = None
+    if run.last_iteration_time is not None:
+        # The node that prints the loss is not named here; with clocks in step the median offset is as good.
+        offsets = sorted(node.met.clock_offset_s for node in state.nodes.values() if node.met is not None)
+        offset = offsets[len(offsets) // 2] if offsets else 0.0
+        progress_age_s = max(0.0, now - (run.last_iteration_time - offset))
+    status = job_badge(run, progress_age_s, step_s)
+    left = run.total_iterations - iteration if run.total_iterations is not None and iteration is not None else None
+    return JobView(
+        job=run.job, attempt=attempt.attempt if attempt else "", attempts=len(run.attempts), round=last_round,
+        status=status, iteration=iteration, total=run.total_iterations, loss=value_at(run.series["loss"], iteration), step_s=step_s,
+        rate=1.0 / step_s if step_s else None, tokens_per_s_per_device=tokens[1] if tokens else None,
+        eta_s=left * step_s if left is not None and step_s and status.text in ("running", "saving") else None,
+        progress_age_s=progress_age_s,
+        saved_iteration=max((c.iteration for c in run.checkpoints.values() if c.state == "saved"), default=None),
+        world_size=attempt.world_size.get(last_round) if attempt else None,
+        ranks=_ranks_by_node(state, attempt, last_round))
+
+
+def newest_round(run: RunState, attempt: AttemptState) -> int:
+    """The attempt's newest round, by rank maps or by loads, whichever told first."""
+    return max((*attempt.ranks, *(number for name, number, _ in run.loads if name == attempt.attempt)), default=0)
+
+
+def current_iteration(run: RunState) -> int | None:
+    """How far the newest round of the newest attempt has come. After a restart that is behind what the curve
+    still shows of the round before; until its first iteration it is where its checkpoint was loaded."""
+    attempt, x = run.latest, run.series["loss"].x
+    if attempt is None:
+        return x[-1] if x else None
+    place = (attempt.attempt, newest_round(run, attempt))
+    loaded = max((iteration for name, number, iteration in run.loads if (name, number) == place), default=0)
+    for iteration in reversed(x):
+        if iteration <= loaded:
+            break
+        if run.standing.get(iteration, place) >= place:
+            return iteration
+    return loaded or None
+
+
+def value_at(series: Series, x: int | None) -> float | None:
+    """The series' value at exactly x, or None."""
+    if x is None:
+        return None
+    at = bisect_left(series.x, x)
+    return series.y[at] if at < len(series.x) and series.x[at] == x else None
+
+
+def usual_step_s(step_time_ms: Series) -> float | None:
+    """The median of the newest step times, s."""
+    newest = sorted(value for value in step_time_ms.y[-STEPS_OF_USUAL:] if value == value and value > 0)
+    return newest[len(newest) // 2] / 1000.0 if newest else None
+
+
+def job_badge(run: RunState, progress_age_s: float | None, step_s: float | None) -> Badge:
+    """How the newest attempt fares, from what its nodes report. An exit code alone never says success."""
+    attempt = run.latest
+    if attempt is None or not (attempt.node_states or attempt.phases):
+        return Badge(glyph="-", text="unknown", tone="off")
+    states = set(attempt.node_states.values())
+    iteration = current_iteration(run)
+    reached = run.total_iterations is not None and iteration is not None and iteration >= run.total_iterations
+    failed = [seen for (_, _, local_rank), seen in attempt.exits.items()
+              if local_rank == -1 and (seen.data.get("signal") or seen.data.get("code")) and not seen.data.get("asked")]
+    if "stopping" in states:
+        return Badge(glyph="▾", text="stopping", tone="warn")
+    if states & {"running"}:
+        if states & {"exited", "aborted", "expired"} and not reached:
+            return Badge(glyph="!", text="node lost", tone="bad")
+        if progress_age_s is not None and iteration is not None and not reached \
+                and progress_age_s > max(STALLED_AT_LEAST_S, STALLED_STEPS * (step_s or 0.0)):
+            return Badge(glyph="!", text="stalled", tone="warn")
+        # In Megatron the loss of an iteration is printed before its save begins.
+        if iteration is not None and iteration in run.checkpoints and run.checkpoints[iteration].state == "started":
+            return Badge(glyph="▸", text="saving", tone="good")
+        return Badge(glyph="▸", text="running", tone="good")
+    if "stopped" in states:
+        return Badge(glyph="■", text="stopped", tone="off")
+    if "exited" in states:
+        if reached and not failed:
+            return Badge(glyph="✓", text="finished", tone="good")
+        return Badge(glyph="✗", text="failed" if failed else "ended early", tone="bad")
+    if states & {"aborted", "expired"}:
+        return Badge(glyph="✗", text="did not start", tone="bad")
+    if any(progress.state == "failed" for progress in attempt.phases.values()):
+        return Badge(glyph="✗", text="did not start", tone="bad")
+    return Badge(glyph="◌", text="starting", tone="busy")
+
+
+def checkpoint_rows(state: FleetState, run: RunState, now: float) -> tuple[CheckpointRow, ...]:
+    """Every save, newest first. ``failed`` and a start without an end are shown as they are."""
+    badges = {"saved": Badge(glyph="✓", text="saved", tone="good"), "started": Badge(glyph="◌", text="saving", tone="busy"),
+              "failed": Badge(glyph="✗", text="failed", tone="bad")}
+    latest = max((seen.iteration for seen in run.checkpoints.values() if seen.state == "saved"), default=None)
+    rows = []
+    for iteration in sorted(run.checkpoints, reverse=True):
+        seen = run.checkpoints[iteration]
+        # A save that never ended, with a later one behind it, was cut off by a restart.
+        cut = seen.state == "started" and iteration < max(run.checkpoints)
+        badge = Badge(glyph="✗", text="cut off", tone="bad") if cut else badges.get(
+            seen.state, Badge(glyph="?", text=seen.state, tone="off"))
+        rows.append(CheckpointRow(
+            iteration=iteration, status=badge, age_s=max(0.0, now - our_time(state, seen.node, seen.time)),
+            seconds=seen.seconds, size_bytes=getattr(seen, "size_bytes", None), path=seen.path, latest=iteration == latest))
+    return tuple(rows)
+
+
+def marks(run: RunState) -> tuple[Mark, ...]:
+    """Saves and restarts on the iteration axis. A load of the first attempt's first round is no restart."""
+    found = [Mark(iteration=seen.iteration, kind="saved") for seen in run.checkpoints.values() if seen.state == "saved"]
+    first = (min(run.attempts, default=""), 0)
+    found += [Mark(iteration=iteration, kind="restarted") for iteration in
+              {iteration for name, number, iteration in run.loads if (name, number) != first}]
+    return tuple(sorted(found, key=lambda mark: (mark.iteration, mark.kind)))
+
+
+def phase_rows(attempt: AttemptState) -> tuple[tuple[str, tuple[Badge, ...], str], ...]:
+    """(node, a badge for each of PHASES, why it failed) in node order."""
+    badges = {"waiting": Badge(glyph="·", text="waiting", tone="off"), "running": Badge(glyph="◌", text="running", tone="busy"),
+              "done": Badge(glyph="✓", text="done", tone="good"), "failed": Badge(glyph="✗", text="failed", tone="bad"),
+              "undone": Badge(glyph="↶", text="undone", tone="warn")}
+    nodes = {node for node, _ in attempt.phases} | set(attempt.node_states)
+    rows = []
+    for node in sorted(nodes, key=lambda name: (attempt.node_index.get(name, 1 << 30), natural_key(name))):
+        seen = [attempt.phases.get((node, phase)) for phase in PHASES]
+        why = next((progress.why for progress in seen if progress is not None and progress.why), "")
+        rows.append((node, tuple(badges["waiting"] if progress is None else badges[progress.state] for progress in seen), why))
+    return tuple(rows)
+
+
+def log_choices(run: RunState) -> tuple[LogChoice, ...]:
+    """Every log of the newest attempt, the most telling first: the last rank of the newest round (Megatron
+    prints the loss there), then the other ranks, then the launchers' own output."""
+    attempt = run.latest
+    if attempt is None:
+        return ()
+    choices = []
+    if attempt.ranks:
+        number = max(attempt.ranks)
+        places = attempt.ranks[number]
+        order = sorted(places, key=lambda rank: (rank != max(places), rank))
+        choices = [LogChoice(node=places[rank].node, rank=rank, round=number,
+                             path=f"{attempt.dirs[places[rank].node]}/round-{number:02d}/local_rank-{places[rank].local_rank}.log")
+                   for rank in order if places[rank].node in attempt.dirs]
+    launchers = sorted(attempt.dirs, key=lambda name: (attempt.node_index.get(name, 1 << 30), natural_key(name)))
+    choices += [LogChoice(node=node, rank=None, round=None, path=f"{attempt.dirs[node]}/launcher.log") for node in launchers]
+    return tuple(choices)
+
+
+def stop_targets(state: FleetState, attempt: AttemptState, grace_s: float, why: str) -> tuple[StopTarget, ...]:
+    """The nodes on which something of the attempt may still live, with what each will be asked."""
+    nodes = [node for node, at in attempt.node_states.items() if at in _LIVE]
+    request = json.dumps({"op": "stop", "args": {"attempt": attempt.attempt, "grace_s": grace_s, "why": why}}, ensure_ascii=False)
+    return tuple(
+        StopTarget(node=node, state=attempt.node_states[node], command=request,
+                   link=link_badge(state.nodes[node]) if node in state.nodes else Badge(glyph="?", text="unknown", tone="off"))
+        for node in sorted(nodes, key=lambda name: (attempt.node_index.get(name, 1 << 30), natural_key(name))))
+
+
+def metric_rows(run: RunState, bins: int) -> tuple[tuple[str, float | None, int, tuple[float | None, ...]], ...]:
+    """(name, newest value, at iteration, the newest stretch in ``bins`` means) per metric that has data."""
+    rows = []
+    for name, series in run.series.items():
+        last = series.last()
+        if last is None:
+            continue
+        low = series.x[max(0, len(series) - 4 * bins)]
+        stretch = tuple(None if pair is None else (pair[0] + pair[1]) / 2 for pair in series.bins(bins, low, last[0]))
+        rows.append((name, last[1], last[0], stretch))
+    return tuple(rows)
+
+
+def _ranks_by_node(state: FleetState, attempt: AttemptState | None, number: int) -> tuple[tuple[str, str, Tone], ...]:
+    if attempt is None:
+        return ()
+    ranks: dict[str, list[int]] = {}
+    for place in attempt.ranks.get(number, {}).values():
+        ranks.setdefault(place.node, []).append(place.rank)
+    found: list[tuple[str, str, Tone]] = []
+    for node in sorted(attempt.node_states, key=lambda name: (attempt.node_index.get(name, 1 << 30), natural_key(name))):
+        known = state.nodes.get(node)
+        tone: Tone = "off" if known is None else link_badge(known).tone
+        if attempt.node_states[node] in ("exited", "aborted", "expired"):
+            tone = "bad"
+        found.append((node, spans_text(ranks.get(node, ())), tone))
+    return tuple(found)
+
+
+def progress_text(view: JobView) -> str:
+    """``iteration 40/60`` and what is known of the pace, for narrow places."""
+    if view.iteration is None:
+        return "no iteration yet"
+    text = f"{view.iteration}/{view.total}" if view.total is not None else str(view.iteration)
+    return f"{text}  {duration_text(view.step_s)}/step" if view.step_s else text

@@ -1,0 +1,194 @@
+"""The heat grid: a row per node, a cell per NPU, drawn as richly as the room allows.
+
+Five densities, the widest first; ``choose`` picks. In all of them a cell tells health by its glyph as well
+as by its tone, a value that is too old is drawn as stale, and a node that cannot be reached says so on its
+own row, with its last values dimmed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from console.core.fleet.state import FleetState
+from console.core.fleet.views import HBM_TIGHT_PCT, Cell, NodeRow, duration_text, fleet_summary, node_rows
+from console.core.i18n import say
+from console.tui.lines import Line, Span, bar, clip, fit, level, width_of
+from console.tui.palette import heat
+from console.tui.widgets.line_pane import LinePane
+
+NAME_CELLS = 14
+"""A longer node name is cut in the grid; the nodes pane shows it whole."""
+# Density -> cells one NPU takes, with the gap to the next.
+_WIDTHS = {"bars": 15, "numbers": 11, "compact": 6, "marks": 3}
+_LINK_CELLS, _AGE_CELLS = 7, 6
+
+
+def choose(cell_width: int, nodes: int, height: int) -> str:
+    """The density for NPUs of ``cell_width`` cells and a window of ``height`` lines below the heading.
+
+    "dense" (one character an NPU, nodes in columns) when even single rows do not fit the height.
+    """
+    if nodes > height and nodes > 4:
+        return "dense"
+    if cell_width >= _WIDTHS["bars"] and nodes * 2 <= height:
+        return "bars"
+    return next((name for name in ("numbers", "compact", "marks") if cell_width >= _WIDTHS[name]), "dense")
+
+
+def draw_grid(rows: Sequence[NodeRow], width: int, height: int) -> list[Line]:
+    """The grid with its heading, ``width`` cells wide. More than ``height`` lines where it must scroll."""
+    if not rows:
+        return [[("  " + say("no node has been heard of yet"), "dim")]]
+    devices = max((len(row.cells) for row in rows), default=0)
+    names = min(NAME_CELLS, max(len(row.name) for row in rows))
+    left = 3 + names + 1 + (_LINK_CELLS if width >= 70 else 0)
+    room = width - left - _AGE_CELLS
+    cell_width = room // devices if devices else room
+    density = choose(cell_width, len(rows), height - 1)
+    if density == "dense":
+        return _dense(rows, width, max(1, height))
+    # Wider cells than the drawing needs only pull the row apart.
+    cell_width = min(cell_width, {"bars": 26, "numbers": 15, "compact": 8, "marks": 4}[density])
+    tall = density == "bars" and len(rows) * 3 < height and cell_width >= 18
+    gap = density == "bars" and len(rows) * (4 if tall else 3) <= height
+    lines = [_heading(devices, left, cell_width, names, width)]
+    for at, row in enumerate(rows):
+        if gap and at:
+            lines.append([])
+        lines += _node(row, names, left, cell_width, density, tall, width)
+    return lines
+
+
+def _heading(devices: int, left: int, cell_width: int, names: int, width: int) -> Line:
+    line: Line = [(fit("   " + say("node"), names + 4), "head")]
+    if left > names + 4:
+        line.append((fit(say("link"), _LINK_CELLS), "head"))
+    line += [(fit(f"{device:>2}" if cell_width < 5 else f"NPU {device}" if cell_width >= 11 else f"{device}", cell_width), "head")
+             for device in range(devices)]
+    line.append((fit(say("age"), _AGE_CELLS - 1, right=True), "head"))
+    return line
+
+
+def _node(row: NodeRow, names: int, left: int, cell_width: int, density: str, tall: bool, width: int) -> list[Line]:
+    alive = row.link.tone in ("good", "busy")
+    name_tone = "name" if alive else row.link.tone
+    head: Line = [(f" {row.link.glyph} ", row.link.tone), (fit(row.name, names + 1), name_tone)]
+    if left > names + 4:
+        text = duration_text_ms(row.rtt_s) if row.link.tone == "good" else row.link.text
+        head.append((fit(text, _LINK_CELLS - 1) + " ", "dim" if row.link.tone == "good" else row.link.tone))
+    blank: Line = [(" " * width_of(head), "plain")]
+    bodies: list[Line] = []
+    if row.cells:
+        parts = [_CELLS[density](cell, cell_width, tall) for cell in row.cells]
+        for at in range(len(parts[0])):
+            bodies.append([span for part in parts for span in part[at]])
+    if not row.trusted and row.cells:
+        tone = "off" if not alive or row.age.tone == "bad" else "stale"
+        bodies = [[(text, "bad" if was in ("bad", "alarm") else tone) for text, was in body] for body in bodies]
+    if not bodies:
+        bodies = [[(clip(row.note or say("nothing known"), width - width_of(head) - _AGE_CELLS), "dim" if alive else row.link.tone)]]
+    age: Span = (fit(f"{row.age.glyph}{row.age.text}", _AGE_CELLS - 1, right=True), "dim" if row.age.tone == "good" else row.age.tone)
+    lines: list[Line] = []
+    for at, body in enumerate(bodies):
+        line = (head if at == 0 else blank) + body
+        if at == 0:
+            line = [*line, (" " * (left - width_of(head)), "plain"), age]
+        elif at == 1 and row.note:
+            line = [*blank[:0], (" " * 3, "plain"), (fit(row.note, left - 4) + " ", "stale" if alive else row.link.tone), *body]
+        lines.append(line)
+    return lines
+
+
+def duration_text_ms(seconds: float | None) -> str:
+    """A round trip in ms below a second."""
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1000:.0f}ms" if seconds < 1 else duration_text(seconds)
+
+
+def _mark(cell: Cell) -> Span:
+    tone = cell.health.tone
+    return (cell.health.glyph, "alarm" if tone == "bad" else tone)
+
+
+def _memory_tone(pct: float | None) -> str:
+    return "dim" if pct is None or pct < 1 else "warn" if pct >= HBM_TIGHT_PCT else "memory"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return ("-" if value is None else f"{value:.0f}").rjust(digits)
+
+
+def _bars(cell: Cell, width: int, tall: bool) -> list[Line]:
+    rank = f"r{cell.rank}" if cell.rank is not None else "·" if cell.held else ""
+    room = width - 9
+    lines: list[Line] = [
+        [_mark(cell), (" ", "plain"), (bar((cell.aicore_pct or 0) / 100, room), heat(cell.aicore_pct)),
+         (_number(cell.aicore_pct, 4) + "%", heat(cell.aicore_pct)), ("  ", "plain")],
+        [("  ", "plain"), (bar((cell.hbm_pct or 0) / 100, room), _memory_tone(cell.hbm_pct)),
+         (_number(cell.hbm_pct, 4) + "%", _memory_tone(cell.hbm_pct)), ("  ", "plain")],
+    ]
+    if tall:
+        facts = f"{_number(cell.temperature_c, 1)}°C {_number(cell.power_w, 1)}W"
+        lines.append([("  ", "plain"), (fit(facts, width - 8), "dim"), (fit(rank, 5, right=True), "busy"), (" ", "plain")])
+    return lines
+
+
+def _numbers(cell: Cell, width: int, tall: bool) -> list[Line]:
+    line: Line = [_mark(cell), (_number(cell.aicore_pct, 4), heat(cell.aicore_pct)), (level(cell.aicore_pct), heat(cell.aicore_pct)),
+                  (_number(cell.hbm_pct, 4), "dim"), (level(cell.hbm_pct), _memory_tone(cell.hbm_pct))]
+    return [[*line, (" " * (width - width_of(line)), "plain")]]
+
+
+def _compact(cell: Cell, width: int, tall: bool) -> list[Line]:
+    line: Line = [_mark(cell), (_number(cell.aicore_pct, 3), heat(cell.aicore_pct)), (level(cell.hbm_pct), _memory_tone(cell.hbm_pct))]
+    return [[*line, (" " * (width - width_of(line)), "plain")]]
+
+
+def _marks(cell: Cell, width: int, tall: bool) -> list[Line]:
+    line: Line = [_mark(cell), (level(cell.aicore_pct), heat(cell.aicore_pct))]
+    return [[*line, (" " * (width - width_of(line)), "plain")]]
+
+
+_CELLS = {"bars": _bars, "numbers": _numbers, "compact": _compact, "marks": _marks}
+
+
+def _dense(rows: Sequence[NodeRow], width: int, height: int) -> list[Line]:
+    """Nodes in columns, one character an NPU: its AICore load, or its health where that is not OK."""
+    devices = max((len(row.cells) for row in rows), default=0)
+    names = min(max(len(row.name) for row in rows), max(4, width - devices - 8))
+    block = 2 + names + 1 + devices + 5
+    columns = max(1, width // block)
+    deep = max(-(-len(rows) // columns), 1)
+    lines: list[Line] = []
+    for at in range(deep):
+        line: Line = []
+        for row in rows[at::deep]:
+            dead = not row.trusted
+            line += [(row.link.glyph + " ", row.link.tone), (fit(row.name, names) + " ", row.link.tone if row.link.tone in ("bad", "warn") else "plain")]
+            for cell in row.cells:
+                line.append(_mark(cell) if cell.health.tone != "good" else (level(cell.aicore_pct), "off" if dead else heat(cell.aicore_pct)))
+            line.append((" " * (devices - len(row.cells)), "plain"))
+            line.append((fit(row.age.text if dead else "", 4, right=True) + " ", row.age.tone if dead else "dim"))
+        lines.append(line)
+    return lines
+
+
+class DeviceGrid(LinePane):
+    """Pane ``fleet-grid``."""
+
+    pane_name: ClassVar[str] = "fleet-grid"
+    fixed_lines = 1
+
+    def draw(self, state: FleetState, now: float, width: int, height: int) -> list[Line]:
+        rows = node_rows(state, now)
+        summary = fleet_summary(rows)
+        words = [say("{n} nodes", n=summary.nodes), say("{n} NPUs", n=summary.npus)]
+        if summary.npus_warn:
+            words.append(say("! {n} warning", n=summary.npus_warn))
+        if summary.npus_bad:
+            words.append(say("✗ {n} alarm", n=summary.npus_bad))
+        self.retitle(say("Fleet") + "  " + " · ".join(words))
+        self.resubtitle(say("✓ OK  ! warning  ✗ alarm  ? unknown   first AICore, then HBM"))
+        return draw_grid(rows, width, height)

@@ -1,0 +1,156 @@
+"""The console's own files: jobs, fleets and layouts read into core types, and where the state lives.
+
+Reads only; the one thing it makes is the state directory. Everything wrong with a file is a FileError with
+file, line and column (``problems.ProblemsError`` when there is more than one finding). Names in findings
+are shown as they were given on the command line.
+
+- fleet and job files: wherever the operator has them;
+- hardware profiles and recipes: ``profiles/<group>/NAME.yaml`` beside this file;
+- layouts: ``layouts/`` beside the package, then ``$XDG_CONFIG_HOME/rankdeck/layouts`` (the user's own win);
+- state: ``$XDG_STATE_HOME/rankdeck``, one database for each fleet.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from console.core import layout
+from console.core.errors import FileError
+from console.core.launch import inventory
+from console.core.launch.compose import ComposedJob, Part, compose_job
+from console.core.launch.document import Value, parse
+from console.core.launch.inventory import Inventory
+from console.core.launch.problems import ProblemsError
+from console.core.layout import LayoutSpec
+
+PROFILES = Path(__file__).parent / "profiles"
+LAYOUTS = Path(__file__).parent.parent / "layouts"
+MAX_FILE_BYTES = 8 * 1024 * 1024
+"""A file larger than this was named by mistake (a log, a checkpoint)."""
+
+
+def read_job(path: str) -> ComposedJob:
+    """The job in the file at ``path``, with everything it includes. Raises FileError, ProblemsError."""
+    return compose_job(_part(path), JobLibrary())
+
+
+def read_fleet(path: str) -> Inventory:
+    """The fleet in the file at ``path``; its name is the file's stem unless it gives one.
+
+    A relative ``known_hosts`` or ``key`` is meant from the file's directory, and is made absolute; ``~/`` is
+    the home of who runs this. Raises FileError, ProblemsError.
+    """
+    value = _sound(path)
+    fleet = inventory.from_mapping(value.plain(), name=Path(path).stem, where=path, locate=value.locate)
+    base = Path(path).absolute().parent
+
+    def local(text: str) -> str:
+        return str(base / os.path.expanduser(text)) if text else ""
+
+    return replace(fleet, known_hosts=local(fleet.known_hosts), nodes=tuple(replace(node, key=local(node.key)) for node in fleet.nodes))
+
+
+def fleet_path_of(job: ComposedJob) -> str:
+    """The fleet file that the job names, from the job file's directory; empty when it names none."""
+    named = job.spec.fleet.inventory
+    return str(Path(job.identities[0]).parent / os.path.expanduser(named)) if named else ""
+
+
+def layouts() -> dict[str, Path]:
+    """All layouts by name (the file's stem), the user's own in place of shipped ones of the same name."""
+    found: dict[str, Path] = {}
+    for directory in (LAYOUTS, config_dir() / "layouts"):
+        if directory.is_dir():
+            found.update({path.stem: path for path in sorted(directory.glob("*.yaml"))})
+    return found
+
+
+def read_layout(name: str) -> tuple[LayoutSpec, str]:
+    """The layout of that name and the text of its style sheet (same stem, ``.tcss``; empty without one).
+
+    Raises FileError when there is no such layout or it is wrong.
+    """
+    known = layouts()
+    path = known.get(name)
+    if path is None:
+        near = get_close_matches(name, known, n=1)
+        raise FileError("there is no such layout", where="--layout", got=repr(name), expected=", ".join(sorted(known)) or "a file in layouts/",
+                        fix=f"Did you mean {near[0]!r}?" if near else "List them with `rankdeck layouts`")
+    value = _sound(str(path))
+    spec = layout.from_mapping(value.plain(), where=str(path), locate=value.locate)
+    style = path.with_suffix(".tcss")
+    return spec, _text(str(style)) if style.is_file() else ""
+
+
+class JobLibrary:
+    """``compose.Library`` on the disk."""
+
+    def file(self, name: str, beside: str) -> Part:
+        """A file beside another one; ``.yaml`` may be left out."""
+        path = Path(beside).parent / os.path.expanduser(name)
+        if not path.exists() and not path.suffix:
+            path = path.with_suffix(".yaml")
+        return _part(str(path))
+
+    def shipped(self, group: str, name: str) -> Part:
+        """A profile that comes with Rankdeck."""
+        known = {path.stem: path for path in (PROFILES / group).glob("*.yaml")}
+        if name in known:
+            return _part(str(known[name]))
+        near = get_close_matches(name, known, n=1)
+        raise FileError(f"there is no {group} {name!r}", got=repr(name), expected=", ".join(sorted(known)) or "none comes with this version",
+                        fix=f"Did you mean {near[0]!r}?" if near else "A file of your own is named by its path: - other.yaml")
+
+
+def config_dir() -> Path:
+    """``$XDG_CONFIG_HOME/rankdeck``."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "rankdeck"
+
+
+def state_dir() -> Path:
+    """``$XDG_STATE_HOME/rankdeck``, made with mode 0700 when it is not there. Raises FileError."""
+    found = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "rankdeck"
+    try:
+        found.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError("cannot make the state directory", where=str(found), got=error.strerror or str(error), expected="a directory to write in",
+                        fix="Set XDG_STATE_HOME to one")
+    return found
+
+
+def store_path(fleet: str) -> Path:
+    """The database of a fleet of that name."""
+    safe = "".join(char if char.isalnum() or char in "._-" else "_" for char in fleet).lstrip(".") or "fleet"
+    return state_dir() / f"{safe[:100]}.db"
+
+
+def _part(path: str) -> Part:
+    value, problems = parse(_text(path), path)
+    return Part(identity=str(Path(path).resolve()), value=value, problems=tuple(problems))
+
+
+def _sound(path: str) -> Value:
+    value, problems = parse(_text(path), path)
+    if problems:
+        raise ProblemsError(problems)
+    return value
+
+
+def _text(path: str) -> str:
+    """The file's text. Raises FileError with what the system said."""
+    try:
+        with Path(path).open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise FileError("cannot read the file", where=path, got=error.strerror or str(error), expected="a file that can be read", fix="Check the path")
+    if len(raw) > MAX_FILE_BYTES:
+        raise FileError("the file is too large to be meant", where=path, got=f"more than {MAX_FILE_BYTES} bytes", expected="a YAML file")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise FileError("not a text in UTF-8", where=f"{path}:{line}", got=f"the byte 0x{raw[error.start]:02x}", expected="UTF-8",
+                        fix="Save the file as UTF-8")

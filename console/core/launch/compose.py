@@ -27,6 +27,9 @@ from console.core.launch.problems import Problem, ProblemsError, from_spec_text
 from trainer.spec.job import JobSpec, SpecError, from_mapping
 
 GROUPS = ("hardware", "recipe")
+MAX_PARTS = 100
+"""Files one job may be made of, counted as often as they are included; two that double each other 30 times
+would be a billion."""
 SELF = "_self_"
 
 
@@ -64,7 +67,7 @@ def compose_job(top: Part, library: Library) -> ComposedJob:
     """The job in ``top``. Raises ProblemsError with everything that is wrong with it and its parts."""
     composer = _Composer(library)
     whole = composer.compose(top, ())
-    problems = composer.problems
+    problems = list(composer.problems)
     resolved, unresolved = resolve(whole)
     problems += unresolved
     spec: JobSpec | None = None
@@ -74,8 +77,9 @@ def compose_job(top: Part, library: Library) -> ComposedJob:
         known = {problem.where for problem in problems}
         for path, text in error.problems:
             where = whole.locate(path, key=text.startswith("unknown key"))
-            # A value that could not be resolved is reported once, not again for its type.
-            if where not in known:
+            # A value that could not be resolved is reported once, not again for its type; and what a file that
+            # could not be read would have given is not reported as missing.
+            if where not in known and not (composer.problems and text.endswith("is missing")):
                 problems.append(from_spec_text(path, text, where))
     if problems or spec is None:
         raise ProblemsError(problems)
@@ -89,9 +93,11 @@ class _Composer:
         self.problems: list[Problem] = []
         self.identities: list[str] = []
         self._library = library
+        self._parts = 0
 
     def compose(self, part: Part, above: tuple[str, ...]) -> Value:
         """``part`` with all it includes; ``above`` are the files that led here."""
+        self._parts += 1
         self.problems += [problem for problem in part.problems if problem not in self.problems]
         if part.identity not in self.identities:
             self.identities.append(part.identity)
@@ -123,6 +129,11 @@ class _Composer:
         return [entry for entry in defaults.data if entry not in seen[1:]]
 
     def _find(self, entry: Value, part: Part, above: tuple[str, ...]) -> Value | None:
+        if self._parts >= MAX_PARTS:
+            if self._parts == MAX_PARTS:
+                self._parts += 1
+                self._report(entry.where, f"the job is made of more than {MAX_PARTS} files", fix="Include each file once")
+            return None
         try:
             if isinstance(entry.data, str) and entry.data:
                 found = self._library.file(entry.data, part.identity)

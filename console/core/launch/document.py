@@ -63,11 +63,12 @@ class Value:
         return found
 
     def locate(self, path: Sequence[str | int], key: bool = False) -> str:
-        """Where the value at ``path`` stands, or the key above it when ``key`` is true. For a path that is not
-        there: the nearest block around it."""
+        """Where the value at ``path`` stands; for a block, and for everything when ``key`` is true, the key above
+        it. For a path that is not there: the nearest block around it."""
         for length in range(len(path), 0, -1):
             if found := self.at(path[:length]):
-                return found.where if length == len(path) and not key else found.key_where or found.where
+                by_key = key or length < len(path) or isinstance(found.data, dict)
+                return (found.key_where if by_key else "") or found.where
         return self.where
 
 

@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from console.core.errors import ConsoleError
 from console.lab import npu_sim
-from console.lab.fleet import DemoFleet
+from console.lab.fleet import DemoFleet, UsageError
 
 READY = ("rank-killed",)
 """Faults that can be made now."""
@@ -33,10 +32,8 @@ POLL_S = 0.05
 _ITERATION = re.compile(rb"\] iteration +([0-9]+)/ *[0-9]+ \|")
 
 
-class FaultError(ConsoleError):
+class FaultError(UsageError):
     """A ``--fault`` that cannot be meant."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,12 @@ INSTALL_DIR = Path(__file__).resolve().parents[2]
 """Holds the packages console, agent and trainer: a checkout or site-packages."""
 
 
+class UsageError(ConsoleError):
+    """The demo was asked for something that cannot be meant."""
+
+    exit_code = 2
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """What the demo's job looks like."""

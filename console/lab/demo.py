@@ -1,0 +1,254 @@
+"""``rankdeck demo``: a fleet without hardware, to look at (on the screen) or to rehearse an incident on (headless).
+
+Owns the order of things and the promise that nothing of a demo is left when it ends: by its end, by an
+error, by SIGINT, SIGTERM or SIGHUP. A console that is killed outright leaves the fleet running for a while
+(``fleet.IDLE_LIMIT_S``); the next ``rankdeck demo`` takes it up again, or clears what cannot be taken up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from console.core.errors import ConsoleError
+from console.lab import faults, fleet, remains
+from console.lab.desk import Desk
+from console.lab.rehearsal import Rehearsal, summary
+
+LOOK_S = 0.05
+TIME_LIMIT_S = 600.0
+TIME_LIMIT_PER_ITERATION_S = 3.0
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+INTERACTIVE_STEP_S = 0.5
+"""Pace of the demo that is looked at: a point on the curve every half second, on fast machines as well."""
+HEADLESS_STEP_S = 0.05
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run ``rankdeck demo``. Returns the exit status: 0 fine, 1 not, 2 for what cannot be meant.
+
+    ``args``: iterations, save_interval, fault (list of texts), seed, headless, json, keep, stop, layout.
+    """
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - began:6.1f} s  {text}", file=sys.stderr, flush=True)
+
+    with _signals_as_exits():
+        try:
+            if getattr(args, "stop", False):
+                return _stop(say)
+            return _headless(args, say) if args.headless else _interactive(args, say)
+        except ConsoleError as error:
+            print(f"rankdeck demo: {error}", file=sys.stderr)
+            return error.exit_code
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+
+
+def _headless(args: argparse.Namespace, say: Callable[[str], None]) -> int:
+    seed = _seed(args)
+    rng = random.Random(seed)
+    iterations, save_interval = args.iterations or 60, args.save_interval or 10
+    wanted = [faults.parse(text, rng=rng, iterations=iterations, save_interval=save_interval) for text in args.fault or ()]
+    _clear_orphans(say)
+    demo = fleet.create(fleet.Shape(iterations=iterations, save_interval=save_interval, min_step_s=HEADLESS_STEP_S,
+                                    seed=1234), kind="headless", say=say)
+    try:
+        document = _rehearse(demo, iterations, wanted, rng, seed, say)
+    finally:
+        _deafen()
+        say("ending the demo")
+        clean = demo.leave(say=say)
+    if args.json:
+        json.dump(document, sys.stdout, allow_nan=False)
+        print(flush=True)
+    else:
+        print(summary(document))
+    say(f"seed {seed}")
+    if not document["ok"]:
+        print(f"rankdeck demo: {document.get('why', 'the job did not finish')}", file=sys.stderr)
+    return 0 if document["ok"] and clean else 1
+
+
+def _rehearse(demo: fleet.DemoFleet, iterations: int, wanted: list[faults.Fault], rng: random.Random, seed: int,
+              say: Callable[[str], None]) -> dict[str, Any]:
+    """Launch, watch, end: the document of what happened."""
+    with Desk(demo, armed=lambda: True) as desk:
+        injector = faults.Injector(demo, fleet.JOB, wanted, rng, say=say)
+        began = desk.clock.wall_s()
+        run = Rehearsal(job=fleet.JOB, nodes=fleet.TRAINING, iterations=iterations, began_at=began, say=say)
+        limit_s = TIME_LIMIT_S + TIME_LIMIT_PER_ITERATION_S * iterations
+        why = ""
+        try:
+            desk.start()
+            desk.launch(say)
+            injector.start()
+            while not why:
+                time.sleep(LOOK_S)
+                desk.store.drain()
+                now = desk.clock.wall_s()
+                run.look(desk.store.state, tuple(injector.done), now)
+                if run.over(desk.store.state, now):
+                    break
+                why = run.failure(desk.store.state, now)
+                if not why and now - began > limit_s:
+                    why = f"not finished within {limit_s:.0f} s"
+        except ConsoleError as error:
+            why = str(error)
+        finally:
+            injector.stop()
+        if why:
+            _last_words(demo, say)
+        return run.document(desk.store.state, seed=seed, why=why)
+
+
+def _interactive(args: argparse.Namespace, say: Callable[[str], None]) -> int:
+    seed = _seed(args)
+    rng = random.Random(seed)
+    iterations, save_interval = args.iterations or 600, args.save_interval or 25
+    wanted = [faults.parse(text, rng=rng, iterations=iterations, save_interval=save_interval) for text in args.fault or ()]
+    if not sys.stdout.isatty():
+        raise fleet.UsageError("the demo's screen needs a terminal", where="rankdeck demo", got="output that is none",
+                               fix="Use rankdeck demo --headless")
+    _clear_orphans(say)
+    demo = _running(say)
+    if demo is None:
+        say("setting up a demo fleet of four nodes")
+        demo = fleet.create(fleet.Shape(iterations=iterations, save_interval=save_interval, min_step_s=INTERACTIVE_STEP_S),
+                            kind="interactive", say=say)
+    kept = False
+    try:
+        status = _on_screen(demo, args, wanted, rng)
+        kept = bool(args.keep)
+    finally:
+        _deafen()
+        if kept:
+            demo.keep()
+            demo.release()
+        else:
+            say("ending the demo")
+            demo.leave(say=say)
+    if kept:
+        print(f"The demo goes on without a screen for up to {fleet.KEPT_LIMIT_S / 3600:.0f} hours.\n"
+              f"  look at it again:  rankdeck demo    or    rankdeck open -i {demo.fleet_file}\n"
+              f"  end it:            rankdeck demo --stop")
+    if args.fault:
+        print(f"seed {seed}")
+    return status
+
+
+def _on_screen(demo: fleet.DemoFleet, args: argparse.Namespace, wanted: list[faults.Fault], rng: random.Random) -> int:
+    from console import files
+    from console.tui import app
+
+    spec, css = files.read_layout(args.layout or "default")
+    # The screen asks before it changes anything (read-only until armed); what gets past it is meant.
+    with Desk(demo, armed=lambda: True) as desk:
+        desk.start()
+        injector = faults.Injector(demo, fleet.JOB, wanted, rng)
+        trouble: list[ConsoleError] = []
+
+        def launch() -> None:
+            try:
+                desk.launch()
+            except ConsoleError as error:
+                trouble.append(error)
+            else:
+                injector.start()
+
+        if desk.launched:
+            injector.start()
+        else:
+            threading.Thread(target=launch, name="launch", daemon=True).start()
+        try:
+            ending = app.run(desk.store, desk.supervisor.submit, desk.clock, spec, css)
+        finally:
+            _deafen()  # the screen's own signal handling is over, and so is ours: what is left is the ending
+            injector.stop()
+        for error in trouble:
+            print(f"rankdeck demo: {error}", file=sys.stderr)
+        if ending.reason == "terminated":
+            return 128 + signal.Signals[ending.text]
+        if ending.reason == "failed":
+            print(f"rankdeck demo: {ending.text}", file=sys.stderr)
+        return 1 if trouble or ending.reason == "failed" else 0
+
+
+def _running(say: Callable[[str], None]) -> fleet.DemoFleet | None:
+    """The interactive demo of this user that is running already, taken hold of."""
+    for root in remains.roots():
+        found = fleet.attach(root)
+        if found is not None:
+            say(f"taking up the demo that is running in {root}")
+            return found
+    return None
+
+
+def _stop(say: Callable[[str], None]) -> int:
+    """End every demo of this user that is not headless and in use."""
+    found = [root for root in remains.roots() if fleet.orphaned(root) or (fleet.ready(root) or {}).get("kind") == "interactive"]
+    clean = True
+    for root in found:
+        say(f"ending the demo in {root}")
+        clean = remains.clear(root, say=say) and clean
+    print("no demo is running" if not found else f"{len(found)} ended", file=sys.stderr)
+    return 0 if clean else 1
+
+
+def _clear_orphans(say: Callable[[str], None]) -> None:
+    for root in remains.roots():
+        if fleet.orphaned(root):
+            say(f"clearing what a dead demo left in {root}")
+            remains.clear(root, say=say)
+
+
+def _seed(args: argparse.Namespace) -> int:
+    return args.seed if args.seed is not None else secrets.randbelow(1 << 31)
+
+
+def _last_words(demo: fleet.DemoFleet, say: Callable[[str], None]) -> None:
+    """The ends of the newest logs, before they are removed with everything else."""
+    logs = sorted(demo.work_dir.glob(".rankdeck/*/*/*/launcher.log")) + sorted(demo.work_dir.glob(".rankdeck/*/*/*/round-*/*.log"))
+    for path in logs[-8:]:
+        lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+        say(f"{'/'.join(path.parts[-3:])}: " + (" | ".join(lines[-3:])[-600:] or "empty"))
+
+
+@contextmanager
+def _signals_as_exits() -> Iterator[None]:
+    """SIGTERM and SIGHUP unwind the stack as SIGINT does, so that every ``finally`` runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number in ENDING:
+        if number != signal.SIGINT:
+            signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _deafen() -> None:
+    """The end of a demo is bounded in time and must not be broken off by a second, impatient signal."""
+    if threading.current_thread() is threading.main_thread():
+        for number in ENDING:
+            signal.signal(number, signal.SIG_IGN)

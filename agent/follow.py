@@ -1,0 +1,298 @@
+"""Following one log file: new lines in, records out, and where to go on from.
+
+Owns the place in the file (device, inode, head hash, byte offset, line number) through growth, rotation by
+rename, truncation, re-creation, and a file that is not there yet. Refuses to know what a line means
+(``agent.parse``), to store anything (the resident keeps the state beside the records, in one transaction)
+and to wait: ``poll`` reads what is there and returns.
+
+A record is keyed by ``<file_id>:<offset>:<kind>``, so that reading the same bytes again gives the same key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from typing import IO, Any, Dict, List, Optional, Tuple
+
+from agent.parse import scan, training
+from agent.parse.text import named_place
+
+HEAD_BYTES = 256
+"""A file is told from another by its first line, or by this much of it where it is longer."""
+LINE_LIMIT = 4 << 20
+"""A line without an end is cut here: memory stays bounded."""
+TAIL_BYTES = 64
+"""So much before the offset is remembered, to notice a file written anew under the same head."""
+STORM_WINDOW_BYTES = 1 << 20
+STORM_LIMIT = 20
+"""At most so many faults of one rule from one such stretch of a file; which ones depends on bytes alone."""
+
+Record = Dict[str, Any]
+State = Dict[str, Any]
+
+
+class Follower:
+    """One file. ``place`` is {job, attempt, round, rank, local_rank}, any of them None.
+
+    ``state`` is what an earlier ``poll`` returned (None: from the beginning). Close it when done.
+    """
+
+    def __init__(self, path: str, place: Dict[str, Any], state: Optional[State] = None,
+                 scanner: Optional[scan.Scanner] = None) -> None:
+        self.path = path
+        self.place = place
+        self._scanner = scanner or _shared_scanner()
+        self._file: Optional[IO[bytes]] = None
+        self._state: State = dict(_fresh(""), **(state or {}))
+        self._resumed = bool(state and state.get("file_id"))
+
+    @property
+    def state(self) -> State:
+        """Where to go on from, plain JSON: {file_id, offset, line} and what guards them."""
+        return dict(self._state)
+
+    @property
+    def behind_bytes(self) -> int:
+        """How much of the file is not read yet, as far as can be seen now."""
+        try:
+            size = os.fstat(self._file.fileno()).st_size if self._file else os.stat(self.path).st_size
+        except OSError:
+            return 0
+        return max(0, size - int(self._state["offset"]))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def poll(self, budget_bytes: int = 1 << 20, final: bool = False) -> Tuple[List[Record], State]:
+        """(records, state) of what was written since; reads at most about ``budget_bytes``.
+
+        A line is read when its newline is there; an unfinished last one waits, unless ``final`` says that
+        its writer has ended. A file that cannot be read gives no records, now; it is tried again.
+        """
+        records: List[Record] = []
+        try:
+            if self._file is None and not self._open(final):
+                return records, self.state
+            self._check_rewritten()
+            budget = max(budget_bytes, 1)
+            while budget > 0:
+                got = self._read(records, max(min(budget, LINE_LIMIT), 1 << 16), final)
+                budget -= got
+                if got == 0 and not self._next_file(records):
+                    break
+        except OSError:
+            self.close()
+        return records, self.state
+
+    def _open(self, final: bool) -> bool:
+        """Open what the state speaks of (its rotated name included), else what the path names now."""
+        if self._resumed:
+            for path in self._candidates():
+                if self._open_path(path, int(self._state["offset"]), final):
+                    self._resumed = False
+                    return True
+        if not self._open_path(self.path, 0, final):
+            return False
+        self._resumed = False
+        return True
+
+    def _candidates(self) -> List[str]:
+        """The path and its siblings ``name*`` that are the same inode: where the rest of the old file may be."""
+        folder, name = os.path.split(self.path)
+        wanted = str(self._state["file_id"]).split(":")[:2]
+        paths = [self.path]
+        try:
+            paths += [os.path.join(folder, other) for other in sorted(os.listdir(folder or "."))
+                      if other.startswith(name) and other != name]
+        except OSError:
+            pass
+        found = []
+        for path in paths:
+            try:
+                status = os.stat(path)
+            except OSError:
+                continue
+            if [str(status.st_dev), str(status.st_ino)] == wanted:
+                found.append(path)
+        return found
+
+    def _open_path(self, path: str, offset: int, final: bool = False) -> bool:
+        try:
+            if not stat.S_ISREG(os.stat(path).st_mode):    # opening a pipe would wait for its writer
+                return False
+            opened = open(path, "rb", buffering=0)  # noqa: SIM115 - kept open between polls
+        except OSError:
+            return False
+        status = os.fstat(opened.fileno())
+        head = _head(opened, final)
+        if head is None:
+            opened.close()
+            return False
+        file_id = "%d:%d:%s" % (status.st_dev, status.st_ino, head)
+        if offset:
+            known = str(self._state["file_id"])
+            if _without_generation(known) != file_id or status.st_size < offset or not self._tail_holds(opened):
+                opened.close()
+                return False
+            self._file = opened
+            return True
+        self.close()
+        self._file = opened
+        before = str(self._state.get("file_id") or "")
+        # Written anew under the same inode and head: another generation, lest its keys replace the first one's.
+        generation = _generation(before) + 1 if before and _without_generation(before) == file_id else 0
+        self._state = _fresh(file_id + (".%d" % generation if generation else ""))
+        return True
+
+    def _tail_holds(self, opened: IO[bytes]) -> bool:
+        tail = self._state.get("tail")
+        if not tail:
+            return True
+        offset = int(self._state["offset"])
+        start = max(0, offset - TAIL_BYTES)
+        opened.seek(start)
+        return _digest(opened.read(offset - start)) == str(tail)
+
+    def _check_rewritten(self) -> None:
+        """Notice that the open file was truncated or written anew in place; then start at its beginning."""
+        assert self._file is not None
+        offset = int(self._state["offset"])
+        if os.fstat(self._file.fileno()).st_size >= offset and self._tail_holds(self._file):
+            return
+        if not self._open_path(self.path, 0):
+            self.close()
+            self._resumed = False
+            raise OSError("no first line yet")
+
+    def _next_file(self, records: List[Record]) -> bool:
+        """Go on with the file the path names now, if it is another and this one is read to its end."""
+        assert self._file is not None
+        try:
+            there = os.stat(self.path)
+        except OSError:
+            return False
+        here = os.fstat(self._file.fileno())
+        if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
+            return False
+        while self._read(records, LINE_LIMIT, True):    # its writer has moved on: the last line is whole
+            pass
+        return self._open_path(self.path, 0)
+
+    def _read(self, records: List[Record], want: int, final: bool) -> int:
+        """Read complete lines from the offset on; return how many bytes were taken (0: nothing more now)."""
+        assert self._file is not None
+        offset = int(self._state["offset"])
+        self._file.seek(offset)
+        block = _read_full(self._file, want)
+        end = block.rfind(b"\n") + 1
+        while not end and len(block) >= want and want < LINE_LIMIT:
+            want = min(want * 2, LINE_LIMIT)
+            self._file.seek(offset)
+            block = _read_full(self._file, want)
+            end = block.rfind(b"\n") + 1
+        if not end and (final or len(block) >= LINE_LIMIT):
+            end = len(block)
+        if not end:
+            return 0
+        block = block[:end]
+        self._parse(block, offset, records)
+        tail = block[-TAIL_BYTES:]
+        if len(tail) < TAIL_BYTES and offset:
+            start = max(0, offset + end - TAIL_BYTES)
+            self._file.seek(start)
+            tail = self._file.read(offset + end - start)
+        self._state = dict(self._state, offset=offset + end, tail=_digest(tail),
+                           line=int(self._state["line"]) + block.count(b"\n"))
+        return end
+
+    def _parse(self, block: bytes, base: int, records: List[Record]) -> None:
+        line, counted = int(self._state["line"]), 0
+        for start, end in self._scanner.candidates(block):
+            line += block.count(b"\n", counted, start)
+            counted = start
+            at = start
+            for piece in block[start:end].split(b"\r"):    # progress bars redraw with bare carriage returns
+                if piece:
+                    self._line(piece.decode("utf-8", "replace"), base + at, line + 1, records)
+                at += len(piece) + 1
+
+    def _line(self, text: str, offset: int, line: int, records: List[Record]) -> None:
+        found = [(kind, data, training.VERSION) for kind, data in training.parse_line(text)]
+        found += [("fault", data, scan.VERSION) for data in self._scanner.faults(text) if self._admits(data, offset)]
+        if not found:
+            return
+        named = named_place(text)
+        count: Dict[str, int] = {}
+        for kind, data, version in found:
+            for field in ("rank", "local_rank"):
+                known = self.place.get(field)
+                data[field] = known if known is not None else data.get(field, named.get(field))
+            data.update(job=self.place.get("job"), attempt=self.place.get("attempt"), round=self.place.get("round"),
+                        file=self.path, file_id=self._state["file_id"], offset=offset, line=line)
+            index = count.get(kind, 0)
+            count[kind] = index + 1
+            key = "%s:%d:%s%s" % (self._state["file_id"], offset, kind, ":%d" % index if index else "")
+            records.append({"kind": kind, "key": key, "data": data, "v": version})
+
+    def _admits(self, fault: Dict[str, Any], offset: int) -> bool:
+        storm = self._state["storm"]
+        window = offset // STORM_WINDOW_BYTES
+        if storm.get("window") != window:
+            storm = {"window": window}
+        seen = storm.get(fault["rule"], 0)
+        self._state["storm"] = dict(storm, **{fault["rule"]: seen + 1})
+        return bool(seen < STORM_LIMIT)
+
+
+_SCANNER: List[scan.Scanner] = []
+
+
+def _shared_scanner() -> scan.Scanner:
+    if not _SCANNER:
+        _SCANNER.append(scan.Scanner())
+    return _SCANNER[0]
+
+
+def _fresh(file_id: str) -> State:
+    return {"file_id": file_id, "offset": 0, "line": 0, "tail": "", "storm": {}}
+
+
+def _head(opened: IO[bytes], final: bool) -> Optional[str]:
+    """The hash of the first line, or of the first HEAD_BYTES of a longer one; None until it is there."""
+    opened.seek(0)
+    head = _read_full(opened, HEAD_BYTES)
+    newline = head.find(b"\n")
+    if newline >= 0:
+        head = head[:newline + 1]
+    elif len(head) < HEAD_BYTES and not (final and head):
+        return None
+    return _digest(head)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]
+
+
+def _read_full(opened: IO[bytes], want: int) -> bytes:
+    """Up to ``want`` bytes; short only at the end of the file."""
+    parts: List[bytes] = []
+    while want > 0:
+        part = opened.read(want)
+        if not part:
+            break
+        parts.append(part)
+        want -= len(part)
+    return b"".join(parts)
+
+
+def _without_generation(file_id: str) -> str:
+    return file_id.partition(".")[0]
+
+
+def _generation(file_id: str) -> int:
+    number = file_id.partition(".")[2]
+    return int(number) if number.isdigit() else 0

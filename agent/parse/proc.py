@@ -1,0 +1,83 @@
+"""Texts of /proc: CPU time, memory, load, mounts, one process. Pure; nothing here opens a file.
+
+Owns the formats of proc(5). Refuses to derive rates (``agent.probe.host`` keeps the previous reading).
+Never raises: what cannot be read is None or left out.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, List, Optional, Tuple
+
+
+def cpu_ticks(text: str) -> Optional[Tuple[int, int]]:
+    """(busy, all) clock ticks of all cores together, from /proc/stat's first line; None where it is not one.
+
+    ``cpu  user nice system idle iowait irq softirq steal guest guest_nice``: guest time is part of user
+    time already; waiting for a disk counts as idle.
+    """
+    fields = text.split("\n", 1)[0].split()
+    if len(fields) < 5 or fields[0] != "cpu" or not all(field.isdigit() for field in fields[1:]):
+        return None
+    ticks = [int(field) for field in fields[1:9]]
+    idle = ticks[3] + (ticks[4] if len(ticks) > 4 else 0)
+    return sum(ticks) - idle, sum(ticks)
+
+
+def memory_mb(text: str) -> Tuple[Optional[float], Optional[float]]:
+    """(used, total) in MB (2^20 bytes) from /proc/meminfo; used is total less MemAvailable."""
+    found = dict(re.findall(r"^(MemTotal|MemAvailable|MemFree):\s+([0-9]{1,15}) kB", text, re.MULTILINE))
+    if "MemTotal" not in found:
+        return None, None
+    total = int(found["MemTotal"])
+    free = found.get("MemAvailable", found.get("MemFree"))
+    return (round((total - int(free)) / 1024.0, 1) if free is not None else None), round(total / 1024.0, 1)
+
+
+def load1(text: str) -> Optional[float]:
+    """The one-minute load from /proc/loadavg."""
+    found = re.match(r"([0-9]{1,9}\.[0-9]{1,4}) ", text)
+    return float(found.group(1)) if found else None
+
+
+def process_stat(text: str) -> Optional[Dict[str, Any]]:
+    """{pid, name, state, parent, group, session, start_ticks} of /proc/PID/stat; None where it is not one.
+
+    The name stands in parentheses and may hold blanks and parentheses: the last one ends it.
+    """
+    opening, closing = text.find("("), text.rfind(")")
+    fields = text[closing + 1:].split()
+    if opening < 0 or closing < opening or len(fields) < 20:
+        return None
+    try:
+        return {"pid": int(text[:opening]), "name": text[opening + 1:closing], "state": fields[0],
+                "parent": int(fields[1]), "group": int(fields[2]), "session": int(fields[3]),
+                "start_ticks": int(fields[19])}
+    except ValueError:
+        return None
+
+
+def environment(data: bytes) -> Dict[str, str]:
+    """The variables in /proc/PID/environ."""
+    pairs = (item.decode("utf-8", "replace").partition("=") for item in data.split(b"\0") if b"=" in item)
+    return {name: value for name, _, value in pairs if name}
+
+
+def mounts(text: str) -> List[Dict[str, str]]:
+    """[{device, path, type, options}] of /proc/mounts, in its order; octal escapes (\\040) are undone."""
+    rows = []
+    for line in text.splitlines():
+        fields = [re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), field) for field in line.split(" ")]
+        if len(fields) >= 4:
+            rows.append({"device": fields[0], "path": fields[1], "type": fields[2], "options": fields[3]})
+    return rows
+
+
+def version_info(text: str) -> Dict[str, str]:
+    """``key=value`` lines of the driver's version.info and of CANN's *_install.info, keys in lower case."""
+    found = {}
+    for line in text.splitlines():
+        key, equals, value = line.partition("=")
+        if equals and key.strip() and not line.lstrip().startswith("#"):
+            found[key.strip().lower()] = value.strip()
+    return found

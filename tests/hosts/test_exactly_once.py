@@ -1,0 +1,191 @@
+"""Every numbered line arrives exactly once, whatever is cut or killed while the lines are written."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hosts.console_process import ConsoleProcess, eventually
+from tests.hosts.numbered_job import NumberedJob
+from tests.hosts.rig import network
+from tests.hosts.rig.rig import NODES, Rig
+
+pytestmark = [pytest.mark.ssh, pytest.mark.timeout(180)]
+
+COUNT, LINES_PER_S = 900, 100.0
+
+
+class Run:
+    """A console and a job that writes on every node."""
+
+    def __init__(self, rig: Rig, folder: Path, python: str) -> None:
+        self.rig, self._folder, self._python = rig, folder, python
+        self._known_hosts = rig.known_hosts(f"known-{folder.name}")
+        self.consoles: list[ConsoleProcess] = []
+        self.console = self.new_console()
+        self.console.wait_until_up(NODES)
+        self.job = NumberedJob(folder, NODES, python, count=COUNT, lines_per_s=LINES_PER_S)
+        self.job.launch(self.console)
+        self.store = self.console.store
+        for node in NODES:
+            self.job.wait_arrived(self.store, node, 20)
+
+    def new_console(self) -> ConsoleProcess:
+        """A console on the same store as the last."""
+        self.console = ConsoleProcess(self.rig, self._folder, self._python, self._known_hosts)
+        self.consoles.append(self.console)
+        return self.console
+
+    def assert_still_writing(self, node: str) -> None:
+        """That what was done was done in the middle, not after the end."""
+        assert self.job.written(node) < COUNT, "the job was over before the test was: give it more lines"
+
+    def finish(self) -> None:
+        """Let the job end, and compare."""
+        self.job.wait_for_all(self.store)
+        self.console.leave()
+        self.job.assert_exactly_once(self.store)
+
+
+@pytest.fixture
+def run(rig: Rig, tmp_path: Path, node_python: str) -> Iterator[Run]:
+    """A run in full flow."""
+    running = Run(rig, tmp_path, node_python)
+    yield running
+    for console in running.consoles:
+        console.close()
+    for node in NODES:
+        rig.network.restore(node)
+
+
+def resident_pids(rig: Rig, node: str) -> list[int]:
+    """Pids of a node's resident agent (its state directory is in its command line or is its socket's)."""
+    found = []
+    for pid in network.inhabitants(rig.network.namespace(node)):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if "resident" in words:
+            found.append(pid)
+    return found
+
+
+def test_undisturbed(run: Run) -> None:
+    run.finish()
+
+
+def test_a_short_cut_of_a_nodes_cable_is_ridden_out(run: Run) -> None:
+    before = len(run.console.links["n1"])
+    run.rig.network.cut("n1")
+    silent_from = len(run.job.arrived(run.store, "n1"))
+    run.console.wait_for_link("n1", "silent", "down")
+    run.rig.network.restore("n1")
+    run.console.wait_for_link("n1", "up")
+    run.assert_still_writing("n1")
+    assert len(run.console.links["n1"]) > before
+    assert silent_from < COUNT
+    run.finish()
+
+
+@pytest.mark.parametrize("how", ["cable", "firewall"])
+def test_a_node_that_is_cut_off_comes_back(run: Run, how: str) -> None:
+    cut, restore = {"cable": (run.rig.network.cut, run.rig.network.restore), "firewall": (run.rig.network.swallow, run.rig.network.unswallow)}[how]
+    cut("n1")
+    try:
+        run.console.wait_for_link("n1", "down")
+        here, there = len(run.job.arrived(run.store, "n1")), len(run.job.arrived(run.store, "n2"))
+        # One node's trouble never blocks another: n2's lines go on arriving, n1's go on being written.
+        run.job.wait_arrived(run.store, "n2", there + 100)
+        run.job.wait_written("n1", here + 100)
+        assert len(run.job.arrived(run.store, "n1")) == here
+        run.assert_still_writing("n1")
+    finally:
+        restore("n1")
+    run.console.wait_for_link("n1", "up")
+    run.finish()
+
+
+def test_the_clients_own_cable_is_pulled(run: Run) -> None:
+    run.rig.network.cut("client")
+    try:
+        for node in NODES:
+            run.console.wait_for_link(node, "down")
+    finally:
+        run.rig.network.restore("client")
+    run.console.wait_until_up(NODES)
+    run.finish()
+
+
+def test_sshd_sessions_are_killed_over_and_over(run: Run) -> None:
+    for node in ("n1", "n2", "n1"):
+        ups = [state for state, _ in run.console.links[node]].count("up")
+        eventually(lambda node=node: run.rig.nodes[node].kill_sessions(), 20, f"a session of {node}")  # type: ignore[misc]
+        eventually(lambda node=node, ups=ups: [s for s, _ in run.console.links[node]].count("up") > ups, 30, f"{node} up again")  # type: ignore[misc]
+    run.finish()
+
+
+def test_the_bastions_sessions_are_killed(run: Run) -> None:
+    assert run.rig.bastion.kill_sessions() > 0
+    for node in NODES:
+        eventually(lambda node=node: [s for s, _ in run.console.links[node]].count("up") > 1, 30, run.console.recent)  # type: ignore[misc]
+    run.finish()
+
+
+def test_the_console_is_killed_and_started_again(run: Run) -> None:
+    for _ in range(3):
+        run.console.kill()
+        written = run.job.written("n1")
+        arrived = len(run.job.arrived(run.store, "n1"))
+        run.job.wait_written("n1", written + 30)  # the job does not notice
+        assert len(run.job.arrived(run.store, "n1")) == arrived
+        run.new_console()
+        run.job.wait_arrived(run.store, "n1", arrived + 50)
+    run.finish()
+
+
+def test_the_resident_agent_is_killed_over_and_over(run: Run) -> None:
+    for node in ("n1", "n3", "n1"):
+        run.console.wait_for_link(node, "up")
+        (pid,) = eventually(lambda node=node: resident_pids(run.rig, node), 30, f"a resident on {node}")  # type: ignore[misc]
+        os.kill(pid, signal.SIGKILL)
+        arrived = len(run.job.arrived(run.store, node))
+        run.job.wait_arrived(run.store, node, min(COUNT, arrived + 50))
+        assert resident_pids(run.rig, node) != [pid]
+    run.finish()
+
+
+def test_everything_at_once(run: Run) -> None:
+    """Console, a session, a resident and a cable within one breath."""
+    run.rig.network.cut("n3")
+    run.console.kill()
+    run.rig.nodes["n1"].kill_sessions()
+    for pid in resident_pids(run.rig, "n2"):
+        os.kill(pid, signal.SIGKILL)
+    run.assert_still_writing("n1")
+    run.new_console()
+    run.console.wait_until_up(["n1", "n2"])
+    run.rig.network.restore("n3")
+    run.console.wait_until_up(["n3"])
+    run.finish()
+
+
+def test_the_rig_has_no_job_left(rig: Rig) -> None:
+    """What the tests before have started has ended; residents may stay."""
+    def writers() -> list[int]:
+        return [pid for node in NODES for pid in network.inhabitants(rig.network.namespace(node)) if "writer.py" in _words(pid)]
+
+    eventually(lambda: not writers(), 10, lambda: f"writers {writers()}")
+
+
+def _words(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+

@@ -125,7 +125,7 @@ class SshConfig:
 def _split_hop(text: str, where: str) -> tuple[str, str, int]:
     """user, host and port of one ``[user@]host[:port]`` or ``ssh://`` part; empty and 0 where not said."""
     # [ops@]bastion[:2222], ops@[2001:db8::1]:22
-    match = re.fullmatch(r"(?:ssh://)?(?:(?P<user>[^@]+)@)?(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>\d+))?/?", text)
+    match = re.fullmatch(r"(?:ssh://)?(?:(?P<user>[^@]+)@)?(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]@\s/]+))(?::(?P<port>\d+))?/?", text)
     if match is None:
         raise ConnectError("a jump host is not readable", where=where, got=text, expected="[user@]host[:port]",
                            fix="Mend `jump` in the fleet file or ProxyJump in the SSH configuration.")

@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
         inside = environment(version, python)
         print(f"agent tests under Python {name} ({python})", flush=True)
         # Not pyproject.toml: its options belong to plugins that are not installed here.
-        done = subprocess.run([str(inside), "-m", "pytest", "-c", "tests/agent/floor.ini", "--rootdir", ".", *(arguments or ["tests/agent"])],
+        done = subprocess.run([str(inside), "-m", "pytest", "-c", "tests/agent/floor.ini", "--rootdir", ".", "--confcutdir", ".", *(arguments or ["tests/agent"])],
                               cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}, check=False)
         if done.returncode:
             failed.append(name)

@@ -48,13 +48,14 @@ Result = TypeVar("Result")
 
 
 class Spool:
-    """One open spool. Used from one thread. ``spool_id`` changes when a corrupt file was set aside."""
+    """One open spool. Used from one thread. ``spool_id`` changes when a corrupt file was set aside; ``is_new``: just made."""
 
     def __init__(self, path: str, boot_id: str, cap_bytes: int = CAP_BYTES) -> None:
         self.path = path
         self.boot_id = boot_id
         self.cap_bytes = max(cap_bytes, 1 << 16)
         self.spool_id = ""
+        self.is_new = False
         try:
             self._db = self._open()
         except sqlite3.DatabaseError as error:
@@ -62,18 +63,20 @@ class Spool:
                 raise
             self._set_aside()
 
-    def put(self, records: Iterable[dict[str, Any]], states: dict[str, dict[str, Any]] | None = None, durable: bool = False) -> int:
+    def put(self, records: Iterable[dict[str, Any]], states: dict[str, dict[str, Any]] | None = None,
+            durable: bool = False, lost: dict[str, int] | None = None) -> int:
         """Store records (as wire.record makes them) and followers' states in one transaction; how many were new.
 
-        A record whose key is there with the same data is not new. Raises sqlite3.Error when it cannot be
-        stored now (disk full); nothing of it is stored then.
+        A record whose key is there with the same data is not new. ``lost``: kind -> how many there were for
+        which there was no room before; told as a gap. Raises sqlite3.Error when it cannot be stored now
+        (disk full); nothing of it is stored then.
         """
         records = list(records)
         before = self.spool_id
 
         def store() -> int:
             # After a new beginning the states would point behind records that are gone.
-            return self._store(records, states if self.spool_id == before else None, durable)
+            return self._store(records, states if self.spool_id == before else None, durable, lost or {})
 
         return self._guarded(store, twice=True)
 
@@ -150,6 +153,7 @@ class Spool:
             self._page_bytes = int(db.execute("PRAGMA page_size").fetchone()[0])
             db.execute("BEGIN IMMEDIATE")
             known = dict(db.execute("SELECT name, value FROM meta").fetchall())
+            self.is_new = "spool_id" not in known
             self.spool_id = known.get("spool_id") or uuid.uuid4().hex
             if known.get("boot_id", self.boot_id) != self.boot_id:
                 row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'record'").fetchone()
@@ -186,12 +190,14 @@ class Spool:
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'record'").fetchone()
         return int(row[0]) if row is not None else 0
 
-    def _store(self, records: list[dict[str, Any]], states: dict[str, dict[str, Any]] | None, durable: bool) -> int:
+    def _store(self, records: list[dict[str, Any]], states: dict[str, dict[str, Any]] | None, durable: bool, lost: dict[str, int]) -> int:
         if durable:
             self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("BEGIN IMMEDIATE")
         try:
             new = sum([self._insert(record) for record in records])
+            for kind, count in lost.items():
+                self._tell_gap(kind, self._newest(), self._newest(), count)
             if states:
                 rows = [(path, json.dumps(state)) for path, state in states.items()]
                 self._db.executemany("INSERT OR REPLACE INTO follower VALUES(?, ?)", rows)

@@ -116,6 +116,8 @@ class Watch:
                 attempts.save(self._home.attempts, watched.pointer.changed(closed=True))
                 self._closed.add(attempt)
             batch.forget.extend(watched.logs)
+            for follower, _ in watched.followers.values():
+                follower.close()
             del self._watched[attempt]
 
     def _look(self, watched: _Watched, batch: Batch) -> None:
@@ -219,7 +221,7 @@ class Watch:
                 quiet.discard(watched.pointer.attempt)
                 continue
             before = self._states.get(path) or {}
-            found, state = follower.poll(budget_bytes)
+            found, state = follower.poll(budget_bytes, final=self._is_over(watched, path))
             for record in found:
                 batch.add(record["kind"], record["data"], record["key"], record.get("v", 1))
             if state == before and not found:
@@ -231,18 +233,28 @@ class Watch:
         for watched in self._watched.values():
             watched.idle_polls = watched.idle_polls + 1 if watched.pointer.attempt in quiet else 0
 
+    def _is_over(self, watched: _Watched, path: str) -> bool:
+        """Whether the writer of a log has ended, so that a last line without its newline is whole."""
+        place, local_rank, _ = watched.logs[path]
+        return watched.ended or (place is not None and _exit_beside(path, local_rank) in watched.exits)
+
     def _follower(self, watched: _Watched, path: str) -> Any:
         """The follower of a log under the rank that is known now; None while it is worth waiting for one."""
         place, local_rank, seen = watched.logs[path]
         rank = None
         if place is not None and local_rank is not None:
             rank = (watched.ranks.get(place, {}).get(local_rank) or {}).get("rank")
-            exit_record = os.path.join(os.path.dirname(path), "exit-local_rank-%d.json" % local_rank)
-            if rank is None and "running" in watched.states and not watched.ended and exit_record not in watched.exits and clock.mono_s() < seen + _RANK_WAIT_S:
+            if rank is None and "running" in watched.states and not watched.ended and _exit_beside(path, local_rank) not in watched.exits and clock.mono_s() < seen + _RANK_WAIT_S:
                 return None
         kept = watched.followers.get(path)
         if kept is None or kept[1] != rank:
+            if kept is not None:
+                kept[0].close()
             where = {"job": watched.pointer.job, "attempt": watched.pointer.attempt, "round": place, "rank": rank, "local_rank": local_rank}
             kept = (self._make_follower(path, where, self._states.get(path)), rank)
             watched.followers[path] = kept
         return kept[0]
+
+
+def _exit_beside(log: str, local_rank: int | None) -> str:
+    return os.path.join(os.path.dirname(log), "exit-local_rank-%s.json" % local_rank)

@@ -142,7 +142,7 @@ def _interactive(args: argparse.Namespace, say: Callable[[str], None]) -> int:
             demo.leave(say=say)
     if kept:
         print(f"The demo goes on without a screen for up to {fleet.KEPT_LIMIT_S / 3600:.0f} hours.\n"
-              f"  look at it again:  rankdeck demo    or    rankdeck open -i {demo.fleet_file}\n"
+              f"  look at it again:  rankdeck demo    or    XDG_STATE_HOME={demo.state_home} rankdeck open -i {demo.fleet_file}\n"
               f"  end it:            rankdeck demo --stop")
     if args.fault:
         print(f"seed {seed}")

@@ -11,7 +11,8 @@ Knows nothing of supervisors, screens or faults.
            fleet.json                        the server's sign that it is ready
            console.lock                      held (flock, shared) by every console of this demo
            idle_s                            how long the server stays without a console
-           history.db serve.log keys/ work/  store, server's log, SSH keys, shared work directory
+           console-state/rankdeck/*.db       the console's store
+           serve.log keys/ work/             server's log, SSH keys, shared work directory
            nodes/NAME/{bin,dev,home,state,tmp}
 """
 
@@ -36,7 +37,6 @@ from console.core.errors import ConsoleError
 from console.lab import remains
 
 Kind = Literal["interactive", "headless"]
-NAME = "demo"
 JOB = "demo-gpt"
 TRAINING = ("node-1", "node-2")
 IDLE = "node-3"
@@ -88,7 +88,12 @@ class DemoFleet:
 
     @property
     def store_file(self) -> Path:
-        return self.root / "history.db"
+        return self.state_home / "rankdeck" / f"{fleet_name(self.root)}.db"
+
+    @property
+    def state_home(self) -> Path:
+        """XDG_STATE_HOME under which ``rankdeck open`` finds the demo's history."""
+        return self.root / "console-state"
 
     @property
     def work_dir(self) -> Path:
@@ -196,6 +201,11 @@ def server_alive(root: Path) -> bool:
     return remains.marked().get(int((ready(root) or {}).get("pid") or 0)) == root
 
 
+def fleet_name(root: Path) -> str:
+    """The fleet's name: another one for every demo, so that no history is taken for that of an earlier one."""
+    return f"demo-{root.name.rpartition('-')[2]}"
+
+
 def node_env(root: Path, name: str) -> dict[str, str]:
     """The whole environment of what runs on a node. Nothing of the console's own environment is in it but PATH's
     way to the interpreter that the demo itself runs under."""
@@ -210,7 +220,7 @@ def node_env(root: Path, name: str) -> dict[str, str]:
 def fleet_mapping(root: Path, ports: Mapping[str, int]) -> dict[str, Any]:
     """The fleet file."""
     return {
-        "name": NAME, "known_hosts": str(root / "known_hosts"),
+        "name": fleet_name(root), "known_hosts": str(root / "known_hosts"),
         "defaults": {"user": getpass.getuser(), "key": str(root / "keys" / "client"), "npus": 8, "python": sys.executable},
         "nodes": [{"name": name, "host": address, "port": ports[name], **({"role": "spare"} if name == SPARE else {})}
                   for name, address in NODES.items()]}

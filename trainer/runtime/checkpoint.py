@@ -141,7 +141,8 @@ class Checkpoints:
             report.say(report.loading(iteration, str(self.directory)))
         content = dist_checkpointing.load(self._content(model, optimizer, Position(), loading=True), str(path))
         _inner(model).load_state_dict(content["model"])
-        optimizer.load_state_dict(content["optimizer"])
+        with torch.no_grad():  # it copies into parameters, and of its formats only some say so themselves
+            optimizer.load_state_dict(content["optimizer"])
         _restore_random(content["rng_state"][0])
         if dist.get_rank() == 0:
             report.say(report.loaded(iteration, str(self.directory)))

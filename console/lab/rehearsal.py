@@ -150,7 +150,7 @@ class Rehearsal:
         self._failed.add(place)
 
     def _resumption(self, run: RunState, incident: Incident, now: float) -> None:
-        if incident.cause is None or incident.resumed_at is not None:
+        if incident.cause is None:
             return
         place = (incident.cause.attempt, incident.cause.first.round)
         for attempt, number, iteration in run.loads:
@@ -158,7 +158,8 @@ class Rehearsal:
                 incident.resumed_from = iteration
                 self._moved_at = now
                 self._say(f"round {number} loaded checkpoint {iteration}")
-        if any(standing > place for standing in run.standing.values()):
+        # The load and the iterations are told by different nodes and may arrive in either order.
+        if incident.resumed_at is None and any(standing > place for standing in run.standing.values()):
             incident.resumed_at = self._moved_at = now
             self._say(f"training again, {now - incident.injected.at:.1f} s after the fault")
 

@@ -84,6 +84,17 @@ def test_a_run_with_a_fault() -> None:
     json.dumps(found, allow_nan=False)
 
 
+def test_the_load_may_be_told_after_the_first_iteration_of_the_new_round() -> None:
+    course = Course()
+    incident(course)
+    course.exit("node-2", BEGAN + 13.6, rank=1, local_rank=1, signal=9)
+    course.iteration(3, BEGAN + 33, round=1)
+    course.record("node-1", "checkpoint", BEGAN + 33.1, iteration=2, event="loaded", path="/c/iter_0000002", round=1)
+    course.look(BEGAN + 33.1)
+    found = course.run.document(course.state, seed=1)
+    assert (found["resumed_from"], found["resume_s"]) == (2, 19.9)
+
+
 def test_a_failure_before_the_fault_is_not_its_cause() -> None:
     course = Course()
     course.iteration(1, BEGAN + 5)

@@ -29,7 +29,9 @@ Screen.-too-small #too-small { display: block; }
     border-subtitle-color: ansi_bright_black;
 }
 .-short .pane { border: none; border-top: solid ansi_bright_black; }
-.pane:focus { border: round ansi_cyan; border-title-color: ansi_cyan; border-title-style: bold reverse; }
+.-short Horizontal > .pane { margin: 0 0 0 1; }
+.-short Horizontal > .pane:first-child { margin: 0; }
+.pane:focus { border: heavy ansi_cyan; border-title-color: ansi_cyan; }
 .-short .pane:focus { border: none; border-top: heavy ansi_cyan; }
 Screen.-armed .pane { border: heavy ansi_red; }
 Screen.-armed .pane:focus { border: double ansi_red; }
@@ -42,7 +44,7 @@ CommandLine Input { width: 2fr; min-width: 20; max-width: 48; }
 CommandLine .candidates { width: 3fr; color: ansi_bright_black; text-wrap: nowrap; text-overflow: ellipsis; }
 
 ModalScreen { align: center middle; }
-.dialog { width: 92; max-width: 100%; height: auto; max-height: 100%; border: round ansi_cyan; padding: 0 1; overflow-y: auto; }
+.dialog { scrollbar-size: 1 1; width: 92; max-width: 100%; height: auto; max-height: 100%; border: round ansi_cyan; padding: 0 1; overflow-y: auto; }
 .dialog.danger { border: heavy ansi_red; }
 .dialog Static { height: auto; }
 .dialog Input { margin: 1 0 0 0; }

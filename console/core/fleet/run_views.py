@@ -216,7 +216,7 @@ def checkpoint_rows(state: FleetState, run: RunState, now: float) -> tuple[Check
             seen.state, Badge(glyph="?", text=seen.state, tone="off"))
         rows.append(CheckpointRow(
             iteration=iteration, status=badge, age_s=max(0.0, now - our_time(state, seen.node, seen.time)),
-            seconds=seen.seconds, size_bytes=getattr(seen, "size_bytes", None), path=seen.path, latest=iteration == latest))
+            seconds=seen.seconds, size_bytes=seen.size_bytes, path=seen.path, latest=iteration == latest))
     return tuple(rows)
 
 

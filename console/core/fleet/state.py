@@ -101,6 +101,7 @@ class CheckpointSeen:
     time: float
     node: str
     seconds: float | None = None
+    size_bytes: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,7 +320,7 @@ def _checkpoint(state: FleetState, event: RecordArrived, job: str, attempt: str)
         if what == "started" and old is not None and old.state == "saved":
             return run
         seen = CheckpointSeen(iteration=iteration, state=what, path=data.get("path") or (old.path if old else ""),
-                              time=event.time, node=event.node, seconds=data.get("seconds"))
+                              time=event.time, node=event.node, seconds=data.get("seconds"), size_bytes=data.get("bytes"))
         return replace(run, checkpoints={**run.checkpoints, iteration: seen})
 
     return _run(state, job, change)

@@ -157,14 +157,15 @@ def bytes_text(count: float | None) -> str:
 
 
 def value_text(value: float | None, digits: int = 4) -> str:
-    """A measured value with ``digits`` significant digits; nan and inf by name; None reads "-"."""
+    """A measured value with ``digits`` significant digits (whole numbers below a million keep all of theirs);
+    nan and inf by name; None reads "-"."""
     if value is None:
         return "-"
     if not isfinite(value):
         return str(value)
     if value and (abs(value) < 1e-3 or abs(value) >= 1e6):
         return f"{value:.{max(0, digits - 2)}e}".replace("e-0", "e-").replace("e+0", "e+")
-    return f"{value:#.{digits}g}".rstrip(".")
+    return f"{value:.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:#.{digits}g}".rstrip(".")
 
 
 def spans_text(numbers: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -15,19 +16,29 @@ from console.tui.actions import ACTIONS, key_text, usage
 from console.tui.lines import Line, fit
 from console.tui.screens.stop_dialog import text_of
 
+_KEYS, _USAGE = 10, 21
 
-def help_lines() -> list[Line]:
-    """Keys, command, meaning; writes are marked."""
+
+def help_lines(width: int) -> list[Line]:
+    """Keys, command, meaning in ``width`` cells; writes are marked."""
     lines: list[Line] = [[(say("Keys and commands"), "strong"), ("   " + say("esc closes"), "dim")], []]
     for action in ACTIONS:
-        keys = " ".join(key_text(key) for key in action.keys[:2])
-        lines.append([(fit(keys, 12), "key"), (fit(usage(action), 22), "plain"), (say(action.help), "plain"),
-                      ("  " + say("(armed only)") if action.access == "write" else "", "bad")])
-    lines += [[], [(fit("↑ ↓ pgup pgdn", 34), "key"), (say("Scroll the pane. In the log: home, end, ← → as well."), "plain")],
-              [], [(say("In the grid"), "strong")],
-              [(say("✓ OK  ! Warning  ✗ Alarm or Critical  ? not known; the age is that of the newest look at the NPUs."), "plain")],
-              [(say("● link up  ◌ connecting  ◐ silent  ✗ down  ⊘ refused (host key or login)"), "plain")]]
+        text = say(action.help) + (" " + say("Armed only.") if action.access == "write" else "")
+        tone = "bad" if action.access == "write" else "plain"
+        lines += _entry(" ".join(key_text(key) for key in action.keys[:2]), usage(action), text, tone, width)
+    lines += _entry("↑↓ pgup", "", say("Scroll the pane; pgdn, home and end too. In the log ← → as well."), "plain", width)
+    lines += [[], [(say("In the grid"), "strong")]]
+    for glyphs, text in (("✓ ! ✗ ?", "NPU health: OK, Warning, Alarm or Critical, not known."), ("● ◌ ◐", "Link: up, connecting, silent."),
+                         ("✗ ⊘", "Link: down, refused (host key or login)."), ("7s ~20s ✗75s", "Age of the newest look at the NPUs: fresh, stale, lost.")):
+        lines += _entry(glyphs, "", say(text), "plain", width)
     return lines
+
+
+def _entry(keys: str, command: str, text: str, tone: str, width: int) -> list[Line]:
+    left = max(_KEYS, len(keys) + 1)
+    head: Line = [(fit(keys, left), "key"), (fit(command, _KEYS + _USAGE - left), "plain")]
+    parts = wrap(text, max(16, width - _KEYS - _USAGE)) or [""]
+    return [[*(head if at == 0 else [(" " * (_KEYS + _USAGE), "plain")]), (part, tone)] for at, part in enumerate(parts)]
 
 
 class HelpScreen(ModalScreen[None]):
@@ -37,7 +48,7 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog"):
-            yield Static(text_of(help_lines()))
+            yield Static(text_of(help_lines(min(92, self.app.size.width) - 5)))
 
     def action_leave(self) -> None:
         """Close."""

@@ -31,30 +31,30 @@ class Bar(Widget):
 
 def top_line(title: str, fleet: FleetSummary, armed_left_s: float, clock: str, width: int) -> Line:
     """Product, fleet and NPU counts on the left; mode and time (UTC) on the right."""
-    line: Line = [(" rankdeck ", "armed" if armed_left_s else "barred"), (" ", "plain")]
-    if title and width >= 90:
-        line += [(clip(title, 24), "dim"), ("  ", "plain")]
-    line += [(say("{up}/{all} nodes up", up=fleet.up, all=fleet.nodes), "plain")]
-    if fleet.trouble:
-        line += [("  ", "plain"), (say("✗ {n} in trouble", n=fleet.trouble), "bad")]
-    if fleet.npus and width >= 60:
-        line += [("  ", "plain"), (say("NPU ✓{n}", n=fleet.npus_good), "good")]
-        if fleet.npus_warn:
-            line += [(f" !{fleet.npus_warn}", "warn")]
-        if fleet.npus_bad:
-            line += [(f" ✗{fleet.npus_bad}", "bad")]
-        unknown = fleet.npus - fleet.npus_good - fleet.npus_warn - fleet.npus_bad
-        if unknown:
-            line += [(f" ?{unknown}", "dim")]
     mode = (" " + say("ARMED {left}", left=duration_text(armed_left_s)) + " ", "armed") if armed_left_s else (say("read-only"), "dim")
-    right: Line = [mode, ("  ", "plain"), (clock, "dim"), (" ", "plain")]
-    blanks = width - width_of(line) - width_of(right)
-    if blanks < 1:  # the mode must always be seen
-        right = [mode]
-        blanks = max(1, width - width_of(line) - width_of(right))
-        if width_of(line) + 1 + width_of(right) > width:
-            return [line[0], (" ", "plain"), mode]
-    return [*line, (" " * blanks, "plain"), *right]
+    line: Line = [(" rankdeck ", "armed" if armed_left_s else "barred")]
+    right: Line = [mode, (" ", "plain")]
+    for part in _parts(title if width >= 90 else "", fleet):  # what does not fit beside the mode is left out
+        if width_of(line) + width_of(part) + width_of(right) + 1 <= width:
+            line += part
+    if width_of(line) + width_of(right) + len(clock) + 2 <= width:
+        right = [mode, ("  ", "plain"), (clock, "dim"), (" ", "plain")]
+    return [*line, (" " * max(1, width - width_of(line) - width_of(right)), "plain"), *right]
+
+
+def _parts(title: str, fleet: FleetSummary) -> list[Line]:
+    parts: list[Line] = [[(" " + clip(title, 24) + " ", "dim")]] if title else []
+    parts.append([(" " + say("{up}/{all} nodes up", up=fleet.up, all=fleet.nodes) + " ", "plain")])
+    if fleet.trouble:
+        parts.append([(" " + say("✗ {n} in trouble", n=fleet.trouble) + " ", "bad")])
+    if fleet.npus:
+        npus: Line = [(" " + say("NPU ✓{n}", n=fleet.npus_good), "good")]
+        unknown = fleet.npus - fleet.npus_good - fleet.npus_warn - fleet.npus_bad
+        for glyph, count, tone in (("!", fleet.npus_warn, "warn"), ("✗", fleet.npus_bad, "bad"), ("?", unknown, "dim")):
+            if count:
+                npus.append((f" {glyph}{count}", tone))
+        parts.append(npus)
+    return parts
 
 
 def key_line(width: int) -> Line:

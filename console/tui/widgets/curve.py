@@ -74,7 +74,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     power = 10.0 ** floor(log10(raw))
     step = next((power * unit for unit in (1, 2, 5, 10) if power * unit >= raw), power * 10)
     first = floor(low / step + 1 - 1e-9)
-    found = []
+    found: list[float] = []
     while first * step <= high + step * 1e-9 and len(found) <= count:
         found.append(first * step)
         first += 1
@@ -100,7 +100,10 @@ def draw_curve(series: Series, notes: Sequence[Mark], width: int, height: int, *
         low, high = low - 0.5 * max(abs(low), 1e-6), high + 0.5 * max(abs(high), 1e-6)
     labels = _labels(low, high, deep, log_y)
     span = max(1, last - first + 1)
-    places = {min(columns - 1, (mark.iteration - first) * columns // span): mark for mark in notes if first <= mark.iteration <= last}
+    places: dict[int, Mark] = {}
+    for mark in sorted(notes, key=lambda mark: mark.kind == "restarted"):  # a restart is drawn over the save it came from
+        if first <= mark.iteration <= last:
+            places[(mark.iteration - first) * columns // span] = mark
     stale_from = columns if current is None or current >= last else (current + 1 - first) * columns // span
     lines = []
     for at, text in enumerate(braille(bins, deep, low, high)):

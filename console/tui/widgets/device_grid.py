@@ -46,6 +46,8 @@ def draw_grid(rows: Sequence[NodeRow], width: int, height: int) -> list[Line]:
     room = width - left - _AGE_CELLS
     cell_width = room // devices if devices else room
     density = choose(cell_width, len(rows), height - 1)
+    if len(rows) >= height:  # whoever is in trouble is seen without scrolling
+        rows = sorted(rows, key=lambda row: (row.trusted and all(cell.health.tone == "good" for cell in row.cells)))
     if density == "dense":
         return _dense(rows, width, max(1, height))
     # Wider cells than the drawing needs only pull the row apart.
@@ -53,10 +55,14 @@ def draw_grid(rows: Sequence[NodeRow], width: int, height: int) -> list[Line]:
     tall = density == "bars" and len(rows) * 3 < height and cell_width >= 18
     gap = density == "bars" and len(rows) * (4 if tall else 3) <= height
     lines = [_heading(devices, left, cell_width, names, width)]
+    spare = height - 1 - len(rows)
     for at, row in enumerate(rows):
         if gap and at:
             lines.append([])
         lines += _node(row, names, left, cell_width, density, tall, width)
+        if row.note and row.cells and density != "bars" and spare > 0:
+            lines.append([("   " + clip("└ " + row.note, width - 4), "stale" if row.link.tone == "good" else row.link.tone)])
+            spare -= 1
     return lines
 
 
@@ -77,7 +83,7 @@ def _node(row: NodeRow, names: int, left: int, cell_width: int, density: str, ta
     if left > names + 4:
         text = duration_text_ms(row.rtt_s) if row.link.tone == "good" else row.link.text
         head.append((fit(text, _LINK_CELLS - 1) + " ", "dim" if row.link.tone == "good" else row.link.tone))
-    blank: Line = [(" " * width_of(head), "plain")]
+    blank: Line = []
     bodies: list[Line] = []
     if row.cells:
         parts = [_CELLS[density](cell, cell_width, tall) for cell in row.cells]
@@ -89,13 +95,16 @@ def _node(row: NodeRow, names: int, left: int, cell_width: int, density: str, ta
     if not bodies:
         bodies = [[(clip(row.note or say("nothing known"), width - width_of(head) - _AGE_CELLS), "dim" if alive else row.link.tone)]]
     age: Span = (fit(f"{row.age.glyph}{row.age.text}", _AGE_CELLS - 1, right=True), "dim" if row.age.tone == "good" else row.age.tone)
+    if row.note and len(bodies) == 3:
+        bodies[2] = [("  " + clip(row.note, width - left - 4), "stale" if alive else row.link.tone)]
+    if len(bodies) > 1:
+        blank = [(fit("HBM", width_of(head) - 1, right=True) + " ", "dim")]
+        head[-1] = (fit(head[-1][0].rstrip(), _LINK_CELLS), head[-1][1]) if left > names + 4 else head[-1]
     lines: list[Line] = []
     for at, body in enumerate(bodies):
-        line = (head if at == 0 else blank) + body
+        line = (head, blank, [(" " * width_of(head), "plain")])[at] + body
         if at == 0:
-            line = [*line, (" " * (left - width_of(head)), "plain"), age]
-        elif at == 1 and row.note:
-            line = [*blank[:0], (" " * 3, "plain"), (fit(row.note, left - 4) + " ", "stale" if alive else row.link.tone), *body]
+            line = [*line, age]
         lines.append(line)
     return lines
 
@@ -136,7 +145,7 @@ def _bars(cell: Cell, width: int, tall: bool) -> list[Line]:
 
 
 def _numbers(cell: Cell, width: int, tall: bool) -> list[Line]:
-    line: Line = [_mark(cell), (_number(cell.aicore_pct, 4), heat(cell.aicore_pct)), (level(cell.aicore_pct), heat(cell.aicore_pct)),
+    line: Line = [_mark(cell), (_number(cell.aicore_pct, 3), heat(cell.aicore_pct)), (level(cell.aicore_pct), heat(cell.aicore_pct)),
                   (_number(cell.hbm_pct, 4), "dim"), (level(cell.hbm_pct), _memory_tone(cell.hbm_pct))]
     return [[*line, (" " * (width - width_of(line)), "plain")]]
 
@@ -158,6 +167,8 @@ def _dense(rows: Sequence[NodeRow], width: int, height: int) -> list[Line]:
     """Nodes in columns, one character an NPU: its AICore load, or its health where that is not OK."""
     devices = max((len(row.cells) for row in rows), default=0)
     names = min(max(len(row.name) for row in rows), max(4, width - devices - 8))
+    if len(rows) > height:
+        rows = sorted(rows, key=lambda row: row.trusted)
     block = 2 + names + 1 + devices + 5
     columns = max(1, width // block)
     deep = max(-(-len(rows) // columns), 1)

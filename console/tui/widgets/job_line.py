@@ -15,52 +15,69 @@ from console.tui.widgets.line_pane import LinePane
 _TONES = {"good": "good", "warn": "warn", "bad": "alarm", "busy": "busy", "off": "strong"}
 
 
-def draw_job(view: JobView, verdict: str, width: int) -> list[Line]:
-    """Two lines of at most ``width`` cells; ``verdict`` names who failed first, or is empty."""
-    name_cells = max(8, min(28, width // 4))
+def draw_job(view: JobView, verdict: str, width: int, height: int = 2) -> list[Line]:
+    """Two lines, or three (the bar on its own) where ``height`` has room; ``verdict``: who failed first, or empty."""
     first: Line = [(" ", "plain"), (f"{view.status.glyph} {view.status.text}", _TONES.get(view.status.tone, "plain")),
-                   ("  ", "plain"), (clip(view.job, name_cells), "name"), ("  ", "plain")]
-    facts: list[Span] = []
-    if view.iteration is not None:
-        facts.append((f"{view.iteration}" + (f"/{view.total}" if view.total else ""), "strong"))
+                   ("  ", "plain"), (clip(view.job, max(8, min(28, width // 4))), "name"), ("  ", "plain")]
+    paces = _paces(view)
+    room = width - width_of(first) - width_of(paces) - 2 * len(paces) - 8
+    if view.fraction is not None and height < 3 and room >= 6:
+        first += _progress(view, min(room, 40))
+    first = _joined(first, paces, [("  ", "plain")], width)
+    lines = [first, _joined([("   ", "plain")], _places(view, verdict), [(" · ", "dim")], width)]
+    if height >= 3 and view.fraction is not None:
+        lines.append([(" ", "plain"), *_progress(view, width - 10)])
+    return lines
+
+
+def _joined(start: Line, facts: list[Span], gap: Line, width: int) -> Line:
+    """The facts behind one another; what does not fit whole is left out with all that follows it."""
+    line = list(start)
+    for at, fact in enumerate(facts):
+        part = [*(gap if at else []), fact]
+        if at and width_of(line) + width_of(part) > width:
+            break
+        line += part
+    return line
+
+
+def _progress(view: JobView, cells: int) -> Line:
+    text = bar(view.fraction, cells).rstrip()
+    return [("▕", "dim"), (text, "good" if view.status.tone == "good" else "dim"), (" " * (cells - len(text)), "plain"),
+            ("▏", "dim"), (f"{view.fraction or 0.0:>4.0%}  ", "strong")]
+
+
+def _paces(view: JobView) -> list[Span]:
+    if view.iteration is None:
+        return [(say("no iteration yet"), "dim")]
+    facts: list[Span] = [(f"{view.iteration}" + (f"/{view.total}" if view.total else ""), "strong")]
     if view.loss is not None:
         facts.append((f"{say('loss')} {value_text(view.loss, 5)}", "curve" if view.loss == view.loss else "alarm"))
+    if view.eta_s:
+        facts.append((f"{say('left')} {duration_text(view.eta_s)}", "strong"))
     if view.step_s:
         facts.append((f"{duration_text(view.step_s) if view.step_s >= 10 else f'{view.step_s:.2f}s'}{say('/step')}", "plain"))
     if view.tokens_per_s_per_device:
         facts.append((f"{value_text(view.tokens_per_s_per_device, 3)} {say('tok/s/NPU')}", "plain"))
-    if view.eta_s is not None and view.eta_s > 0:
-        facts.append((f"{say('left')} {duration_text(view.eta_s)}", "strong"))
-    if view.iteration is None:
-        facts.append((say("no iteration yet"), "dim"))
-    tail = [span for fact in facts for span in (fact, ("  ", "plain"))]
-    room = width - width_of(first) - width_of(tail) - 8
-    if view.fraction is not None and room >= 6:
-        share = view.fraction
-        cells = min(room, 40)
-        text = bar(share, cells)
-        first += [("▕", "dim"), (text.rstrip(), "good" if view.status.tone == "good" else "dim"),
-                  (" " * (cells - len(text.rstrip())), "plain"), ("▏", "dim"), (f"{share:>4.0%}  ", "strong")]
-    first += tail
+    return facts
 
-    second: Line = [("   ", "plain")]
-    if verdict:
-        second += [(f"✗ {verdict}", "bad"), ("  ", "plain")]
+
+def _places(view: JobView, verdict: str) -> list[Span]:
+    facts: list[Span] = [(f"✗ {verdict}", "bad")] if verdict else []
     for node, ranks, tone in view.ranks:
         words = f"{node} " + (say("ranks {r}", r=ranks) if ranks else say("no ranks yet"))
-        second += [(words, "bad" if tone == "bad" else "warn" if tone == "warn" else "plain"), (" · ", "dim")]
+        facts.append((words, tone if tone in ("bad", "warn") else "plain"))
     if view.saved_iteration is not None:
-        second += [(say("saved at {n}", n=view.saved_iteration), "good"), (" · ", "dim")]
+        facts.append((say("saved at {n}", n=view.saved_iteration), "good"))
     if view.progress_age_s is not None and view.status.text in ("running", "saving", "stalled"):
-        second += [(say("newest iteration {age} ago", age=age_text(view.progress_age_s)), "dim" if view.progress_age_s < 60 else "warn"),
-                   (" · ", "dim")]
-    tries = [say("attempt {id}", id=view.attempt)] if view.attempt else []
+        facts.append((say("stepped {age} ago", age=age_text(view.progress_age_s)), "dim" if view.progress_age_s < 60 else "warn"))
     if view.attempts > 1:
-        tries.append(say("{n} attempts", n=view.attempts))
+        facts.append((say("{n} attempts", n=view.attempts), "plain"))
     if view.round:
-        tries.append(say("round {n}", n=view.round))
-    second.append((", ".join(tries), "dim"))
-    return [first, second]
+        facts.append((say("round {n}", n=view.round), "plain"))
+    if view.attempt:
+        facts.append((view.attempt, "dim"))
+    return facts
 
 
 class JobLine(LinePane):
@@ -79,4 +96,4 @@ class JobLine(LinePane):
             rank = say("rank {rank}", rank=cause.first.rank) if cause.first.rank is not None else ""
             verdict = say("first to fail: {who}", who=" ".join(part for part in (cause.first.node, rank, cause.first.code) if part))
         self.retitle(say("Job"))
-        return draw_job(job_view(state, run, now), verdict, width)
+        return draw_job(job_view(state, run, now), verdict, width, height)

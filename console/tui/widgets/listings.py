@@ -103,9 +103,9 @@ class Checkpoints(LinePane):
         self.retitle(say("Checkpoints") + (f"  {len(rows)}" if rows else ""))
         if not rows:
             return [[("  " + say("nothing saved yet"), "dim")]]
-        columns = (Column(title="iter", width=max(6, len(str(rows[0].iteration))), keep=20, right=True),
+        columns = (Column(title="iter", width=max(5, len(str(rows[0].iteration))), keep=20, right=True),
                    Column(title=say("state"), width=9, keep=19), Column(title=say("took"), width=6, keep=17, right=True),
-                   Column(title=say("size"), width=8, keep=16, right=True), Column(title=say("age"), width=4, keep=18, right=True),
+                   Column(title=say("size"), width=7, keep=16, right=True), Column(title=say("age"), width=4, keep=18, right=True),
                    Column(title=say("directory"), width=0, keep=5))
         return draw_table(columns, [(
             (f"{row.iteration}", "strong" if row.latest else "plain"),

@@ -69,7 +69,7 @@ class Recorder:
     def __init__(self) -> None:
         self._seq = 0
 
-    def __call__(self, node: str, kind: str, time: float, **data: Any) -> RecordArrived:
+    def __call__(self, node: str, kind: str, time: float, /, **data: Any) -> RecordArrived:
         self._seq += 1
         return RecordArrived(node=node, spool_id=f"spool-{node}", seq=self._seq, kind=kind, key=None, time=time, at=time, data=data)
 
@@ -121,7 +121,7 @@ def fleet_events(now: float = NOW) -> list[FleetEvent]:
     events: list[FleetEvent] = [met(node, 0.8 if node == "atlas-02" else 0.0) for node in nodes]
     for node, rtt in zip(nodes, (0.0112, 0.0124, 0.0098, 0.012), strict=True):
         events.append(LinkChanged(node=node, at=now - 600, state="up", rtt_s=rtt))
-    for attempt, start in ((FIRST, now - 540), (SECOND, now - 108)):
+    for attempt, start in ((FIRST, now - 540), (SECOND, now - 88)):
         for index, node in enumerate(nodes[:2]):
             events += [LaunchProgress(job=JOB, attempt=attempt, node=node, phase=phase, state="done", at=start) for phase in PHASES]  # type: ignore[arg-type]
             events.append(record(node, "job", start, job=JOB, attempt=attempt, epoch=int(start * 1000), state="running", node_index=index,
@@ -144,11 +144,11 @@ def fleet_events(now: float = NOW) -> list[FleetEvent]:
                 "atlas-01", "fault", end + 1, job=JOB, attempt=FIRST, round=0, rank=3, local_rank=3, file="local_rank-3.log", file_id="h", offset=9,
                 code="EI0006", rule="hccl-socket-timeout", role="cascade", category="network", action="resume", device=3, pid=4003,
                 text="EI0006: Getting socket times out. Reason: Remote Rank did not send the data in time.", time=None))
-    events.append(checkpoint(record, SECOND, 40, "loaded", now - 96))
-    events += [iteration(record, SECOND, n, now - 90 + (n - 40) * 1.2) for n in range(41, 97)]
+    events.append(checkpoint(record, SECOND, 40, "loaded", now - 74))
+    events += [iteration(record, SECOND, n, now - 68.4 + (n - 40) * 1.2) for n in range(41, 97)]
     for n in (50, 60, 70, 80, 90):
-        events += [checkpoint(record, SECOND, n, "started", now - 90 + (n - 40) * 1.2), checkpoint(record, SECOND, n, "saved", now - 88 + (n - 40) * 1.2, 1.8)]
-    events.append(record("atlas-01", "audit", now - 109, operator="lin", peer_uid=1000, op="commit", args={"attempt": SECOND}, ok=True, why=None))
+        events += [checkpoint(record, SECOND, n, "started", now - 68.4 + (n - 40) * 1.2), checkpoint(record, SECOND, n, "saved", now - 66.6 + (n - 40) * 1.2, 1.8)]
+    events.append(record("atlas-01", "audit", now - 89, operator="lin", peer_uid=1000, op="commit", args={"attempt": SECOND}, ok=True, why=None))
     events += [
         sample(record, "atlas-01", now - 1, (97, 96, 98, 97, 95, 97, 96, 98), pids=range(4000, 4008)),
         sample(record, "atlas-02", now - 2, (96, 97, 95, 94, 60, 97, 22, 96), health=("OK", "OK", "OK", "OK", "Warning", "OK", "Alarm", "OK"),

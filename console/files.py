@@ -1,13 +1,14 @@
-"""The console's own files: jobs, fleets and layouts read into core types, and where the state lives.
+"""The operator's files: jobs, fleets and layouts read into core types.
 
-Reads only; the one thing it makes is the state directory. Everything wrong with a file is a FileError with
+Reads only. Everything wrong with a file is a FileError with
 file, line and column (``problems.ProblemsError`` when there is more than one finding). Names in findings
 are shown as they were given on the command line.
 
 - fleet and job files: wherever the operator has them;
 - hardware profiles and recipes: ``profiles/<group>/NAME.yaml`` beside this file;
-- layouts: ``layouts/`` beside the package, then ``$XDG_CONFIG_HOME/rankdeck/layouts`` (the user's own win);
-- state: ``$XDG_STATE_HOME/rankdeck``, one database for each fleet.
+- layouts: ``layouts/`` beside the package, then ``$XDG_CONFIG_HOME/rankdeck/layouts`` (the user's own win).
+
+Where the history lies is the store's business.
 """
 
 from __future__ import annotations
@@ -108,23 +109,6 @@ class JobLibrary:
 def config_dir() -> Path:
     """``$XDG_CONFIG_HOME/rankdeck``."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "rankdeck"
-
-
-def state_dir() -> Path:
-    """``$XDG_STATE_HOME/rankdeck``, made with mode 0700 when it is not there. Raises FileError."""
-    found = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "rankdeck"
-    try:
-        found.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError("cannot make the state directory", where=str(found), got=error.strerror or str(error), expected="a directory to write in",
-                        fix="Set XDG_STATE_HOME to one")
-    return found
-
-
-def store_path(fleet: str) -> Path:
-    """The database of a fleet of that name."""
-    safe = "".join(char if char.isalnum() or char in "._-" else "_" for char in fleet).lstrip(".") or "fleet"
-    return state_dir() / f"{safe[:100]}.db"
 
 
 def _part(path: str) -> Part:

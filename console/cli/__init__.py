@@ -1,0 +1,249 @@
+"""The command line: arguments in, exit status out. The commands themselves are in the modules beside this.
+
+Standard output is for results (with ``--json`` exactly one document, shapes in ``schema/``), standard error
+for everything else. Exit status: 0 fine, 1 the thing asked about is not fine, 2 wrong usage or unreadable
+input, 130 interrupted.
+
+At the top nothing is imported but argparse: ``rankdeck --help`` has to answer before a screen library could
+even be loaded. Each command imports what it needs when it is run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from console.core.errors import ConsoleError
+
+HELP = """\
+Rankdeck: a terminal console for people who run LLM training on Ascend NPU nodes.
+
+look:
+  open      the screen: nodes, NPUs, loss, checkpoints, logs; changes nothing until armed
+  status    the same as text or JSON, once
+  ps        attempts on the nodes, as the nodes know them
+  demo      a fleet without hardware, to look at or to rehearse an incident on
+
+train:
+  plan      whether a job fits, and exactly what would be executed where
+  launch    start a job on all its nodes, or on none
+  stop      end a job: SIGTERM, a grace period, SIGKILL
+
+files:
+  layouts   screen layouts to choose from
+"""
+
+EXAMPLES = """\
+examples:
+  rankdeck demo                                  look around on a fleet of four simulated nodes
+  rankdeck open -i fleet.yaml                    watch your own
+  rankdeck plan job.yaml -i fleet.yaml           read what would be run
+  rankdeck launch job.yaml -i fleet.yaml --wait  run it, and come back when it has ended
+  rankdeck status -i fleet.yaml --json           for scripts
+  rankdeck COMMAND --help                        the options of a command
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: this process's); returns its exit status."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.run is None:
+        parser.print_help(sys.stderr)
+        return 2
+    # Only now, and it is small: --help must not pay for it.
+    from console.core.errors import ConsoleError
+
+    try:
+        return int(args.run(args))
+    except ConsoleError as error:
+        _fail(error, as_json=getattr(args, "json", False))
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone (a pager, head): nothing is wrong. Keep the interpreter from saying
+        # so once more when it flushes standard output at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line. Every command's ``run`` takes the parsed arguments and returns an exit status."""
+    parser = argparse.ArgumentParser(prog="rankdeck", usage="rankdeck COMMAND [options]", description=HELP, epilog=EXAMPLES,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("--version", action=_Version)
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog="rankdeck", help=argparse.SUPPRESS)
+
+    def add(name: str, run: Any, text: str, *, fleet: bool = False, link: bool = False, as_json: bool = True) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, description=text, allow_abbrev=False)
+        made.set_defaults(run=run)
+        if fleet:
+            # For jobs the fleet may be named in the job file instead.
+            made.add_argument("-i", "--inventory", metavar="FLEET", required=name not in ("plan", "launch"), help="fleet file (YAML)")
+        if link:
+            made.add_argument("--accept-new", action="store_true", help="accept host keys that are not known yet, and remember them")
+            made.add_argument("--operator", metavar="NAME", default="", help="who you are, for the nodes' audit trail (default: your login)")
+        if as_json:
+            made.add_argument("--json", action="store_true", help="print one JSON document")
+        return made
+
+    opened = add("open", _open, "Show the fleet on the screen. Changes nothing until armed; quitting leaves jobs running.",
+                 fleet=True, link=True, as_json=False)
+    opened.add_argument("--layout", metavar="NAME", default="default", help="one of `rankdeck layouts` (default: default)")
+
+    status = add("status", _status, "Say how the fleet and its newest jobs are. Exit status 1 when something needs attention.", fleet=True, link=True)
+    _add_wait(status)
+    listed = add("ps", _ps, "List the attempts that the nodes know of.", fleet=True, link=True)
+    listed.add_argument("--all", action="store_true", help="also those that have ended")
+    _add_wait(listed)
+
+    plan = add("plan", _plan, "Check a job and print what launch would write and run on each node, word for word. Connects to nothing.", fleet=True)
+    plan.add_argument("job", metavar="JOB", help="job file (YAML)")
+    plan.add_argument("--attempt", metavar="ID", default="", help="attempt id to plan with (default: a new one)")
+
+    launch = add("launch", _launch, "Start a job on all its nodes, or on none.", fleet=True, link=True)
+    launch.add_argument("job", metavar="JOB", help="job file (YAML)")
+    launch.add_argument("--wait", action="store_true", help="stay until the job has ended; exit status 0 only if it reached its final iteration")
+
+    stop = add("stop", _stop, "End a job on all its nodes: SIGTERM, a grace period, SIGKILL.", fleet=True, link=True)
+    stop.add_argument("job", metavar="JOBNAME", help="run.name of the job")
+    stop.add_argument("--grace", metavar="S", type=_seconds, default=60.0, help="seconds between SIGTERM and SIGKILL (default: 60)")
+    stop.add_argument("--yes-i-mean", metavar="JOBNAME", default="", help="the job's name once more, instead of typing it when asked")
+    _add_wait(stop)
+
+    demo = add("demo", _demo, "A fleet of four simulated nodes that really train a small model, over SSH, on this machine.")
+    add_demo_arguments(demo)
+
+    add("layouts", _layouts, "List the screen layouts.")
+    return parser
+
+
+def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``rankdeck demo``; ``console.lab.demo.main`` takes what they parse to."""
+    parser.add_argument("--headless", action="store_true", help="no screen: launch, fault, resume, final iteration, then print what happened")
+    parser.add_argument("--iterations", metavar="N", type=_count, help="length of the job (default: 600, headless 60)")
+    parser.add_argument("--save-interval", metavar="N", type=_count, help="iterations between checkpoints (default: 25, headless 10)")
+    parser.add_argument("--fault", metavar="NAME@WHEN", action="append", default=[],
+                        help="break something: rank-killed@20 (an iteration), node-gone@30s (a time), random; may be repeated")
+    parser.add_argument("--seed", metavar="N", type=int, help="of what --fault random picks (default: a new one, printed at the end)")
+    parser.add_argument("--layout", metavar="NAME", default="default", help="one of `rankdeck layouts`")
+    parser.add_argument("--keep", action="store_true", help="leave the fleet and its job running when the screen is closed")
+    parser.add_argument("--stop", action="store_true", help="end a demo that was kept running")
+
+
+def _add_wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--timeout", metavar="S", type=_seconds, default=20.0, help="seconds to wait for the nodes' answers (default: 20)")
+
+
+# Each loads its module when it is run.
+
+def _open(args: argparse.Namespace) -> int:
+    from console.cli import screen
+
+    return screen.open_screen(args)
+
+
+def _status(args: argparse.Namespace) -> int:
+    from console.cli import looks
+
+    return looks.status(args)
+
+
+def _ps(args: argparse.Namespace) -> int:
+    from console.cli import looks
+
+    return looks.ps(args)
+
+
+def _layouts(args: argparse.Namespace) -> int:
+    from console.cli import looks
+
+    return looks.layouts(args)
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from console.cli import jobs
+
+    return jobs.plan(args)
+
+
+def _launch(args: argparse.Namespace) -> int:
+    from console.cli import jobs
+
+    return jobs.launch(args)
+
+
+def _stop(args: argparse.Namespace) -> int:
+    from console.cli import stopping
+
+    return stopping.stop(args)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
+    from console.core.errors import FileError
+
+    missing = [name for name in ("asyncssh", "torch", "megatron") if find_spec(name) is None]
+    if missing:
+        raise FileError("the demo's packages are not installed", where="rankdeck demo", got=f"no {', '.join(missing)}",
+                        expected="the extra `demo`", fix="Install it with: pip install 'rankdeck[demo]'")
+    from console.lab import demo
+
+    return demo.main(args)
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for: reading package metadata is slow."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, help="print the version", **kwargs)
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            found = version("rankdeck")
+        except PackageNotFoundError:
+            found = "(not installed)"
+        sys.stdout.write(f"rankdeck {found}\n")
+        parser.exit()
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 7 * 24 * 3600:
+        raise argparse.ArgumentTypeError(f"{text}: from 0 to a week")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least 1")
+    return value
+
+
+def error_mapping(error: ConsoleError) -> dict[str, Any]:
+    """An error's four parts, as every command's ``error`` has them (schema/error.schema.json)."""
+    import dataclasses
+
+    found: dict[str, Any] = {"what": error.what, "where": error.where, "got": error.got, "expected": error.expected, "fix": error.fix}
+    problems = getattr(error, "problems", None)
+    return {**found, "problems": [dataclasses.asdict(problem) for problem in problems]} if problems else found
+
+
+def _fail(error: ConsoleError, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps({"ok": False, "error": error_mapping(error)}, indent=2, ensure_ascii=False) + "\n")
+        return
+    for line in str(error).splitlines():
+        sys.stderr.write(f"rankdeck: {line}\n")

@@ -1,0 +1,128 @@
+"""``rankdeck plan`` and ``launch``."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import time
+from typing import Any
+
+from console import files
+from console.cli import error_mapping
+from console.cli.desk import LOOK_S, Desk, SystemClock, at_desk, put, put_json, say
+from console.core.errors import FileError, LaunchError
+from console.core.events import FleetEvent, LaunchProgress
+from console.core.fleet.run_views import JobView, job_view
+from console.core.launch.inventory import Inventory
+from console.core.launch.plan import LaunchPlan, make_plan, plan_mapping, plan_text, refused_plan
+from console.core.launch.problems import ProblemsError, problem_text
+from console.core.launch.report import plain
+
+ENDED = ("finished", "failed", "ended early", "stopped", "did not start")
+"""States of ``run_views.job_badge`` after which nothing more comes of an attempt."""
+
+
+def plan(args: argparse.Namespace) -> int:
+    """Print the plan of a job. Exit status 1 when it must not be launched. Raises FileError."""
+    made, _ = _make(args, args.attempt)
+    if args.json:
+        put_json(plan_mapping(made))
+    else:
+        put(plan_text(made))
+    return 0 if made.ok else 1
+
+
+def launch(args: argparse.Namespace) -> int:
+    """Start a job; with ``--wait`` stay to its end. Raises FileError, ConnectError."""
+    made, inventory = _make(args, "")
+    document: dict[str, Any] = {
+        "ok": False, "job": made.job, "attempt": made.attempt, "epoch": None,
+        "problems": plan_mapping(made)["problems"], "nodes": [], "error": None, "result": None}
+    if not made.ok or inventory is None:
+        return _end(args, document, "".join(f"{problem_text(one)}\n" for one in made.problems if one.severity == "error") + "not launched")
+    for problem in made.problems:
+        if problem.severity == "warning":
+            say(f"rankdeck: {problem_text(problem)}")
+    phases: dict[tuple[str, str], LaunchProgress] = {}
+    with at_desk(args, inventory) as desk:
+        def tell(event: FleetEvent) -> None:
+            desk.store.ingest([event])
+            if isinstance(event, LaunchProgress):
+                phases[event.node, event.phase] = event
+                if event.state in ("done", "failed", "undone"):
+                    say(f"{event.node}: {event.phase} {event.state}{': ' + event.why if event.why else ''}")
+
+        try:
+            submission = desk.backend.submit(made, tell)
+        except LaunchError as error:
+            document["error"] = error_mapping(error)
+            say(f"rankdeck: {error}")
+        else:
+            document.update(ok=True, epoch=submission.epoch)
+            say(f"{submission.job} is started as attempt {submission.attempt}")
+            if args.wait:
+                desk.backend.observe(submission, lambda event: None)
+                view = _await_end(desk, submission.job, submission.attempt)
+                document["result"] = _result(view)
+                document["ok"] = view.status.text == "finished"
+    document["nodes"] = [
+        {"node": node.node, "node_index": node.node_index, "dir": node.dir,
+         "phases": [{"phase": event.phase, "state": event.state, "why": event.why} for (name, _), event in phases.items() if name == node.node]}
+        for node in made.nodes]
+    return _end(args, document, "")
+
+
+def _end(args: argparse.Namespace, document: dict[str, Any], text: str) -> int:
+    if args.json:
+        put_json(document)
+    elif text:
+        say(text)
+    return 0 if document["ok"] else 1
+
+
+def _make(args: argparse.Namespace, attempt: str) -> tuple[LaunchPlan, Inventory | None]:
+    """The plan of the job file on the fleet; for a job file that is no job, the plan that says so, and None.
+
+    Raises FileError for files that cannot be read at all.
+    """
+    try:
+        job = files.read_job(args.job)
+    except ProblemsError as error:
+        return refused_plan(error.problems), None
+    fleet_path = args.inventory or files.fleet_path_of(job)
+    if not fleet_path:
+        raise FileError("no fleet is named", where=args.job, expected="-i FLEET, or fleet.inventory in the job file",
+                        fix="Say -i fleet.yaml")
+    inventory = files.read_fleet(fleet_path)
+    return make_plan(job.spec, inventory, attempt or new_attempt(SystemClock().wall_s()), job.locate), inventory
+
+
+def new_attempt(wall_s: float) -> str:
+    """An attempt id of this moment (s since the epoch); ids sort by time."""
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(wall_s))}-{secrets.token_hex(2)}"
+
+
+def _await_end(desk: Desk, job: str, attempt: str) -> JobView:
+    """Watch the attempt to its end, telling of every tenth of the way."""
+    told, link = -1, ""
+    while True:
+        desk.store.drain()
+        run = desk.store.state.runs.get(job)
+        if run is not None and run.latest is not None:
+            view = job_view(desk.store.state, run, desk.clock.wall_s())
+            tenth = view.iteration * 10 // view.total if view.iteration is not None and view.total else -1
+            if tenth > told and view.iteration is not None:
+                told = tenth
+                say(f"iteration {view.iteration} of {view.total}" + (f", loss {view.loss:.4f}" if view.loss is not None else ""))
+            if view.status.text in ENDED or view.attempt != attempt:
+                return view
+        down = ", ".join(sorted(name for name, node in desk.store.state.nodes.items() if node.link in ("down", "refused")))
+        if down != link:
+            link = down
+            say(f"no link to {down}; the job goes on without us" if down else "all links are up again")
+        time.sleep(LOOK_S)
+
+
+def _result(view: JobView) -> dict[str, Any]:
+    return {"status": view.status.text, "iteration": view.iteration, "total": view.total, "loss": plain(view.loss),
+            "saved_iteration": view.saved_iteration, "rounds": view.round + 1}

@@ -1,0 +1,63 @@
+"""``rankdeck status``, ``ps`` and ``layouts``: commands that look and change nothing."""
+
+from __future__ import annotations
+
+import argparse
+
+from console import files
+from console.cli.desk import LIVE, at_desk, put, put_json, say
+from console.core.errors import FileError
+from console.core.launch.report import status_mapping, status_text, table
+
+
+def status(args: argparse.Namespace) -> int:
+    """Say how the fleet is, once. Exit status 1 when something needs attention."""
+    inventory = files.read_fleet(args.inventory)
+    with at_desk(args, inventory) as desk:
+        missing = desk.settle(args.timeout)
+        document = status_mapping(desk.store.state, inventory, desk.clock.wall_s())
+    if args.json:
+        put_json(document)
+    else:
+        put(status_text(document))
+        for node, why in missing.items():
+            say(f"rankdeck: {node} is not up: {why}")
+    return 0 if document["ok"] else 1
+
+
+def ps(args: argparse.Namespace) -> int:
+    """List attempts as the nodes know them. Exit status 1 when a node did not answer."""
+    inventory = files.read_fleet(args.inventory)
+    with at_desk(args, inventory) as desk:
+        found, silent = desk.attempts(desk.settle(args.timeout))
+    shown = [attempt for attempt in found if args.all or attempt.get("state") in LIVE]
+    shown.sort(key=lambda attempt: (str(attempt.get("attempt")), attempt.get("node_index") or 0), reverse=False)
+    if args.json:
+        put_json({"ok": not silent, "attempts": shown, "unreachable": [{"node": node, "why": why} for node, why in silent.items()]})
+    else:
+        rows = [("JOB", "ATTEMPT", "NODE", "STATE", "PID", "DIRECTORY")]
+        rows += [(str(one.get("job")), str(one.get("attempt")), one["node"], str(one.get("state")), str(one.get("pid") or "-"), str(one.get("dir")))
+                 for one in shown]
+        put("\n".join(table(rows)) if shown else "nothing runs" if not args.all else "nothing has run")
+        for node, why in silent.items():
+            say(f"rankdeck: {node} did not answer: {why}")
+    return 1 if silent else 0
+
+
+def layouts(args: argparse.Namespace) -> int:
+    """List layouts by name. Exit status 1 when one of them cannot be used."""
+    entries = []
+    for name, path in sorted(files.layouts().items()):
+        try:
+            title, error = files.read_layout(name)[0].title, ""
+        except FileError as problem:
+            title, error = "", str(problem)
+        entries.append({"name": name, "title": title, "path": str(path), "error": error})
+    if args.json:
+        put_json({"ok": not any(entry["error"] for entry in entries), "layouts": entries})
+    else:
+        put("\n".join(table([(entry["name"], entry["title"] or "-", entry["path"]) for entry in entries])) if entries else "no layouts")
+        for entry in entries:
+            if entry["error"]:
+                say(f"rankdeck: {entry['error']}")
+    return 1 if any(entry["error"] for entry in entries) else 0

@@ -1,0 +1,127 @@
+"""``rankdeck stop``: end a job on every node that runs it, after its name has been said twice."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from console import files
+from console.cli import error_mapping
+from console.cli.desk import LIVE, LOOK_S, Desk, at_desk, put, put_json, say
+from console.core.errors import ConsoleError, FileError
+from console.core.launch.report import table
+from console.remote.backend import Submission
+
+MARGIN_S = 20.0
+"""After the grace: SIGKILL, the shim's record, and the way back here."""
+WHY = "asked for on the command line"
+
+
+def stop(args: argparse.Namespace) -> int:
+    """End a job. Exit status 0 only when nothing of it is left anywhere. Raises FileError, ConsoleError."""
+    if args.yes_i_mean and args.yes_i_mean != args.job:
+        raise FileError("the two names differ", where="--yes-i-mean", got=args.yes_i_mean, expected=args.job, fix="Say the job's name twice")
+    inventory = files.read_fleet(args.inventory)
+    with at_desk(args, inventory) as desk:
+        missing = desk.settle(args.timeout)
+        found, silent = desk.attempts(missing)
+        targets = [one for one in found if one.get("job") == args.job and one.get("state") in LIVE]
+        # A node that does not answer matters when it is known to have had a part in this job's live attempt.
+        unreachable = {node: why for node, why in silent.items() if _may_run(desk, args.job, node)}
+        if not targets:
+            raise ConsoleError(f"job {args.job} lives on no node that answers", where=args.inventory, got=_names(found, silent),
+                               expected="a job from `rankdeck ps`", fix="Reconnect the silent nodes and try again" if silent else "")
+        _show(args, targets, unreachable)
+        if not args.yes_i_mean and not _confirmed(args.job):
+            raise ConsoleError("nothing was stopped", where=args.job, fix="The job's name was not typed")
+        error = _cancel(desk, targets, args.grace)
+        states = _await_end(desk, targets, args.grace)
+    document = _document(args.job, targets, states, unreachable, error)
+    if args.json:
+        put_json(document)
+    else:
+        if error is not None:
+            say(f"rankdeck: {error}")
+        put("\n".join(table([("ATTEMPT", "NODE", "STATE"), *((one["attempt"], one["node"], states.get(_key(one), "?")) for one in targets)])))
+        for node, why in unreachable.items():
+            say(f"rankdeck: {node} did not answer and may still run the job: {why}")
+    return 0 if document["ok"] else 1
+
+
+def _show(args: argparse.Namespace, targets: Sequence[Mapping[str, Any]], unreachable: Mapping[str, str]) -> None:
+    """What will be done, on standard error; it is what the name is typed for."""
+    say(f"job {args.job}: SIGTERM, {args.grace:g} s, SIGKILL, on")
+    for one in targets:
+        request = {"op": "stop", "args": {"attempt": one["attempt"], "grace_s": args.grace, "why": WHY}}
+        say(f"  {one['node']}  {one['state']}, pid {one.get('pid') or '-'}, {one.get('dir')}  {json.dumps(request)}")
+    for node, why in unreachable.items():
+        say(f"  {node}  does not answer, and will not be asked: {why}")
+
+
+def _confirmed(job: str) -> bool:
+    if not sys.stdin.isatty():
+        raise FileError("nobody is there to confirm", where="rankdeck stop", got="no terminal", expected="the job's name",
+                        fix=f"Add --yes-i-mean {job}")
+    sys.stderr.write(f"Type the job's name to stop it ({job}): ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() == job
+
+
+def _cancel(desk: Desk, targets: Sequence[Mapping[str, Any]], grace_s: float) -> ConsoleError | None:
+    """Ask for the end of every attempt; the first error, when one came of it."""
+    first: ConsoleError | None = None
+    for attempt in dict.fromkeys(str(one["attempt"]) for one in targets):
+        members = [one for one in targets if one["attempt"] == attempt]
+        submission = Submission(job=str(members[0]["job"]), attempt=attempt, epoch=int(members[0].get("epoch") or 0),
+                                nodes=tuple(str(one["node"]) for one in members))
+        try:
+            desk.backend.cancel(submission, grace_s, WHY)
+        except ConsoleError as error:
+            first = first or error
+    return first
+
+
+def _await_end(desk: Desk, targets: Sequence[Mapping[str, Any]], grace_s: float) -> dict[tuple[str, str], str]:
+    """Wait for the attempts to end, grace and margin long; (attempt, node) -> last known state."""
+    states = {_key(one): str(one["state"]) for one in targets}
+    nodes = {str(one["node"]) for one in targets}
+    others = {node.name: "" for node in desk.inventory.nodes if node.name not in nodes}
+    deadline_s = desk.clock.mono_s() + grace_s + MARGIN_S
+    while desk.clock.mono_s() < deadline_s:
+        found, _ = desk.attempts(others)
+        states.update({_key(one): str(one["state"]) for one in found if _key(one) in states})
+        if not any(state in LIVE for state in states.values()):
+            break
+        time.sleep(5 * LOOK_S)
+    return states
+
+
+def _document(job: str, targets: Sequence[Mapping[str, Any]], states: Mapping[tuple[str, str], str], unreachable: Mapping[str, str],
+              error: ConsoleError | None) -> dict[str, Any]:
+    attempts = [
+        {"attempt": attempt, "nodes": [{"node": one["node"], "state": states.get(_key(one), "unknown"), "dir": one.get("dir")}
+                                       for one in targets if one["attempt"] == attempt]}
+        for attempt in dict.fromkeys(one["attempt"] for one in targets)]
+    ended = not any(state in LIVE for state in states.values())
+    return {"ok": ended and error is None and not unreachable, "job": job, "attempts": attempts,
+            "unreachable": [{"node": node, "why": why} for node, why in unreachable.items()],
+            "error": error_mapping(error) if error is not None else None}
+
+
+def _key(one: Mapping[str, Any]) -> tuple[str, str]:
+    return str(one["attempt"]), str(one["node"])
+
+
+def _may_run(desk: Desk, job: str, node: str) -> bool:
+    run = desk.store.state.runs.get(job)
+    return run is not None and any(attempt.node_states.get(node) in LIVE for attempt in run.attempts.values())
+
+
+def _names(found: Sequence[Mapping[str, Any]], silent: Mapping[str, str]) -> str:
+    live = sorted({str(one.get("job")) for one in found if one.get("state") in LIVE})
+    text = f"live jobs: {', '.join(live) or 'none'}"
+    return f"{text}; no answer from {', '.join(silent)}" if silent else text

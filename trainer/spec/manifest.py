@@ -28,7 +28,7 @@ MANIFEST_NAME = "rankdeck-manifest.json"
 TRACKER_NAME = "latest_checkpointed_iteration.txt"
 
 # "iter_0000010"; Megatron writes seven digits and more when they do not suffice.
-_DIRECTORY = re.compile(r"\Aiter_(\d{7,})\Z")
+_DIRECTORY = re.compile(r"\Aiter_([0-9]{7,})\Z")
 
 
 def directory_name(iteration: int) -> str:
@@ -48,7 +48,7 @@ def tracker_iteration(text: Optional[str]) -> Optional[int]:
     Megatron writes ``release`` for converted weights, which resume nothing: None as well.
     """
     stripped = (text or "").strip()
-    return int(stripped) if re.match(r"\A\d{1,18}\Z", stripped) else None
+    return int(stripped) if re.match(r"\A[0-9]{1,18}\Z", stripped) else None
 
 
 def build(files: Iterable[Tuple[str, int]], iteration: int, layout: Mapping[str, Any]) -> Dict[str, Any]:

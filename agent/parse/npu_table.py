@@ -25,6 +25,9 @@ from agent.parse.text import clean
 
 VERSION = 1
 
+LINE_LIMIT = 2000
+"""Characters of a line that are looked at; the tool's own lines have at most 118."""
+
 DEVICE_FIELDS = ("npu_id", "chip_id", "phy_id", "name", "health", "power_w", "temperature_c", "aicore_pct",
                  "bus_id", "memory_used_mb", "memory_total_mb", "hbm_used_mb", "hbm_total_mb",
                  "hugepages_used", "hugepages_total", "npu_pct")
@@ -87,7 +90,7 @@ class _Reading:
         self.sound = True
         self.borders = 0
         self.since_border = 0
-        self.border_run = 0
+        self.last_border_thick = False
         self.width = 0
         self.last_border_whole = True
         self.without_process: List[int] = []
@@ -123,7 +126,7 @@ class _Reading:
         self.last_border_whole = text[-1] in "+|" and len(text) == self.width
         self._end_pair()
         self.borders += 1
-        self.border_run = self.border_run + 1 if self.since_border == 0 else 1
+        self.last_border_thick = "=" in text
         self.since_border = 0
 
     def _row(self, text: str) -> None:
@@ -155,7 +158,6 @@ class _Reading:
         else:
             self._device(cells, whole)
         self.since_border += 1
-        self.border_run = 0
 
     def _device(self, cells: List[str], whole: bool) -> None:
         first = _read(cells, whole, self.first)
@@ -220,7 +222,8 @@ class _Reading:
         if None in devices or (any(device["chip_id"] is None for device in self.devices) and self._has_chips()):
             return False
         if self.process_titles is None:
-            return self.border_run < 2    # two borders announce a process table that did not come
+            # A thin border after the last row announces another chip or a process table that did not come.
+            return self.borders == 0 or self.last_border_thick
         told = {process["npu_id"] for process in self.processes} | set(self.without_process)
         return told == devices
 
@@ -236,7 +239,7 @@ def parse(text: str) -> Dict[str, Any]:
     """
     reading = _Reading()
     for line in re.split("\r\n|\n|\r", text):
-        reading.line(clean(line))
+        reading.line(clean(line[:LINE_LIMIT]))
     return reading.result()
 
 
@@ -319,13 +322,17 @@ def _is_first(cells: List[str], titles: Optional[_Titles], values: Dict[str, Any
     if values.get("npu_id") is None:
         return False
     health = _under("health", cells, titles)
-    return health is None or health.lower() in _HEALTH
+    return not _titled("health", titles) if health is None else health.lower() in _HEALTH
 
 
 def _is_second(cells: List[str], titles: Optional[_Titles]) -> bool:
     """Whether a row can be a chip's second: what stands under Bus-Id looks like one."""
     bus = _under("bus_id", cells, titles)
-    return bus is None or bus == "NA" or bool(_BUS_ID.match(bus))
+    return not _titled("bus_id", titles) if bus is None else bus == "NA" or bool(_BUS_ID.match(bus))
+
+
+def _titled(field: str, titles: Optional[_Titles]) -> bool:
+    return any(fields == (field,) for wanted in titles or [] for _, fields in wanted)
 
 
 def _under(field: str, cells: List[str], titles: Optional[_Titles]) -> Optional[str]:

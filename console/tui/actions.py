@@ -51,7 +51,7 @@ ACTIONS: tuple[Action, ...] = (
 BY_NAME: Mapping[str, Action] = {action.name: action for action in ACTIONS}
 
 _KEY_NAMES = {"question_mark": "?", "colon": ":", "minus": "-", "escape": "esc"}
-_DURATION = re.compile(r"(\d{1,5})([smh])")
+_DURATION = re.compile(r"([0-9]{1,5})([smh])")
 LONGEST_ARM_S = 8 * 3600.0
 """A shift. Whoever needs longer arms again."""
 

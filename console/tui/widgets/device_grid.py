@@ -190,7 +190,6 @@ class DeviceGrid(LinePane):
     """Pane ``fleet-grid``."""
 
     pane_name: ClassVar[str] = "fleet-grid"
-    fixed_lines = 1
 
     def draw(self, state: FleetState, now: float, width: int, height: int) -> list[Line]:
         rows = node_rows(state, now)
@@ -202,4 +201,6 @@ class DeviceGrid(LinePane):
             words.append(say("✗ {n} alarm", n=summary.npus_bad))
         self.retitle(say("Fleet") + "  " + " · ".join(words))
         self.resubtitle(say("✓ OK  ! warning  ✗ alarm  ? unknown   first AICore, then HBM"))
-        return draw_grid(rows, width, height)
+        lines = draw_grid(rows, width, height)
+        self.fixed_lines = int(lines[0][0][1] == "head")
+        return lines

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import struct
 import threading
 from dataclasses import dataclass
@@ -75,7 +76,12 @@ def _load(path: str, notes: list[str], locked: list[str]) -> paramiko.PKey | Non
     import paramiko
 
     try:
-        return paramiko.PKey.from_path(path)
+        try:
+            return paramiko.PKey.from_path(path)
+        except paramiko.PasswordRequiredException:
+            raise
+        except paramiko.SSHException:
+            return _converted(path)
     except (paramiko.PasswordRequiredException, TypeError):
         # TypeError is what the crypto library says of a protected key when it gets no passphrase.
         locked.append(path)
@@ -87,6 +93,24 @@ def _load(path: str, notes: list[str], locked: list[str]) -> paramiko.PKey | Non
     except Exception as error:  # noqa: BLE001 - the crypto library's own exceptions, which differ by version
         notes.append(f"{path}: not a usable private key ({type(error).__name__})")
     return None
+
+
+def _converted(path: str) -> paramiko.PKey:
+    """A key in a form that paramiko does not read itself (PKCS#8, and some OpenSSH files of other makers)."""
+    import paramiko
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    data = Path(path).read_bytes()
+    try:
+        loaded: object = serialization.load_ssh_private_key(data, password=None)
+    except ValueError:
+        loaded = serialization.load_pem_private_key(data, password=None)
+    for kind, made in ((ed25519.Ed25519PrivateKey, paramiko.Ed25519Key), (ec.EllipticCurvePrivateKey, paramiko.ECDSAKey), (rsa.RSAPrivateKey, paramiko.RSAKey)):
+        if isinstance(loaded, kind):
+            text = loaded.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+            return made.from_private_key(io.StringIO(text.decode()))
+    raise ValueError(f"a key of a kind that is not supported: {type(loaded).__name__}")
 
 
 def _agent_keys(notes: list[str]) -> dict[bytes, paramiko.PKey]:

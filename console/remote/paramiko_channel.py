@@ -113,7 +113,7 @@ class ParamikoChannel:
                                    fix="The node may be overloaded; it is tried again.")
         status = self._await_status(deadline)
         self._drain_stderr()
-        return status, b"".join(out), b"".join(self._stderr)
+        return status, b"".join(out), b"".join(self._stderr)[-STDERR_BYTES:]
 
     def _await_status(self, deadline: float) -> int:
         # The end of output and the exit status are two messages, and a dead link sends neither.

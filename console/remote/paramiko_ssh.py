@@ -92,11 +92,11 @@ class ParamikoTransport:
         return self._pool.take(jumps, open_it, _left(deadline))
 
     def _arrive(self, end: Endpoint, lease: Lease | None, deadline: float, where: str) -> paramiko.Transport:
-        import paramiko
+        from console.remote.paramiko_login import LoginTransport
 
         sock = _tcp(end, deadline, where) if lease is None else _tunnel(end, lease, deadline, where)
         known = known_hosts.read(self._files(end))
-        transport = paramiko.Transport(cast("Any", sock))
+        transport = LoginTransport(cast("Any", sock))
         transport.daemon = True
         try:
             _prefer(transport, known_hosts.key_types(known, known_hosts.name_of(end.key_name, end.key_port)))

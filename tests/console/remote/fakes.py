@@ -32,7 +32,7 @@ class RealClock:
     """The clock of the machine."""
 
     def wall_s(self) -> float:
-        return time.time()
+        return time.time()  # noqa: TID251
 
     def mono_s(self) -> float:
         return time.monotonic()
@@ -169,7 +169,7 @@ class FakeNode:
         if self.greets:
             newest = len(self.records)
             channel.say({"t": "hello", "proto": self.proto[1], "min_proto": self.proto[0], "agent": "abc", "revision": 1,
-                         "node_time": time.time() + self.clock_ahead_s, "boot_id": "boot", "spool_id": self.spool_id,
+                         "node_time": RealClock().wall_s() + self.clock_ahead_s, "boot_id": "boot", "spool_id": self.spool_id,
                          "oldest_seq": 1, "newest_seq": newest, "pid": 1, "user": "u", "hostname": self.name})
 
     def heard(self, channel: FakeChannel, message: dict[str, Any]) -> None:
@@ -186,7 +186,7 @@ class FakeNode:
                     channel.granted.append(message["n"])
                 self._flow(channel)
             elif kind == "ping" and self.answers_pings:
-                channel.say({"t": "pong", "id": message["id"], "node_time": time.time() + self.clock_ahead_s, "mono": 0.0})
+                channel.say({"t": "pong", "id": message["id"], "node_time": RealClock().wall_s() + self.clock_ahead_s, "mono": 0.0})
             elif kind == "req":
                 self._request(channel, message)
 
@@ -207,7 +207,7 @@ class FakeNode:
         with self._lock:
             for _ in range(count):
                 seq = len(self.records) + 1
-                self.records.append({**wire.record(kind, time.time(), 0.0, {"n": seq}), "seq": seq})
+                self.records.append({**wire.record(kind, RealClock().wall_s(), 0.0, {"n": seq}), "seq": seq})
             if self.channel is not None:
                 self._flow(self.channel)
 

@@ -8,7 +8,6 @@ import pytest
 
 from console.core.errors import ConnectError
 from console.remote.jumps import JumpPool
-
 from tests.console.remote.fakes import until
 
 

@@ -15,7 +15,6 @@ from console.remote.delivery import Delivery
 from console.remote.heartbeat import Beat
 from console.remote.session import AgentMissingError, Greeting, Session
 from console.remote.transport import LoginError
-
 from tests.console.remote.fakes import FakeChannel, FakeNode, MemoryStore, RealClock, until
 
 SLOW = Beat(every_s=60.0, dead_after_s=120.0)

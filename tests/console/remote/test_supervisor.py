@@ -16,7 +16,6 @@ from console.remote.heartbeat import Beat
 from console.remote.link import Timing
 from console.remote.supervisor import Supervisor, transports
 from console.remote.transport import LoginError, Transport
-
 from tests.console.remote.fakes import FakeTransport, MemoryStore, RealClock, until
 
 TIMING = Timing(retry_s=0.01, retry_most_s=0.05, connect_s=1.0, greet_s=1.0, beat=Beat(every_s=0.1, dead_after_s=0.5))

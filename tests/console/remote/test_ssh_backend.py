@@ -1,0 +1,274 @@
+"""Two-phase launches on nodes in memory: all or none, whatever fails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from console.core.errors import ConnectError, LaunchError, RequestError
+from console.core.events import FleetEvent, LaunchProgress, RecordArrived
+from console.core.launch.plan import LaunchPlan, NodeCommand, NodePlan, Problem
+from console.remote.backend import Submission
+from console.remote.heartbeat import Beat
+from console.remote.link import Timing
+from console.remote.ssh_backend import SshBackend
+from console.remote.supervisor import Supervisor
+from tests.console.remote.fakes import FakeNode, FakeTransport, MemoryStore, RealClock, until
+
+
+class Desk:
+    """What an agent does about attempts, in memory. ``refuse``: op -> error to give."""
+
+    def __init__(self, node: FakeNode, log: list[tuple[str, str]]) -> None:
+        self.node, self.log = node, log
+        self.state: dict[str, str] = {}
+        self.prepared: dict[str, Any] = {}
+        self.locked: dict[str, list[int]] = {}
+        self.refuse: dict[str, ConnectError] = {}
+        self.hang: set[str] = set()
+        for op in ("lock", "prepare", "commit", "abort", "stop", "jobs", "facts"):
+            node.handlers[op] = self._handler(op)
+
+    def _handler(self, op: str) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
+        def handle(args: dict[str, Any]) -> dict[str, Any] | None:
+            self.log.append((self.node.name, op))
+            if op in self.refuse:
+                raise self.refuse[op]
+            if op in self.hang:
+                return None
+            return getattr(self, op)(args)  # type: ignore[no-any-return]
+
+        return handle
+
+    def facts(self, args: dict[str, Any]) -> dict[str, Any]:
+        return {"hostname": self.node.name, "python": "3.9.1"}
+
+    def jobs(self, args: dict[str, Any]) -> dict[str, Any]:
+        return {"attempts": [{"job": "j", "attempt": attempt, "state": state, "dir": "/w"} for attempt, state in self.state.items()]}
+
+    def lock(self, args: dict[str, Any]) -> dict[str, Any]:
+        self.locked[args["attempt"]] = args["devices"]
+        return {"locked": args["devices"]}
+
+    def prepare(self, args: dict[str, Any]) -> dict[str, Any]:
+        self.prepared = args
+        self.state[args["attempt"]] = "prepared"
+        return {"dir": args["dir"]}
+
+    def commit(self, args: dict[str, Any]) -> dict[str, Any]:
+        self.state[args["attempt"]] = "running"
+        return {"pid": 1}
+
+    def abort(self, args: dict[str, Any]) -> dict[str, Any]:
+        if self.state.get(args["attempt"]) == "running":
+            raise ConnectError("it was committed")
+        self.locked.pop(args["attempt"], None)
+        self.state.pop(args["attempt"], None)
+        return {}
+
+    def stop(self, args: dict[str, Any]) -> dict[str, Any]:
+        if args["attempt"] not in self.state:
+            raise ConnectError("not known here")
+        self.locked.pop(args["attempt"], None)
+        self.state[args["attempt"]] = "stopped"
+        return {"state": "stopping"}
+
+    @property
+    def clean(self) -> bool:
+        return not self.locked and not set(self.state.values()) & {"prepared", "running"}
+
+
+class Site:
+    """Three nodes with desks, a supervisor, a backend."""
+
+    def __init__(self) -> None:
+        self.transport = FakeTransport("n1", "n2", "n3")
+        self.nodes = self.transport.nodes
+        self.log: list[tuple[str, str]] = []
+        self.desks = {name: Desk(node, self.log) for name, node in self.nodes.items()}
+        self.store = MemoryStore()
+        self.supervisor = Supervisor(
+            self.transport.inventory, transport_for=lambda node: self.transport, emit=self.store.emit, cursor=self.store.cursor, clock=RealClock(),
+            operator="op", timing=Timing(retry_s=0.01, retry_most_s=0.05, beat=Beat(every_s=0.2, dead_after_s=1.0)))
+        self.supervisor.start()
+        self.armed = True
+        self.backend = SshBackend(self.supervisor, RealClock(), armed=lambda: self.armed)
+        self.told: list[LaunchProgress] = []
+        self._lock = threading.Lock()
+
+    def emit(self, event: FleetEvent) -> None:
+        assert isinstance(event, LaunchProgress)
+        with self._lock:
+            self.told.append(event)
+
+    def submit(self, plan: LaunchPlan) -> Submission:
+        return self.backend.submit(plan, self.emit)
+
+    def fails(self, plan: LaunchPlan) -> LaunchError:
+        with pytest.raises(LaunchError) as caught:
+            self.submit(plan)
+        return caught.value
+
+    def matrix(self) -> dict[tuple[str, str], str]:
+        return {(event.node, event.phase): event.state for event in self.told}
+
+    def asked(self, op: str) -> list[str]:
+        return [node for node, asked in self.log if asked == op]
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    site = Site()
+    yield site
+    site.supervisor.stop(5.0)
+
+
+def make_plan(nodes: Iterable[str] = ("n3", "n1", "n2"), ttl_s: float = 60.0, problems: tuple[Problem, ...] = ()) -> LaunchPlan:
+    return LaunchPlan(
+        job="j", attempt="20260101T000000Z-abcd", problems=problems, derived={}, ttl_s=ttl_s,
+        nodes=tuple(NodePlan(node=name, node_index=index, dir=f"~/w/.rankdeck/j/20260101T000000Z-abcd/{name}", files={"job.json": "{}\n"},
+                             devices=(0, 1), commands=(NodeCommand(phase="start", script="#!/bin/bash\nexec true\n"),))
+                    for index, name in enumerate(nodes)))
+
+
+def test_a_launch_goes_through_its_phases_in_order(site: Site) -> None:
+    submission = site.submit(make_plan())
+    assert submission.nodes == ("n3", "n1", "n2")
+    assert all(desk.state == {"20260101T000000Z-abcd": "running"} for desk in site.desks.values())
+    assert set(site.matrix().values()) == {"done"}
+    assert {phase for _, phase in site.matrix()} == {"preflight", "prepare", "start"}
+    # Each phase ends everywhere before the next begins anywhere; locks are taken in an order all consoles share.
+    order = [op for _, op in site.log if op in ("jobs", "lock", "prepare", "commit")]
+    assert order == ["jobs"] * 3 + ["lock"] * 3 + ["prepare"] * 3 + ["commit"] * 3
+    assert site.asked("lock") == ["n1", "n2", "n3"]
+    sent = site.desks["n1"].prepared
+    assert sent["script"] == "#!/bin/bash\nexec true\n" and sent["files"] == {"job.json": "{}\n"} and sent["node_index"] == 1
+    assert sent["epoch"] == submission.epoch and sent["ttl_s"] == 60.0
+    states = [event.state for event in site.told if (event.node, event.phase) == ("n1", "prepare")]
+    assert states[0] == "waiting" and states[-1] == "done" and "running" in states
+
+
+@pytest.mark.parametrize("op", ["lock", "prepare", "commit"])
+def test_a_refusal_in_any_phase_undoes_everything(site: Site, op: str) -> None:
+    site.desks["n2"].refuse[op] = ConnectError("device 3 is in use", got="attempt x", expected="a free device", fix="Stop it.")
+    error = site.fails(make_plan())
+    assert error.node == "n2" and error.phase == ("start" if op == "commit" else "prepare")
+    assert "device 3 is in use" in str(error) and error.got == "attempt x" and "Stop it." in error.fix
+    assert all(desk.clean for desk in site.desks.values())
+    assert site.matrix()["n2", error.phase] == "failed"
+    assert site.matrix()["n1", error.phase] == "undone"
+    told = next(event for event in site.told if event.state == "failed")
+    assert "device 3 is in use" in told.why
+
+
+def test_preflight_touches_nothing(site: Site) -> None:
+    site.nodes["n1"].run_result = (1, b"", b"/w cannot be written\n")
+    error = site.fails(make_plan())
+    assert (error.node, error.phase) == ("n1", "preflight")
+    assert "/w cannot be written" in error.got
+    assert not {op for _, op in site.log} & {"lock", "prepare", "commit", "abort", "stop"}
+
+
+def test_a_node_that_is_down_fails_the_preflight(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.remote.ssh_backend.CONNECT_S", 0.2)
+    until(lambda: site.store.links("n1")[-1:] == ["up"])
+    site.nodes["n1"].connect_errors = [ConnectError("no route") for _ in range(1000)]
+    assert site.nodes["n1"].channel is not None
+    site.nodes["n1"].channel.end()
+    until(lambda: site.store.links("n1")[-1:] == ["down"])
+    error = site.fails(make_plan())
+    assert (error.node, error.phase) == ("n1", "preflight")
+    assert "no route" in str(error)
+
+
+@pytest.mark.parametrize(("state", "refused"), [("running", True), ("prepared", True), ("stopping", True), ("exited", False), ("stopped", False)])
+def test_a_second_launch_of_a_live_job_is_refused(site: Site, state: str, refused: bool) -> None:
+    site.desks["n2"].state["20250101T000000Z-0000"] = state
+    if refused:
+        error = site.fails(make_plan())
+        assert (error.node, error.phase) == ("n2", "preflight")
+        assert "already there" in str(error) and "20250101T000000Z-0000" in error.got
+        assert site.desks["n2"].state["20250101T000000Z-0000"] == state
+    else:
+        site.submit(make_plan())
+
+
+def test_a_commit_that_nobody_answers_is_taken_back_on_all_nodes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.remote.ssh_backend.REQUEST_S", 0.3)
+    site.desks["n2"].hang.add("commit")
+    error = site.fails(make_plan())
+    assert (error.node, error.phase) == ("n2", "start")
+    assert all(desk.clean for desk in site.desks.values())
+
+
+def test_a_link_that_breaks_at_the_commit_is_waited_for(site: Site) -> None:
+    desk = site.desks["n2"]
+
+    def commit_and_die(args: dict[str, Any]) -> dict[str, Any] | None:
+        desk.commit(args)
+        site.nodes["n2"].handlers["commit"] = desk.commit
+        assert site.nodes["n2"].channel is not None
+        site.nodes["n2"].channel.end()
+        return None
+
+    site.nodes["n2"].handlers["commit"] = commit_and_die
+    site.submit(make_plan())
+    assert desk.state == {"20260101T000000Z-abcd": "running"}
+
+
+def test_a_node_that_cannot_be_told_to_undo_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.remote.ssh_backend.UNDO_S", 0.2)
+    site.desks["n1"].hang |= {"stop", "abort"}
+    site.desks["n2"].refuse["commit"] = ConnectError("too late")
+    error = site.fails(make_plan())
+    assert "it may run on n1" in error.fix
+    assert site.desks["n3"].clean
+
+
+def test_an_interrupt_undoes_the_launch_too(site: Site) -> None:
+    def emit(event: FleetEvent) -> None:
+        assert isinstance(event, LaunchProgress)
+        if event.phase == "start" and event.state == "running":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        site.backend.submit(make_plan(), emit)
+    assert all(desk.clean for desk in site.desks.values())
+
+
+def test_a_plan_with_errors_is_not_submitted(site: Site) -> None:
+    error = site.fails(make_plan(problems=(Problem(rule="P1", severity="error", where="job.yaml:3", message="no"),)))
+    assert "has problems" in str(error)
+    assert site.log == []
+
+
+def test_a_read_only_console_launches_and_stops_nothing(site: Site) -> None:
+    site.armed = False
+    with pytest.raises(RequestError, match="read-only"):
+        site.submit(make_plan())
+    with pytest.raises(RequestError, match="read-only"):
+        site.backend.cancel(Submission(job="j", attempt="a", epoch=1, nodes=("n1",)), 1.0, "x")
+    assert site.log == []
+
+
+def test_cancel_stops_all_nodes_and_names_those_that_failed(site: Site) -> None:
+    submission = site.submit(make_plan())
+    site.desks["n2"].refuse["stop"] = ConnectError("it will not")
+    with pytest.raises(RequestError) as caught:
+        site.backend.cancel(submission, 5.0, "enough")
+    assert caught.value.where == "n2" and "it will not" in caught.value.got
+    assert site.desks["n1"].state == site.desks["n3"].state == {submission.attempt: "stopped"}
+    assert ("stop", {"attempt": submission.attempt, "grace_s": 5.0, "why": "enough"}) in site.nodes["n1"].requests
+
+
+def test_observe_shows_the_submissions_nodes(site: Site) -> None:
+    seen: list[FleetEvent] = []
+    site.backend.observe(Submission(job="j", attempt="a", epoch=1, nodes=("n1", "n2")), seen.append)
+    for node in site.nodes.values():
+        node.add(1)
+    until(lambda: {event.node for event in seen if isinstance(event, RecordArrived)} == {"n1", "n2"})
+    until(lambda: site.store.seqs("n3") == [1])
+    assert not [event for event in seen if event.node == "n3"]

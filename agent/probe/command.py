@@ -75,35 +75,32 @@ def run(argv: Sequence[str], timeout_s: float, output_limit: int = OUTPUT_LIMIT)
             if kept < output_limit:
                 parts.append(data[:output_limit - kept])
                 kept += len(parts[-1])
-        status = _wait(child, started + timeout_s) if not reason else None
-        reason = reason or ("timeout" if status is None else "")
+        if not reason and not _ended(child.pid, started + timeout_s):
+            reason = "timeout"
     finally:
-        _kill_group(child)
+        # Not reaped yet, so the number is still its own; what it left running in its group goes with it.
+        _signal_group(child.pid)
+        status = _reap(child)
         child.stdout.close()
     return Result(status if not reason else None, b"".join(parts).decode("utf-8", "replace"),
                   time.monotonic() - started, reason)
 
 
-def _wait(child: "subprocess.Popen[bytes]", until: float) -> Optional[int]:
+def _ended(pid: int, until: float) -> bool:
+    """Whether the child has ended by then; it is left unreaped."""
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def _reap(child: "subprocess.Popen[bytes]") -> Optional[int]:
+    """The exit status; None for one stuck in the driver (state D), which is left behind rather than waited for."""
     try:
-        return child.wait(max(0.05, until - time.monotonic()))
+        return child.wait(1.0)
     except subprocess.TimeoutExpired:
         return None
-
-
-def _kill_group(child: "subprocess.Popen[bytes]") -> None:
-    """End what is left of the group (a tool's own children too) and reap the child.
-
-    A process stuck in the driver (state D) cannot be reaped now; it is left behind rather than waited for.
-    """
-    if child.poll() is None:
-        _signal_group(child.pid)
-        try:
-            child.wait(1.0)
-        except subprocess.TimeoutExpired:
-            pass
-    else:
-        _signal_group(child.pid)
 
 
 def _signal_group(group: int) -> None:

@@ -168,7 +168,8 @@ def prefix_of(damaged: List[Tuple[Any, ...]], whole: List[Tuple[Any, ...]]) -> b
 @pytest.mark.parametrize("name", NAMES)
 def test_cut_at_any_byte(name: str) -> None:
     text = TEXTS[name]
-    for end in range(len(text) - 1):
+    # Every byte of three layouts, every third of the others (each cut parses the whole text again).
+    for end in range(0, len(text) - 1, 1 if name in ("a3-25.2.0", "950-doc", "310b4-alarm") else 3):
         parsed = npu_table.parse(text[:end])
         assert prefix_of(rows(parsed), DEVICES[name]), end
         assert len(parsed["processes"]) <= len(PROCESSES.get(name, []))
@@ -197,7 +198,7 @@ def test_any_line_dropped(name: str) -> None:
             assert parsed["complete"] is False, lines[gone]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(NAMES), st.lists(st.tuples(st.integers(0, 10 ** 6), st.integers(0, 255)), min_size=1, max_size=4))
 def test_flipped_bytes(name: str, flips: List[Tuple[int, int]]) -> None:
     raw = bytearray(TEXTS[name].encode("utf-8"))
@@ -210,13 +211,13 @@ def test_flipped_bytes(name: str, flips: List[Tuple[int, int]]) -> None:
         assert_nothing_invented(re.sub("[\r]", "\n", text) + cleaned, parsed)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(alphabet=st.sampled_from(list("|+-=/ 019.NAPUnpuHealthChipBus-IdMemoryHBM()%MW:\n\r\t\x1b[m")), max_size=400))
 def test_any_text_is_survived(text: str) -> None:
     assert_nothing_invented(text, npu_table.parse(text)) if "\x1b" not in text else npu_table.parse(text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=300))
 def test_any_unicode_is_survived(text: str) -> None:
     npu_table.parse(text + "\n" + TEXTS["310b4-alarm"] + text)

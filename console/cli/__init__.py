@@ -60,10 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from console.core.errors import ConsoleError
 
     try:
-        return int(args.run(args))
-    except ConsoleError as error:
-        _fail(error, as_json=getattr(args, "json", False))
-        return error.exit_code
+        try:
+            status = int(args.run(args))
+        except ConsoleError as error:
+            _fail(error, as_json=getattr(args, "json", False))
+            status = error.exit_code
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130

@@ -1,0 +1,474 @@
+"""The command line against nodes that live in this process: results, exit statuses, documents, questions."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import referencing
+
+from agent import wire
+from console import cli
+from console.cli.desk import Desk
+from console.core.errors import ConnectError, RequestError
+from console.core.events import FleetEvent, LinkChanged, NodeMet, RecordArrived
+from tests.console.core.launch.jobs import ATTEMPT
+
+ROOT = Path(__file__).parents[2]
+SCHEMAS = {path.name: json.loads(path.read_text()) for path in (ROOT / "console" / "schema").glob("*.schema.json")}
+REGISTRY: Any = referencing.Registry().with_resources(
+    [(schema["$id"], referencing.Resource.from_contents(schema)) for schema in SCHEMAS.values()])
+
+FLEET = """
+name: lab
+nodes:
+  - {name: n0, host: 10.0.0.1}
+  - {name: n1, host: 10.0.0.2}
+  - {name: n2, host: 10.0.0.3, role: spare}
+"""
+JOB = """
+run: {name: tiny}
+paths: {work: /w}
+fleet: {nodes: [n0, n1], npus_per_node: 1, nic: bond0}
+runner: {trainer_dir: /opt/rankdeck}
+train: {iterations: 4, global_batch_size: 2}
+checkpoint: {dir: /w/ckpt, interval: 2}
+"""
+
+
+def check(name: str, text: str) -> dict[str, Any]:
+    """The one JSON document in ``text``, held against its schema."""
+    document: dict[str, Any] = json.loads(text)
+    jsonschema.Draft202012Validator(SCHEMAS[f"{name}.schema.json"], registry=REGISTRY).validate(document)
+    return document
+
+
+class Node:
+    """One node's agent as seen through a session: attempts, and records in its spool."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.alive = name, True
+        self.attempts: dict[str, dict[str, Any]] = {}
+        self.records: list[tuple[str, dict[str, Any]]] = []
+        self.refuses: dict[str, str] = {}
+        self.asked: list[str] = []
+        self.down = ""
+        self.on_commit: Callable[[Node, str], None] = lambda node, attempt: None
+
+    def record(self, kind: str, **data: Any) -> None:
+        full = {field: None for field in wire.RECORD_FIELDS[kind]} | data
+        assert wire.problems_in(kind, full) == []
+        self.records.append((kind, full))
+
+    def state(self, attempt: str, state: str) -> None:
+        self.attempts[attempt]["state"] = state
+        self.record("job", job=self.attempts[attempt]["job"], attempt=attempt, state=state, node_index=self.attempts[attempt]["node_index"],
+                    dir=self.attempts[attempt]["dir"])
+
+    def request(self, op: str, args: dict[str, Any] | None = None, timeout_s: float = 0.0) -> dict[str, Any]:
+        args = args or {}
+        self.asked.append(op)
+        if op in self.refuses:
+            raise RequestError(self.refuses[op], where=self.name)
+        if op == "jobs":
+            return {"attempts": list(self.attempts.values())}
+        if op == "prepare":
+            self.attempts[args["attempt"]] = {"job": args["job"], "attempt": args["attempt"], "epoch": args["epoch"], "state": "",
+                                              "node_index": args["node_index"], "dir": args["dir"], "pid": 7}
+            self.state(args["attempt"], "prepared")
+        elif op == "commit":
+            self.state(args["attempt"], "running")
+            self.on_commit(self, args["attempt"])
+        elif op == "abort" and args["attempt"] in self.attempts:
+            self.state(args["attempt"], "aborted")
+        elif op == "stop":
+            self.state(args["attempt"], "stopped")
+        return {}
+
+
+class Nodes:
+    """The supervisor, its SSH replaced by the nodes above."""
+
+    def __init__(self, nodes: dict[str, Node]) -> None:
+        self.nodes = nodes
+        self.desk: Desk | None = None
+        self._sent: dict[str, int] = {}
+
+    def start(self) -> None:
+        self.tell()
+
+    def tell(self) -> None:
+        """Send what is new in every spool."""
+        assert self.desk is not None
+        now = self.desk.clock.wall_s()
+        for node in self.nodes.values():
+            events: list[FleetEvent] = [LinkChanged(node=node.name, at=now, state="down" if node.down else "up", why=node.down)]
+            if not node.down:
+                events.append(NodeMet(node=node.name, at=now, agent="0" * 16, revision=1, spool_id=node.name, boot_id="b", oldest_seq=1,
+                                      newest_seq=len(node.records), clock_offset_s=0.0, clock_error_s=0.0))
+                events += [RecordArrived(node=node.name, spool_id=node.name, seq=seq, kind=kind, key=None, time=now, at=now, data=data)
+                           for seq, (kind, data) in enumerate(node.records, 1)]
+            self.desk.emit(events)
+
+    def stop(self) -> list[str]:
+        return []
+
+    def session(self, node: str, timeout_s: float = 0.0) -> Node:
+        if self.nodes[node].down:
+            raise ConnectError("no connection", where=node, got=self.nodes[node].down)
+        return self.nodes[node]
+
+    def connection(self, node: str, timeout_s: float = 0.0) -> Nodes:
+        return self
+
+    def run(self, command: str, **options: Any) -> tuple[int, bytes, bytes]:
+        return 0, b"", b""
+
+    def request(self, node: str, op: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
+        return self.session(node).request(op, args)
+
+    def tap(self, nodes: Any, emit: Any) -> None:
+        self.tell()
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Node]:
+    """The fleet's nodes, each with one look at its NPUs; the working directory has fleet.yaml and job.yaml."""
+    found = {name: Node(name) for name in ("n0", "n1", "n2")}
+    for node in found.values():
+        node.record("sample", complete=True, columns={"npu_id": [0, 1], "health": ["OK", "OK"], "aicore_pct": [40, None], "hbm_used_mb": [1, 2],
+                                                      "hbm_total_mb": [10, 10]}, processes={}, errors=[], absent={}, took_s=0.1)
+    fake = Nodes(found)
+
+    def supervisor(desk: Desk) -> Nodes:
+        fake.desk = desk
+        return fake
+
+    monkeypatch.setattr(Desk, "supervisor", property(supervisor))
+    monkeypatch.chdir(tmp_path)
+    Path("fleet.yaml").write_text(FLEET)
+    Path("job.yaml").write_text(JOB)
+    return found
+
+
+def run(*argv: str) -> int:
+    return cli.main([*argv])
+
+
+def running(nodes: dict[str, Node], *names: str, job: str = "tiny", attempt: str = ATTEMPT) -> None:
+    for index, name in enumerate(names):
+        nodes[name].attempts[attempt] = {"job": job, "attempt": attempt, "epoch": 1, "node_index": index, "dir": f"/w/{name}", "pid": 7, "state": ""}
+        nodes[name].state(attempt, "running")
+
+
+# --- usage ------------------------------------------------------------------------------------------
+
+
+def test_help_has_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("--help")
+    text = capsys.readouterr().out
+    assert ended.value.code == 0
+    for command in ("open", "demo", "plan", "launch", "status", "stop", "ps", "layouts"):
+        assert f"\n  {command} " in text
+
+
+@pytest.mark.parametrize("command", ["open", "demo", "plan", "launch", "status", "stop", "ps", "layouts"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(command, "--help")
+    assert ended.value.code == 0 and capsys.readouterr().out.startswith(f"usage: rankdeck {command}")
+
+
+@pytest.mark.parametrize("argv", [["fly"], ["plan"], ["status"], ["stop", "x"], ["demo", "--iterations", "0"], ["stop", "x", "-i", "f", "--grace", "-1"],
+                                  ["status", "-i", "f", "--timeout", "x"], ["plan", "job.yaml", "-i", "f", "--jso"]])
+def test_wrong_usage_is_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(*argv)
+    assert ended.value.code == 2 and capsys.readouterr().out == ""
+
+
+def test_no_command_shows_the_help_as_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "examples:" in said.err
+
+
+def test_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("--version")
+    assert ended.value.code == 0 and capsys.readouterr().out.startswith("rankdeck ")
+
+
+def test_nothing_is_loaded_for_a_plan_but_what_it_needs(nodes: dict[str, Node]) -> None:
+    program = ("import sys\nfrom console import cli\nassert cli.main(['plan', 'job.yaml', '-i', 'fleet.yaml']) == 0\n"
+               "bad = {'textual', 'paramiko', 'torch', 'numpy', 'omegaconf'} & set(sys.modules)\nassert not bad, bad")
+    done = subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(nodes: dict[str, Node]) -> None:
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {sys.executable} -m console plan job.yaml -i fleet.yaml | true"],
+                          env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- plan -------------------------------------------------------------------------------------------
+
+
+def test_plan_prints_what_will_run(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plan", "job.yaml", "-i", "fleet.yaml", "--attempt", ATTEMPT) == 0
+    text = capsys.readouterr().out
+    assert "Ready to launch: tiny" in text and f"--rdzv-id={ATTEMPT}" in text and "Node n1 (index 1)" in text
+    assert run("plan", "job.yaml", "-i", "fleet.yaml", "--json") == 0
+    document = check("plan", capsys.readouterr().out)
+    assert document["ok"] and [node["node"] for node in document["nodes"]] == ["n0", "n1"] and document["derived"]["world_size"] == 2
+    assert not any(node.asked for node in nodes.values())
+
+
+def test_plan_takes_the_fleet_from_the_job(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("job.yaml").write_text(JOB.replace("nic: bond0", "nic: bond0, inventory: fleet.yaml"))
+    assert run("plan", "job.yaml") == 0
+    Path("job.yaml").write_text(JOB)
+    assert run("plan", "job.yaml") == 2
+    assert "-i fleet.yaml" in capsys.readouterr().err
+
+
+def test_plan_of_a_job_that_does_not_fit_is_1_with_places(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("job.yaml").write_text(JOB.replace("[n0, n1]", "[n0, n7]"))
+    assert run("plan", "job.yaml", "-i", "fleet.yaml", "--json") == 1
+    document = check("plan", capsys.readouterr().out)
+    assert not document["ok"] and document["nodes"] == []
+    (problem,) = [one for one in document["problems"] if one["severity"] == "error"]
+    assert (problem["rule"], problem["where"], problem["got"]) == ("N2", "job.yaml:4:21", "n7")
+    assert run("plan", "job.yaml", "-i", "fleet.yaml") == 1
+    assert "Not ready to launch" in capsys.readouterr().out
+
+
+def test_plan_of_a_job_that_is_none_is_1_with_all_findings(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("job.yaml").write_text(JOB.replace("iterations: 4", "iteratoins: 4") + "evn: {}\n")
+    assert run("plan", "job.yaml", "-i", "fleet.yaml", "--json") == 1
+    document = check("plan", capsys.readouterr().out)
+    assert len(document["problems"]) == 3 and document["derived"] == {}
+
+
+@pytest.mark.parametrize(("fleet", "job"), [(None, JOB), (FLEET, None), ("nodes: [", JOB), (FLEET, "a: ["), ("nodes: [{name: 'a b'}, {prot: 1}]", JOB)])
+def test_unreadable_input_is_2(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str], fleet: str | None, job: str | None) -> None:
+    for name, text in (("fleet.yaml", fleet), ("job.yaml", job)):
+        Path(name).unlink()
+        if text is not None:
+            Path(name).write_text(text)
+    assert run("plan", "job.yaml", "-i", "fleet.yaml", "--json") == 2
+    said = capsys.readouterr()
+    document = check("error", said.out)
+    assert document["error"]["where"].split(":")[0] in ("fleet.yaml", "job.yaml") and said.err == ""
+    assert run("plan", "job.yaml", "-i", "fleet.yaml") == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("rankdeck: ")
+
+
+# --- launch -----------------------------------------------------------------------------------------
+
+
+def test_launch_starts_on_all_nodes(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--json") == 0
+    said = capsys.readouterr()
+    document = check("launch", said.out)
+    assert document["ok"] and document["result"] is None and document["error"] is None
+    assert [[(one["phase"], one["state"]) for one in node["phases"]] for node in document["nodes"]] == [
+        [("preflight", "done"), ("prepare", "done"), ("start", "done")]] * 2
+    assert [node.attempts[document["attempt"]]["state"] for node in (nodes["n0"], nodes["n1"])] == ["running", "running"]
+    assert not nodes["n2"].attempts and "n0: start done" in said.err
+
+
+def test_launch_that_fails_undoes_itself_and_says_where(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    nodes["n1"].refuses["prepare"] = "the disk is full"
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--json") == 1
+    document = check("launch", capsys.readouterr().out)
+    assert not document["ok"] and document["epoch"] is None
+    assert "the disk is full" in json.dumps(document["error"]) and "n1" in document["error"]["what"]
+    assert nodes["n0"].attempts[document["attempt"]]["state"] == "aborted"
+
+
+def test_launch_of_a_job_with_problems_connects_to_nothing(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("job.yaml").write_text(JOB.replace("global_batch_size: 2", "global_batch_size: 3"))
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--json") == 1
+    document = check("launch", capsys.readouterr().out)
+    assert [one["rule"] for one in document["problems"] if one["severity"] == "error"] == ["P3"]
+    assert not any(node.asked for node in nodes.values())
+    assert run("launch", "job.yaml", "-i", "fleet.yaml") == 1
+    said = capsys.readouterr()
+    assert said.out == "" and "[P3]" in said.err and "not launched" in said.err
+
+
+def train(node: Node, attempt: str, *, iterations: int = 4, code: int = 0) -> None:
+    """What a node's records say of a run that goes through at once."""
+    place = {"job": "tiny", "attempt": attempt, "round": 0}
+    if node.name == "n1":
+        for iteration in range(1, iterations + 1):
+            node.record("iteration", **place, iteration=iteration, total=4, lm_loss=5.0 - iteration, elapsed_ms=10.0)
+    node.record("exit", **place, scope="command", code=code, asked=False)
+    node.state(attempt, "exited")
+
+
+def test_launch_and_wait_for_the_end(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    for node in nodes.values():
+        node.on_commit = train
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--wait", "--json") == 0
+    document = check("launch", capsys.readouterr().out)
+    assert document["ok"] and document["result"] == {
+        "status": "finished", "iteration": 4, "total": 4, "loss": 1.0, "saved_iteration": None, "rounds": 1}
+
+
+@pytest.mark.parametrize(("iterations", "code", "status"), [(3, 0, "ended early"), (4, 1, "failed"), (2, 1, "failed")])
+def test_an_exit_status_alone_is_no_success(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str], iterations: int, code: int, status: str) -> None:
+    for node in nodes.values():
+        node.on_commit = lambda node, attempt: train(node, attempt, iterations=iterations, code=code)
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--wait", "--json") == 1
+    assert check("launch", capsys.readouterr().out)["result"]["status"] == status
+
+
+# --- status, ps -------------------------------------------------------------------------------------
+
+
+def test_status_of_a_fleet_that_is_well(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    running(nodes, "n0", "n1")
+    nodes["n1"].record("iteration", job="tiny", attempt=ATTEMPT, round=0, iteration=3, total=9, lm_loss="nan", elapsed_ms=10.0)
+    assert run("status", "-i", "fleet.yaml", "--json") == 0
+    document = check("status", capsys.readouterr().out)
+    assert document["ok"] and [node["link"] for node in document["nodes"]] == ["up"] * 3
+    assert document["nodes"][0]["devices"][1]["aicore_pct"] is None and document["nodes"][0]["job_state"] == "running"
+    (job,) = document["jobs"]
+    assert (job["job"], job["status"], job["iteration"], job["total"], job["loss"]) == ("tiny", "running", 3, 9, "nan")
+    assert run("status", "-i", "fleet.yaml") == 0
+    text = capsys.readouterr().out
+    assert "3 of 3 nodes up" in text and "Job tiny: running" in text and "2/2 ok" in text and "40%" in text
+
+
+def test_status_names_what_is_wrong(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    nodes["n2"].down = "connection refused"
+    assert run("status", "-i", "fleet.yaml", "--json", "--timeout", "0") == 1
+    document = check("status", capsys.readouterr().out)
+    assert (document["nodes"][2]["link"], document["nodes"][2]["why"]) == ("down", "connection refused")
+    assert run("status", "-i", "fleet.yaml", "--timeout", "0") == 1
+    assert "n2 is not up: connection refused" in capsys.readouterr().err
+
+
+def test_status_of_a_sick_npu_and_a_failed_rank(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    nodes["n2"].record("sample", complete=True, columns={"npu_id": [0], "health": ["Alarm"]}, processes={}, errors=[], absent={}, took_s=0.1)
+    assert run("status", "-i", "fleet.yaml", "--json") == 1
+    assert check("status", capsys.readouterr().out)["nodes"][2]["devices"][0]["health"] == "Alarm"
+    running(nodes, "n0", "n1")
+    nodes["n0"].record("exit", job="tiny", attempt=ATTEMPT, round=0, scope="rank", rank=0, local_rank=0, pid=9, signal=9, started=1.0, ended=2.0, asked=False)
+    run("status", "-i", "fleet.yaml", "--json")
+    cause = check("status", capsys.readouterr().out)["jobs"][0]["root_cause"]
+    assert (cause["node"], cause["rank"], cause["code"]) == ("n0", 0, "SIGKILL")
+
+
+def test_ps_lists_what_the_nodes_say(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    running(nodes, "n0", "n1")
+    nodes["n1"].state(ATTEMPT, "exited")
+    assert run("ps", "-i", "fleet.yaml", "--json") == 0
+    assert [one["node"] for one in check("ps", capsys.readouterr().out)["attempts"]] == ["n0"]
+    assert run("ps", "-i", "fleet.yaml", "--all", "--json") == 0
+    assert [one["state"] for one in check("ps", capsys.readouterr().out)["attempts"]] == ["running", "exited"]
+    nodes["n2"].down = "no route"
+    assert run("ps", "-i", "fleet.yaml", "--timeout", "0") == 1
+    said = capsys.readouterr()
+    assert "tiny" in said.out and "n2 did not answer: no route" in said.err
+
+
+# --- stop -------------------------------------------------------------------------------------------
+
+
+def test_stop_ends_the_job_and_only_it(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    running(nodes, "n0", "n1")
+    running(nodes, "n2", job="other", attempt="20261122T060000Z-ffff")
+    assert run("stop", "tiny", "-i", "fleet.yaml", "--yes-i-mean", "tiny", "--json") == 0
+    said = capsys.readouterr()
+    document = check("stop", said.out)
+    assert document["ok"] and [one["state"] for one in document["attempts"][0]["nodes"]] == ["stopped", "stopped"]
+    assert "stop" not in nodes["n2"].asked and '"op": "stop"' in said.err and "/w/n0" in said.err
+
+
+def test_stop_wants_the_name(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    running(nodes, "n0", "n1")
+    assert run("stop", "tiny", "-i", "fleet.yaml", "--yes-i-mean", "tyni") == 2
+    assert run("stop", "tiny", "-i", "fleet.yaml") == 2  # no terminal to ask on
+    assert "--yes-i-mean tiny" in capsys.readouterr().err
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal("tyni\n"))
+    assert run("stop", "tiny", "-i", "fleet.yaml") == 1
+    assert "nothing was stopped" in capsys.readouterr().err
+    assert not any("stop" in node.asked for node in nodes.values())
+    monkeypatch.setattr(sys, "stdin", Terminal("tiny\n"))
+    assert run("stop", "tiny", "-i", "fleet.yaml") == 0
+    assert nodes["n0"].attempts[ATTEMPT]["state"] == nodes["n1"].attempts[ATTEMPT]["state"] == "stopped"
+
+
+def test_stop_of_a_job_that_is_not_there(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    running(nodes, "n0", job="other")
+    assert run("stop", "tiny", "-i", "fleet.yaml", "--yes-i-mean", "tiny", "--json") == 1
+    assert "live jobs: other" in check("error", capsys.readouterr().out)["error"]["got"]
+
+
+def test_stop_that_a_node_refuses_or_never_hears_is_not_ok(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.cli.stopping.MARGIN_S", 0.0)
+    running(nodes, "n0", "n1")
+    nodes["n1"].refuses["stop"] = "told to stop three times"
+    assert run("stop", "tiny", "-i", "fleet.yaml", "--yes-i-mean", "tiny", "--grace", "0", "--json") == 1
+    document = check("stop", capsys.readouterr().out)
+    assert not document["ok"] and "told to stop three times" in document["error"]["got"]
+    # The console has seen n1 take part; then it went away.
+    nodes["n1"].down = "link cut"
+    running(nodes, "n0")
+    assert run("stop", "tiny", "-i", "fleet.yaml", "--yes-i-mean", "tiny", "--timeout", "0", "--json") == 1
+    document = check("stop", capsys.readouterr().out)
+    assert document["unreachable"] == [{"node": "n1", "why": "link cut"}]
+
+
+# --- layouts, open, demo ----------------------------------------------------------------------------
+
+
+def test_layouts_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("layouts", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] and "default" in [one["name"] for one in document["layouts"]]
+
+
+def test_open_without_a_terminal_says_so(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("open", "-i", "fleet.yaml") == 1
+    assert "terminal" in capsys.readouterr().err
+
+
+def test_demo_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr("console.lab.demo.main", lambda args: seen.append(args) or 3)
+    assert run("demo", "--headless", "--json", "--iterations", "60", "--save-interval", "10", "--fault", "rank-killed@20",
+               "--fault", "random", "--seed", "5", "--keep") == 3
+    (args,) = seen
+    assert (args.headless, args.json, args.iterations, args.save_interval, args.fault, args.seed, args.keep, args.stop, args.layout) == (
+        True, True, 60, 10, ["rank-killed@20", "random"], 5, True, False, "default")
+
+
+def test_demo_without_its_packages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert run("demo") == 2
+    assert "pip install 'rankdeck[demo]'" in capsys.readouterr().err
+
+
+def test_every_schema_is_one() -> None:
+    for schema in SCHEMAS.values():
+        jsonschema.Draft202012Validator.check_schema(schema)

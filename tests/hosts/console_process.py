@@ -36,7 +36,9 @@ def eventually(condition: Callable[[], Any], timeout_s: float, what: str | Calla
 class ConsoleProcess:
     """One running console. ``folder`` keeps its home and store, so that the next one finds them."""
 
-    def __init__(self, rig: Rig, folder: Path, python: str, known_hosts: Path, *, accept_new: bool = False) -> None:
+    def __init__(self, rig: Rig, folder: Path, python: str, known_hosts: Path, *, accept_new: bool = False,
+                 agent_from: Path | None = None) -> None:
+        """``agent_from``: a folder whose ``agent`` package is sent to the nodes instead of our own."""
         self.folder = folder
         self.store = folder / "store.db"
         self.links: dict[str, list[tuple[str, str]]] = {}
@@ -51,7 +53,8 @@ class ConsoleProcess:
         self.process = subprocess.Popen(
             [*rig.network.enter("client"), sys.executable, "-m", "tests.hosts.driver", str(fleet), str(self.store), "--known-hosts", str(known_hosts),
              *(["--accept-new"] if accept_new else [])],
-            cwd=ROOT, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, bufsize=1)
+            # -m puts the working directory before PYTHONPATH.
+            cwd=agent_from or ROOT, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, bufsize=1)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -68,7 +71,7 @@ class ConsoleProcess:
         """The end of what it wrote to standard error."""
         return (self.folder / "driver.err").read_text()[-3000:]
 
-    def request(self, node: str, op: str, timeout_s: float = 40.0, **args: Any) -> dict[str, Any]:
+    def request(self, node: str, op: str, /, timeout_s: float = 40.0, **args: Any) -> dict[str, Any]:
         """The result of one request to a node's agent. Fails the test when it is refused."""
         assert self.process.stdin is not None
         self._asked += 1

@@ -167,7 +167,7 @@ class Relay:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.silent = False
-        self.accepted = 0
+        self._applied = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="test relay", daemon=True)
         self._thread.start()
@@ -175,9 +175,11 @@ class Relay:
     def go_silent(self) -> None:
         """Connections made so far carry nothing from now on, in either direction; so do new ones."""
         self.silent = True
+        assert self._applied.wait(10)
 
     def resume(self) -> None:
         """New connections are carried again; the old ones stay dead, as behind a firewall that forgot them."""
+        self._applied.clear()
         self.silent = False
 
     def _run(self) -> None:
@@ -192,10 +194,10 @@ class Relay:
                     if sock not in dead:
                         dead.add(sock)
                         selector.unregister(sock)
+                self._applied.set()
             for key, _ in selector.select(0.02):
                 if key.data is None:
                     near, _address = self._listener.accept()
-                    self.accepted += 1
                     far = socket.create_connection(("127.0.0.1", self._target))
                     peer[near], peer[far] = far, near
                     for sock in (near, far):

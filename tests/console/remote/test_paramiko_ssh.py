@@ -9,7 +9,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -191,11 +190,11 @@ def test_other_kinds_of_keys_log_in(place: Place, kind: str) -> None:
     place.connect(place.node(server, key=str(place.write_key("other", key))))
 
 
-@pytest.mark.parametrize("kind", ["ssh-rsa", "ecdsa-sha2-nistp256", "ssh-ed25519"])
-@pytest.mark.parametrize("form", ["pkcs1-pem", "pkcs8-pem"])
+@pytest.mark.parametrize(("kind", "form"), [
+    ("ssh-rsa", "pkcs1-pem"), ("ecdsa-sha2-nistp256", "pkcs1-pem"),
+    ("ssh-rsa", "pkcs8-pem"), ("ecdsa-sha2-nistp256", "pkcs8-pem"), ("ssh-ed25519", "pkcs8-pem"),
+])
 def test_keys_in_older_files_log_in(place: Place, kind: str, form: str) -> None:
-    if (kind, form) == ("ssh-ed25519", "pkcs1-pem"):
-        pytest.skip("there is no such form")
     server, key = place.sshd("a"), asyncssh.generate_private_key(kind)
     server.authorized.add(key.public_data)
     path = place.path / "old"
@@ -336,7 +335,6 @@ def test_a_jump_host_that_fell_silent_is_replaced(place: Place) -> None:
         transport, node = place.transport(), place.node(server, jump=f"127.0.0.1:{relay.port}")
         place.connect(node, transport)
         relay.go_silent()
-        time.sleep(0.1)  # the relay looks at its flag every 20 ms
         with pytest.raises(ConnectError, match="jump host does not answer"):
             place.connect(node, transport, timeout_s=0.5)
         relay.resume()
@@ -455,7 +453,6 @@ def test_a_dead_link_cannot_hold_a_call_for_ever(place: Place, monkeypatch: pyte
             relay.resume()
             connection = place.connect(place.node(server, port=relay.port))
             relay.go_silent()
-            time.sleep(0.1)
             with pytest.raises(ConnectError):
                 connection.open("true") if use == "open" else connection.put(b"", "x")
     finally:

@@ -317,7 +317,12 @@ def _within(transport: paramiko.Transport, timeout_s: float, what: str, where: s
 
 
 def _hang_up(transport: paramiko.Transport) -> None:
+    def close() -> None:
+        # The jump host's connection may be gone already, and paramiko then fails at saying goodbye through it.
+        with contextlib.suppress(EOFError, OSError):
+            transport.close()
+
     # Over a jump host closing writes to that one's socket, which may be stuck.
-    closing = threading.Thread(target=transport.close, name="ssh-close", daemon=True)
+    closing = threading.Thread(target=close, name="ssh-close", daemon=True)
     closing.start()
     closing.join(CLOSE_WAIT_S)

@@ -22,7 +22,7 @@ from typing import Any
 
 from console.core.errors import ConsoleError
 from console.lab import faults, fleet, remains
-from console.lab.desk import Desk
+from console.lab.desk import Desk, ScreenFeed
 from console.lab.rehearsal import Rehearsal, summary
 
 LOOK_S = 0.05
@@ -30,7 +30,8 @@ TIME_LIMIT_S = 600.0
 TIME_LIMIT_PER_ITERATION_S = 3.0
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 INTERACTIVE_STEP_S = 0.5
-"""Pace of the demo that is looked at: a point on the curve every half second, on fast machines as well."""
+"""Pace of the demo that is looked at: a point on the curve every half second, on fast machines as well. Its
+model is a little larger than the headless one's, so that there is some load to be seen."""
 HEADLESS_STEP_S = 0.05
 
 
@@ -74,9 +75,9 @@ def _headless(args: argparse.Namespace, say: Callable[[str], None]) -> int:
     if args.json:
         json.dump(document, sys.stdout, allow_nan=False)
         print(flush=True)
+        say(f"seed {seed}")
     else:
         print(summary(document))
-    say(f"seed {seed}")
     if not document["ok"]:
         print(f"rankdeck demo: {document.get('why', 'the job did not finish')}", file=sys.stderr)
     return 0 if document["ok"] and clean else 1
@@ -126,8 +127,8 @@ def _interactive(args: argparse.Namespace, say: Callable[[str], None]) -> int:
     demo = _running(say)
     if demo is None:
         say("setting up a demo fleet of four nodes")
-        demo = fleet.create(fleet.Shape(iterations=iterations, save_interval=save_interval, min_step_s=INTERACTIVE_STEP_S),
-                            kind="interactive", say=say)
+        demo = fleet.create(fleet.Shape(iterations=iterations, save_interval=save_interval, min_step_s=INTERACTIVE_STEP_S,
+                                        num_layers=3, seq_length=256), kind="interactive", say=say)
     kept = False
     try:
         status = _on_screen(demo, args, wanted, rng)
@@ -169,11 +170,12 @@ def _on_screen(demo: fleet.DemoFleet, args: argparse.Namespace, wanted: list[fau
                 injector.start()
 
         if desk.launched:
+            injector.skip_past()
             injector.start()
         else:
             threading.Thread(target=launch, name="launch", daemon=True).start()
         try:
-            ending = app.run(desk.store, desk.supervisor.submit, desk.clock, spec, css)
+            ending = app.run(ScreenFeed(desk), desk.supervisor.submit, desk.clock, spec, css)
         finally:
             _deafen()  # the screen's own signal handling is over, and so is ours: what is left is the ending
             injector.stop()

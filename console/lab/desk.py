@@ -9,16 +9,18 @@ from __future__ import annotations
 import getpass
 import secrets
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from console import files
 from console.core.errors import LaunchError
-from console.core.events import FleetEvent, LaunchProgress
+from console.core.events import Answer, FleetEvent, LaunchProgress, LinkChanged
+from console.core.fleet.state import FleetState
 from console.core.launch.problems import problem_text
 from console.lab.fleet import DemoFleet
-from console.store import Store
+from console.store import LogRing, Store
 
 if TYPE_CHECKING:
     from console.remote.backend import Submission
@@ -47,11 +49,15 @@ class Desk:
         self.clock = SystemClock()
         self.inventory = files.read_fleet(str(fleet.fleet_file))
         self.store = Store(fleet.store_file, self.inventory.name)
+        self.answered: deque[Answer] = deque(maxlen=1000)
+        """What requests came to, for the screen's bottom line."""
+        # So that the first picture shows nodes that were never met yet.
+        self.store.ingest([LinkChanged(node=node.name, at=self.clock.wall_s(), state="connecting") for node in self.inventory.nodes])
         self.supervisor = Supervisor(
             self.inventory.nodes, clock=self.clock, operator=getpass.getuser(), armed=armed,
             # The operator's ~/.ssh/config is about other hosts and must not bend the way to these.
             transport_for=transports(self.inventory.known_hosts, config_path="/dev/null"),
-            emit=self.store.ingest, cursor=self.store.cursor)
+            emit=self._emit, cursor=self.store.cursor)
         self.backend = SshBackend(self.supervisor, self.clock)
 
     def __enter__(self) -> Desk:
@@ -68,6 +74,10 @@ class Desk:
         """Hang up everywhere and close the store. The fleet and its job go on."""
         self.supervisor.stop()
         self.store.close()
+
+    def _emit(self, events: list[FleetEvent]) -> None:
+        self.store.ingest(events)
+        self.answered.extend(event for event in events if isinstance(event, Answer))
 
     @property
     def launched(self) -> bool:
@@ -91,3 +101,27 @@ class Desk:
         (self.fleet.root / _LAUNCHED).write_text(submission.attempt + "\n", encoding="utf-8")
         self.backend.observe(submission, lambda event: None)
         return submission
+
+
+class ScreenFeed:
+    """The desk's store as the screen wants it (``console.tui.feed.Feed``)."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    @property
+    def state(self) -> FleetState:
+        return self._desk.store.state
+
+    @property
+    def logs(self) -> Mapping[tuple[str, str], LogRing]:
+        return self._desk.store.logs
+
+    def drain(self) -> bool:
+        return self._desk.store.drain()
+
+    def answers(self) -> Sequence[Answer]:
+        found = []
+        while self._desk.answered:
+            found.append(self._desk.answered.popleft())
+        return found

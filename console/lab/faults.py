@@ -128,6 +128,11 @@ class Injector(threading.Thread):
         self._log = LogWatch(fleet.work_dir, job)
         self._over = threading.Event()
 
+    def skip_past(self) -> None:
+        """Before ``start``, on a job that runs already: drop the faults whose iteration is over."""
+        seen = self._log.look()
+        self._faults = [fault for fault in self._faults if fault.iteration is None or fault.iteration > seen]
+
     def stop(self) -> None:
         """Make no more faults; returns when the thread has ended."""
         self._over.set()

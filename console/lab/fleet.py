@@ -11,7 +11,7 @@ Knows nothing of supervisors, screens or faults.
            fleet.json                        the server's sign that it is ready
            console.lock                      held (flock, shared) by every console of this demo
            idle_s                            how long the server stays without a console
-           console-state/rankdeck/*.db       the console's store
+           console-state/rankdeck/           the console's store
            serve.log keys/ work/             server's log, SSH keys, shared work directory
            nodes/NAME/{bin,dev,home,state,tmp}
 """
@@ -63,6 +63,9 @@ class Shape:
     iterations: int
     save_interval: int
     nproc_per_node: int = 2
+    num_layers: int = 2
+    hidden_size: int = 64
+    seq_length: int = 64
     min_step_s: float = 0.0
     seed: int = 1234
     job: str = JOB
@@ -88,7 +91,7 @@ class DemoFleet:
 
     @property
     def store_file(self) -> Path:
-        return self.state_home / "rankdeck" / f"{fleet_name(self.root)}.db"
+        return self.state_home / "rankdeck" / "rankdeck.db"
 
     @property
     def state_home(self) -> Path:
@@ -236,9 +239,9 @@ def job_mapping(root: Path, shape: Shape) -> dict[str, Any]:
                   "master_port": _free_port(NODES[TRAINING[0]]), "nic": "lo"},
         "container": {"runtime": "process"},
         "runner": {"kind": "torchrun", "python": sys.executable, "trainer_dir": str(INSTALL_DIR)},
-        "model": {"num_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "vocab_size": 256,
-                  "max_position_embeddings": 64},
-        "train": {"iterations": shape.iterations, "micro_batch_size": 2, "global_batch_size": 8, "seq_length": 64,
+        "model": {"num_layers": shape.num_layers, "hidden_size": shape.hidden_size, "num_attention_heads": 4, "vocab_size": 256,
+                  "max_position_embeddings": shape.seq_length},
+        "train": {"iterations": shape.iterations, "micro_batch_size": 2, "global_batch_size": 8, "seq_length": shape.seq_length,
                   "learning_rate": 1e-3, "min_learning_rate": 1e-4, "warmup_iterations": 5, "log_interval": 1,
                   "min_step_s": shape.min_step_s, "threads": 1, "timeout_s": 120.0},
         "data": {"format": "synthetic"},

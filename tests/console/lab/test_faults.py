@@ -91,6 +91,21 @@ def test_kills_one_worker_once_its_iteration_is_seen(place: tuple[DemoFleet, lis
     assert done.iteration == 20
 
 
+def test_a_running_job_is_not_struck_for_what_is_over(place: tuple[DemoFleet, list[subprocess.Popen[bytes]], Path]) -> None:
+    fleet, workers, log = place
+    log.write_text(LINE % 20)
+    injector = faults.Injector(fleet, "demo-gpt", [parse("rank-killed@20"), parse("rank-killed@21")], random.Random(5))
+    injector.skip_past()
+    injector.start()
+    time.sleep(6 * faults.POLL_S)
+    assert injector.done == []
+    with log.open("a") as file:
+        file.write(LINE % 21)
+    assert wait_done(injector).fault.iteration == 21
+    injector.stop()
+    assert sum(worker.poll() is not None or _gone(worker) for worker in workers) == 1
+
+
 def test_the_same_seed_draws_the_same_victim(place: tuple[DemoFleet, list[subprocess.Popen[bytes]], Path]) -> None:
     fleet, _workers, _log = place
     places = sorted((node, local_rank) for node in ("node-1", "node-2") for local_rank in (0, 1))
@@ -104,7 +119,7 @@ def test_the_same_seed_draws_the_same_victim(place: tuple[DemoFleet, list[subpro
 
 def _gone(worker: subprocess.Popen[bytes]) -> bool:
     try:
-        worker.wait(1)
+        worker.wait(0.5)
     except subprocess.TimeoutExpired:
         return False
     return True

@@ -63,6 +63,13 @@ def test_a_bare_exception_is_told_only_where_nothing_more_exact_is() -> None:
     assert [fault["rule"] for fault in SCANNER.faults("[rank3]: ValueError: x")] == ["python-exception"]
 
 
+def test_a_traceback_by_itself_is_no_fault() -> None:
+    # It says less than its last line; as "unclear" it would outrank the "cascade" that a lost peer's line is.
+    log = ["[rank0]: Traceback (most recent call last):", '[rank0]:   File "w.py", line 5, in <module>', "[rank0]:     d.all_reduce(t)",
+           "[rank0]: RuntimeError: [/x/gloo/transport/tcp/pair.cc:537] Read error [127.0.0.1]:51417: Connection reset by peer."]
+    assert [(fault["rule"], fault["rank"]) for line in log for fault in SCANNER.faults(line)] == [("connection-reset", 0)]
+
+
 def test_candidates_equal_a_search_line_by_line() -> None:
     # Overlapping and touching anchors, anchors at both ends, no last newline, empty lines.
     anchors = sorted({anchor for signature in SIGNATURES for anchor in signature.anchors} | set(training.ANCHORS))

@@ -63,7 +63,7 @@ class Node:
         self.on_commit: Callable[[Node, str], None] = lambda node, attempt: None
 
     def record(self, kind: str, **data: Any) -> None:
-        full = {field: None for field in wire.RECORD_FIELDS[kind]} | data
+        full = dict.fromkeys(wire.RECORD_FIELDS[kind]) | data
         assert wire.problems_in(kind, full) == []
         self.records.append((kind, full))
 

@@ -20,6 +20,8 @@ CHUNK_BYTES = 1 << 15
 SEND_TIMEOUT_S = 30.0
 """How long a peer may take nothing at all of what we send."""
 STDERR_BYTES = 64 << 10
+STATUS_WAIT_S = 1.0
+"""How long after the end of a command's output its exit status is waited for."""
 _POLL_S = 0.02
 
 
@@ -61,7 +63,11 @@ class ParamikoChannel:
         self._drain_stderr()
         try:
             self._channel.settimeout(max(timeout_s, 0.001))
-            return self._channel.recv(CHUNK_BYTES)
+            data = self._channel.recv(CHUNK_BYTES)
+            if not data:
+                # Whoever reads to the end asks how it ended next, and that is another message.
+                self._wait_for_status(time.monotonic() + STATUS_WAIT_S)
+            return data
         except TimeoutError:
             return None
         except (OSError, EOFError):
@@ -115,10 +121,13 @@ class ParamikoChannel:
         self._drain_stderr()
         return status, b"".join(out), b"".join(self._stderr)[-STDERR_BYTES:]
 
-    def _await_status(self, deadline: float) -> int:
+    def _wait_for_status(self, deadline: float) -> None:
         # The end of output and the exit status are two messages, and a dead link sends neither.
         while not self._channel.exit_status_ready() and not self._channel.closed and time.monotonic() < deadline:
             time.sleep(_POLL_S)
+
+    def _await_status(self, deadline: float) -> int:
+        self._wait_for_status(deadline)
         status = self.exit_status()
         if status is None:
             raise ConnectError("a command ended without telling how", where=self._where, got="no exit status",

@@ -148,13 +148,13 @@ def test_what_happened_is_in_order_and_on_our_clock() -> None:
 
 
 def test_benign_lines_are_no_faults() -> None:
-    data = dict(job=scene.JOB, attempt=scene.SECOND, code="X", role="benign")
+    data = {"job": scene.JOB, "attempt": scene.SECOND, "code": "X", "role": "benign"}
     state, run = played(RECORD("atlas-01", "fault", scene.NOW, **data))
     assert len(fault_rows(state, run)) == 1
 
 
 def test_phases_and_metrics() -> None:
-    state, run = played()
+    _state, run = played()
     assert run.latest is not None
     rows = phase_rows(run.latest)
     assert [row[0] for row in rows] == ["atlas-01", "atlas-02"]

@@ -1,0 +1,50 @@
+"""The screen at three sizes, as pictures: a changed one is looked at, then accepted with --snapshot-update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from console.core.layout import from_mapping
+from console.tui.app import ConsoleApp
+from tests.console.tui import scene
+
+LAYOUTS = Path(__file__).resolve().parents[3] / "layouts"
+SIZES = {"80x24": (80, 24), "120x36": (120, 36), "200x60": (200, 60)}
+Compare = Callable[..., bool]
+
+
+@pytest.fixture(autouse=True)
+def _in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "TEXTUAL_THEME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def app(layout: str = "default") -> ConsoleApp:
+    spec = from_mapping(yaml.safe_load((LAYOUTS / f"{layout}.yaml").read_text("utf-8")), where=layout)
+    feed = scene.full_feed()
+    return ConsoleApp(feed, feed.submit, scene.fixed_clock(), spec, (LAYOUTS / f"{layout}.tcss").read_text("utf-8"), environ={}, fps=0.001)
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES.keys())
+def test_default(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert snap_compare(app(), terminal_size=size)
+
+
+def test_compact(snap_compare: Compare) -> None:
+    assert snap_compare(app("compact"), terminal_size=(80, 24))
+
+
+def test_one_pane_at_60x15(snap_compare: Compare) -> None:
+    assert snap_compare(app(), terminal_size=(60, 15))
+
+
+def test_armed_with_the_stop_dialog(snap_compare: Compare) -> None:
+    assert snap_compare(app(), terminal_size=(120, 36), press=["colon", "a", "r", "m", "enter", "S"])
+
+
+def test_help(snap_compare: Compare) -> None:
+    assert snap_compare(app(), terminal_size=(80, 24), press=["question_mark"])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from bench.first_paint import FLEET, seconds_until
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "megatron", "transformers", "paramiko", "numpy", "asyncssh", "cryptography", "omegaconf")
@@ -40,6 +43,32 @@ def test_help_loads_nothing_heavy_and_no_screen() -> None:
 def test_the_screen_loads_nothing_heavy() -> None:
     modules = loaded_after("import console.tui.app, console.store, console.files")
     assert "textual.app" in modules
+    assert heavy(modules) == []
+
+
+AT_FIRST_PAINT = """
+import json, os, sys
+from pathlib import Path
+from textual.drivers.linux_driver import LinuxDriver
+write = LinuxDriver.write
+def watched(driver, data):
+    told = Path(os.environ["MODULES_FILE"])
+    if "paintednode" in data and not told.exists():
+        told.write_text(json.dumps(sorted(sys.modules)))
+    write(driver, data)
+LinuxDriver.write = watched
+from console.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_the_first_paint_has_loaded_nothing_heavy(tmp_path: Path) -> None:
+    fleet, told = tmp_path / "fleet.yaml", tmp_path / "modules.json"
+    fleet.write_text(FLEET)
+    environ = {**os.environ, "TERM": "xterm-256color", "XDG_STATE_HOME": str(tmp_path / "state"), "MODULES_FILE": str(told), "PYTHONPATH": str(ROOT)}
+    seconds_until("paintednode", [sys.executable, "-c", AT_FIRST_PAINT, "open", "-i", str(fleet)], environ)
+    modules = set(json.loads(told.read_text()))
+    assert "console.tui.app" in modules
     assert heavy(modules) == []
 
 

@@ -127,7 +127,10 @@ def bridge(link: socket.socket) -> int:
             return _fail(3, "the resident agent went away")
         ready, free, _ = select.select(reading, writing, [])
         if 0 in ready:
-            data = os.read(0, 1 << 16)
+            try:
+                data = os.read(0, 1 << 16)
+            except OSError:
+                data = b""  # a socket for standard input whose other end was closed with our words unread
             if not data:
                 _send_rest(link, up)
                 return 0

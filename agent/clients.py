@@ -59,7 +59,7 @@ class Clients:
                 count = self._spool.behind(client.cursor) if client.cursor < newest else 0
                 if client.records.told(count):
                     client.send({"t": "waiting", "stream": wire.RECORDS, "n": count})
-            self._attend(client)
+            self._work(client)
 
     def tail(self, client: Client, tail: Tail) -> str:
         """Open a stream for a tail; its name."""
@@ -107,21 +107,31 @@ class Clients:
     def _ready(self, client: Client, mask: int) -> None:
         if client not in self.all:
             return
-        if not client.wants_read:
-            self._attend(client)
-            return
         try:
-            messages = client.receive()
-            for message in messages:
-                self._take(client, message)
+            if client.wants_read:
+                client.receive()
         except Gone as error:
-            if str(error):
-                client.send({"t": "bye", "why": str(error)})
-                client.closing = True
-                self._attend(client)
-            self._drop(client)
+            self._part(client, str(error))
             return
+        self._work(client)
+
+    def _work(self, client: Client) -> None:
+        """Do what a client has said, as far as there is room for the answers."""
+        try:
+            message = client.next()
+            while message is not None:
+                self._take(client, message)
+                message = client.next()
+        except Gone as error:
+            self._part(client, str(error))
         self._attend(client)
+
+    def _part(self, client: Client, why: str) -> None:
+        if why:
+            client.send({"t": "bye", "why": why})
+            client.closing = True
+            self._attend(client)
+        self._drop(client)
 
     def _take(self, client: Client, message: dict[str, Any]) -> None:
         kind = message["t"]

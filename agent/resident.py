@@ -296,7 +296,7 @@ class Resident:
         times = os.times()
         return {"pid": os.getpid(), "rss_bytes": rss_pages * resource.getpagesize(), "cpu_s": times.user + times.system,
                 "uptime_s": clock.mono_s() - self._started, "spool_bytes": self._spool.used_bytes(), "clients": len(self._clients.all),
-                "records": self._spool.count(), "lanes": {name: lane.pending for name, lane in self._lanes.items()},
+                "records": self._spool.count(), "newest_seq": self._spool.bounds()[1], "lanes": {name: lane.pending for name, lane in self._lanes.items()},
                 "who": [{"operator": each.operator, "console": each.console, "uid": each.uid, "out_bytes": each.out_bytes} for each in self._clients.all]}
 
     def _say(self, about: str, text: str) -> None:

@@ -15,7 +15,7 @@ from agent import clock, wire
 
 HIGH_BYTES = 1 << 18
 # Requests of one client that are being worked on; the next is read when one of them is answered.
-IN_FLIGHT_MAX = 16
+IN_FLIGHT_MAX = 8
 CREDIT_MAX = 1 << 40
 WAITING_EVERY_S = 1.0
 _READ_BYTES = 1 << 16
@@ -92,34 +92,35 @@ class Client:
         """Whether something waits to be sent."""
         return bool(self._out)
 
-    def receive(self) -> list[dict[str, Any]]:
-        """The messages that have arrived. Raises Gone."""
+    def receive(self) -> None:
+        """Take in what has arrived. Raises Gone."""
         try:
             data = self.link.recv(_READ_BYTES)
         except (BlockingIOError, InterruptedError):
-            return []
+            return
         except OSError as error:
             raise Gone(str(error))
         if not data:
             raise Gone("")
         self.heard_at = clock.mono_s()
         self._in += data
-        messages = []
-        while True:
+
+    def next(self) -> dict[str, Any] | None:
+        """The next whole message, None when there is none or it is not its turn yet. Raises Gone."""
+        while self.wants_read:
             end = self._in.find(b"\n")
             if end < 0:
-                break
+                if len(self._in) > wire.MAX_LINE_BYTES:
+                    raise Gone("line of more than %d bytes" % wire.MAX_LINE_BYTES)
+                return None
             line = bytes(self._in[: end + 1])
             del self._in[: end + 1]
-            if not line.strip():
-                continue
-            try:
-                messages.append(wire.decode(line))
-            except wire.WireError as error:
-                raise Gone(str(error))
-        if len(self._in) > wire.MAX_LINE_BYTES:
-            raise Gone("line of more than %d bytes" % wire.MAX_LINE_BYTES)
-        return messages
+            if line.strip():
+                try:
+                    return wire.decode(line)
+                except wire.WireError as error:
+                    raise Gone(str(error))
+        return None
 
     def send(self, message: dict[str, Any]) -> None:
         """Queue a message. One that is too long for a line is turned into an error, or dropped."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
+
 from agent import processes, wire
 from agent.home import Home
 
@@ -85,9 +86,9 @@ class Console:
                 break
         raise AssertionError("no such message; closed: %s; the last ones: %r" % (self.closed, self.got[-5:]))
 
-    def record(self, kind: str, patience_s: float = PATIENCE_S, **fields: Any) -> dict[str, Any]:
+    def record(self, kind_of_record: str, patience_s: float = PATIENCE_S, **fields: Any) -> dict[str, Any]:
         """The data of the first record of that kind whose fields are those."""
-        found = self.wait(lambda m: m["t"] == "rec" and m["kind"] == kind and all(m["data"].get(k) == v for k, v in fields.items()), patience_s)
+        found = self.wait(lambda m: m["t"] == "rec" and m["kind"] == kind_of_record and all(m["data"].get(k) == v for k, v in fields.items()), patience_s)
         data: dict[str, Any] = found["data"]
         return data
 
@@ -95,18 +96,9 @@ class Console:
         return [m for m in self.got if m["t"] == "rec" and kind in (None, m["kind"])]
 
     def settle(self) -> None:
-        """Pull until a ping sent now is answered and the spool's newest record of that moment has come."""
-        newest = None
-        end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            answer = self.ask("stats")
-            seqs = [m["seq"] for m in self.records()]
-            if newest is not None and seqs and seqs[-1] >= newest and answer["ok"]:
-                return
-            newest = seqs[-1] if seqs else None
-            while self.pull(0.1):
-                pass
-        raise AssertionError("records do not stop")
+        """Wait until everything that is in the spool now has come."""
+        newest = self.do("stats")["newest_seq"]
+        self.wait(lambda m: m["t"] == "rec" and m["seq"] >= newest)
 
     def ask(self, op: str, **args: Any) -> dict[str, Any]:
         """The whole answer to a request."""
@@ -157,7 +149,8 @@ class Node:
     def start(self, **options: Any) -> subprocess.Popen:
         """A resident in the foreground of this test; returns once it answers."""
         options = dict({"npu_s": 3600, "host_s": 3600}, **options)
-        child = self.spawn(self.command("resident", **options), stdin=subprocess.DEVNULL, stderr=open(str(self.base / "resident.err"), "ab"))
+        with open(str(self.base / "resident.err"), "ab") as log:
+            child = self.spawn(self.command("resident", **options), stdin=subprocess.DEVNULL, stderr=log)
         until(lambda: self._answers(child), "a resident that answers")
         return child
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from agent import attempt as attempts
 from agent import clock, jobs, processes
 from agent.refusal import Refused
-
 from tests.agent.conftest import ROOT, Node, rank_script, until
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent import processes, shim
 
+from agent import processes, shim
 from tests.agent.conftest import ROOT, Node, until
 
 SHIM = ROOT + "/agent/shim.py"

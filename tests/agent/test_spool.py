@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from agent import wire
 from agent.spool import Spool
-
 from tests.agent.conftest import ROOT
 
 

@@ -199,13 +199,16 @@ def _running(say: Callable[[str], None]) -> fleet.DemoFleet | None:
 
 
 def _stop(say: Callable[[str], None]) -> int:
-    """End every demo of this user that is not headless and in use."""
-    found = [root for root in remains.roots() if fleet.orphaned(root) or (fleet.ready(root) or {}).get("kind") == "interactive"]
-    clean = True
-    for root in found:
+    """End the demos of this user that no console has hold of: kept ones, and what dead ones left."""
+    clean, ended = True, 0
+    for root in remains.roots():
+        if fleet.in_use(root):
+            print(f"the demo in {root} is in use; it ends with its console", file=sys.stderr)
+            continue
         say(f"ending the demo in {root}")
         clean = remains.clear(root, say=say) and clean
-    print("no demo is running" if not found else f"{len(found)} ended", file=sys.stderr)
+        ended += 1
+    print(f"{ended} ended" if ended else "no demo was left running", file=sys.stderr)
     return 0 if clean else 1
 
 

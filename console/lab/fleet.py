@@ -170,24 +170,29 @@ def attach(root: Path) -> DemoFleet | None:
     return DemoFleet(root=root, kind="interactive", lock=lock)
 
 
-def orphaned(root: Path) -> bool:
-    """Whether a root has no console and cannot be taken up again: its server is dead, or it was headless."""
+def in_use(root: Path) -> bool:
+    """Whether a console has hold of the demo, or is just making it."""
     try:
         lock = os.open(root / "console.lock", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        # A root between its creation and its lock is a few milliseconds old.
+        # Between a root's creation and its lock there are a few milliseconds.
         with contextlib.suppress(OSError):
-            return time.time() - root.stat().st_mtime > 60  # noqa: TID251 - compared with a file's time
-        return True
-    except OSError:
+            return time.time() - root.stat().st_mtime < 60  # noqa: TID251 - compared with a file's time
         return False
+    except OSError:
+        return True
     try:
-        if not _alone(lock, tries=1):
-            return False
-        found = ready(root)
-        return found is None or found.get("kind") != "interactive" or not server_alive(root)
+        return not _alone(lock, tries=1)
     finally:
         os.close(lock)
+
+
+def orphaned(root: Path) -> bool:
+    """Whether a root has no console and cannot be taken up again: its server is dead, or it was headless."""
+    if in_use(root):
+        return False
+    found = ready(root)
+    return found is None or found.get("kind") != "interactive" or not server_alive(root)
 
 
 def ready(root: Path) -> dict[str, Any] | None:

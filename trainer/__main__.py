@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     except TrainerError as error:
         print(f"rankdeck: {error}", file=sys.stderr, flush=True)  # noqa: T201
         return error.EXIT_CODE
-    except Exception:  # noqa: BLE001 - the edge of the program
+    except BaseException:  # noqa: BLE001 - the edge of the program; torch has errors that are no Exception
         traceback.print_exc()
         return EXIT_LOST
     return 0

@@ -358,7 +358,15 @@ def _write_in_process(transform_list: list[Any], use_msc: bool, rank: int, write
         FileSystemWriterAsync.write_preloaded_data(transform_list, index, bucket, done, pending, True, use_msc=use_msc)
         outcome = done.get_nowait()[1]
         if isinstance(outcome, Exception):
-            global_results_queue.put(outcome)
+            global_results_queue.put(_first_cause(outcome))
             return
         results[index] = outcome
     global_results_queue.put(results)
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """The operating system's own error behind one of torch's writer ("unexpected pos 704 vs 598"), if any."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, OSError):
+        seen = seen.__cause__ or seen.__context__
+    return seen or error

@@ -26,6 +26,7 @@ from megatron.core import dist_checkpointing, parallel_state
 from megatron.core.dist_checkpointing.mapping import ShardedObject
 from megatron.core.dist_checkpointing.strategies.torch import TorchDistSaveShardedStrategy
 from megatron.core.tensor_parallel import get_cuda_rng_tracker
+from torch.distributed.checkpoint.api import CheckpointException
 
 from trainer.runtime import report
 from trainer.runtime.errors import TrainerError
@@ -110,12 +111,16 @@ class Checkpoints:
                 str(partial),
                 sharded_strategy=TorchDistSaveShardedStrategy("torch_dist", 1, thread_count=1),
             )
-        except Exception as error:
-            if dist.get_rank() == 0:
-                shutil.rmtree(partial, ignore_errors=True)
-            if not _is_writing_error(error):
+        except (Exception, CheckpointException) as error:  # the second is none of the first
+            if isinstance(error, dist.DistError):
                 raise
-            raise _failed(error, where) from error
+            # On this disk there may be little room, and this is of no more use.
+            shutil.rmtree(partial, ignore_errors=True)
+            raise TrainerError(
+                "the checkpoint cannot be written", where=where,
+                got=f"{_last_line(error)}; {shutil.disk_usage(self.directory).free / 1e6:.0f} MB free there",
+                fix="Make room, or check the owner of checkpoint.dir",
+            ) from error
         listed: list[Any] = [None] * dist.get_world_size()
         # Each rank says what it wrote itself, so that a file another machine sees short is found out here.
         dist.all_gather_object(listed, _own_files(partial))
@@ -209,15 +214,9 @@ def newest(directory: Path) -> tuple[int | None, list[str]]:
     return None, passed
 
 
-def _is_writing_error(error: Exception) -> bool:
-    from torch.distributed.checkpoint.api import CheckpointException
-
-    return isinstance(error, (CheckpointException, OSError))
-
-
-def _failed(error: Exception, where: str) -> TrainerError:
-    text = str(error).strip().splitlines()
-    return TrainerError("the checkpoint cannot be written", where=where, got=text[-1] if text else type(error).__name__, fix="Check the space and the owner of checkpoint.dir")
+def _last_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 def _manifest(path: Path) -> Any:

@@ -60,7 +60,6 @@ class ParamikoChannel:
 
     def recv(self, timeout_s: float) -> bytes | None:
         """Some bytes of its standard output; b"" at the end; None when nothing came in time."""
-        self._drain_stderr()
         try:
             self._channel.settimeout(max(timeout_s, 0.001))
             data = self._channel.recv(CHUNK_BYTES)

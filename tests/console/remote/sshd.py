@@ -54,6 +54,7 @@ class Sshd:
         self.home, self.tunnels, self.env = home, tunnels, env or {}
         self.authorized = {key.public_data for key in authorized}
         self.host_key = host_key or asyncssh.generate_private_key("ssh-ed25519")
+        self.other_host_keys: list[asyncssh.SSHKey] = []
         self.logins: list[str] = []
         self.tunnelled: list[int] = []
         self.commands: list[str] = []
@@ -94,7 +95,7 @@ class Sshd:
                 return os.path.join(os.fsencode(sshd.home), path)
 
         async def begin() -> asyncssh.SSHAcceptor:
-            return await asyncssh.listen("127.0.0.1", self.port, server_factory=Login, server_host_keys=[self.host_key], process_factory=self._run,
+            return await asyncssh.listen("127.0.0.1", self.port, server_factory=Login, server_host_keys=[self.host_key, *self.other_host_keys], process_factory=self._run,
                                          encoding=None, sftp_factory=Files if self._sftp else None)
 
         self._acceptor = self._loop.do(begin())

@@ -59,6 +59,7 @@ def test_our_own_sleep_is_not_the_peers_death() -> None:
     heart.ask(100.0)
     heart.overslept(3600.0)
     assert heart.pulse(3701.0) == "up"
+    assert heart.pulse(3704.0) == "silent"
     assert heart.pulse(3710.0) == "dead"
 
 

@@ -148,10 +148,13 @@ def test_a_hashed_entry_with_a_port_vouches(place: Place) -> None:
 
 def test_the_server_is_asked_for_a_key_that_we_know(place: Place) -> None:
     ecdsa = asyncssh.generate_private_key("ecdsa-sha2-nistp256")
-    server = place.sshd("a", host_key=ecdsa)
-    place.connect(place.node(server))
-    rsa = place.sshd("b", host_key=asyncssh.generate_private_key("ssh-rsa", key_size=2048))
-    place.connect(place.node(rsa))
+    rsa = asyncssh.generate_private_key("ssh-rsa", key_size=2048)
+    for name, known in (("a", ecdsa), ("b", rsa)):
+        server = place.sshd(name, host_key=known)
+        server.stop()
+        server.other_host_keys = [asyncssh.generate_private_key("ssh-ed25519")]
+        server.start()
+        place.connect(place.node(server))
 
 
 # --- login -------------------------------------------------------------------------------------------

@@ -17,15 +17,18 @@ import os
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from console.core import layout
 from console.core.errors import FileError
 from console.core.launch import inventory
-from console.core.launch.compose import ComposedJob, Part, compose_job
 from console.core.launch.document import Value, parse
 from console.core.launch.inventory import Inventory
 from console.core.launch.problems import ProblemsError
 from console.core.layout import LayoutSpec
+
+if TYPE_CHECKING:
+    from console.core.launch.compose import ComposedJob, Part
 
 PROFILES = Path(__file__).parent / "profiles"
 LAYOUTS = Path(__file__).parent.parent / "layouts"
@@ -35,6 +38,9 @@ MAX_FILE_BYTES = 8 * 1024 * 1024
 
 def read_job(path: str) -> ComposedJob:
     """The job in the file at ``path``, with everything it includes. Raises FileError, ProblemsError."""
+    # The screen reads fleets and layouts only, and must not wait for what a job is.
+    from console.core.launch.compose import compose_job
+
     return compose_job(_part(path), JobLibrary())
 
 
@@ -112,6 +118,8 @@ def config_dir() -> Path:
 
 
 def _part(path: str) -> Part:
+    from console.core.launch.compose import Part
+
     value, problems = parse(_text(path), path)
     return Part(identity=str(Path(path).resolve()), value=value, problems=tuple(problems))
 

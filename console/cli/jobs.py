@@ -44,9 +44,19 @@ def launch(args: argparse.Namespace) -> int:
         if problem.severity == "warning":
             say(f"rankdeck: {problem_text(problem)}")
     phases: dict[tuple[str, str], LaunchProgress] = {}
+    held: list[FleetEvent] | None = []
     with at_desk(args, inventory) as desk:
         def tell(event: FleetEvent) -> None:
-            desk.store.ingest([event])
+            # Until a node is touched nothing goes into the history: an attempt that was refused because the
+            # job is running must not stand there as the job's newest one.
+            nonlocal held
+            if held is None:
+                desk.store.ingest([event])
+            else:
+                held.append(event)
+                if isinstance(event, LaunchProgress) and event.phase != "preflight" and event.state != "waiting":
+                    desk.store.ingest(held)
+                    held = None
             if isinstance(event, LaunchProgress):
                 phases[event.node, event.phase] = event
                 if event.state in ("done", "failed", "undone"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +58,8 @@ class ScreenDesk(Desk):
 
     def begin(self) -> None:
         """Start the links in the background: importing the SSH library takes as long as all of the screen does."""
+        gc.freeze()
+        gc.enable()
         self._starting.start()
 
     def _start(self) -> None:

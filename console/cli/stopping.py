@@ -64,7 +64,7 @@ def _show(args: argparse.Namespace, targets: Sequence[Mapping[str, Any]], unreac
 
 def _confirmed(job: str) -> bool:
     if not sys.stdin.isatty():
-        raise FileError("nobody is there to confirm", where="rankdeck stop", got="no terminal", expected="the job's name",
+        raise FileError("nobody is there to confirm", where="standard input", got="no terminal", expected="the job's name",
                         fix=f"Add --yes-i-mean {job}")
     sys.stderr.write(f"Type the job's name to stop it ({job}): ")
     sys.stderr.flush()

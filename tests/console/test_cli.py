@@ -308,6 +308,17 @@ def test_launch_of_a_job_with_problems_connects_to_nothing(nodes: dict[str, Node
     assert said.out == "" and "[P3]" in said.err and "not launched" in said.err
 
 
+def test_a_second_launch_is_refused_and_leaves_the_first_in_view(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--json") == 0
+    first = check("launch", capsys.readouterr().out)["attempt"]
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--json") == 1
+    document = check("launch", capsys.readouterr().out)
+    assert "already there" in document["error"]["what"] and {one["state"] for node in document["nodes"] for one in node["phases"]} == {"failed", "waiting"}
+    assert run("status", "-i", "fleet.yaml", "--json") == 0
+    (job,) = check("status", capsys.readouterr().out)["jobs"]
+    assert (job["attempt"], job["status"]) == (first, "running")
+
+
 def train(node: Node, attempt: str, *, iterations: int = 4, code: int = 0) -> None:
     """What a node's records say of a run that goes through at once."""
     place = {"job": "tiny", "attempt": attempt, "round": 0}

@@ -15,6 +15,7 @@ import sys
 import time
 import uuid
 import zipfile
+import zlib
 
 KEPT = 3
 _HASH = re.compile(r"[0-9a-f]{16}\Z")
@@ -34,7 +35,7 @@ def install(archive: str, agent_dir: str, content_hash: str) -> int:
         os.utime(place)
         _prune(folder, place)
         os.unlink(archive)
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         sys.stderr.write("rankdeck agent: %s could not be installed: %s\n" % (place, error))
         return 2
     sys.stdout.write(place + "\n")

@@ -1,0 +1,319 @@
+"""The table of adjustments: each row does what it says, and no row is applied to source nobody has read.
+
+The rows for megatron-core on CPU are seen at work in a world of one rank within the test's own process.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("megatron.core")
+
+import torch
+import torch.distributed as dist
+
+from tests.trainer.spec.test_arithmetic import job
+from trainer.runtime import adjust, device
+from trainer.runtime.errors import TrainerError
+
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(400)]
+
+SPEC = job(1, 1, train={"iterations": 5, "global_batch_size": 2, "seq_length": 16})
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[SimpleNamespace]:
+    """megatron-core readied for the CPU, a process group of one, a small model and its optimizer, one step done."""
+    before = dict(os.environ)
+    os.environ["RANKDECK_DEVICE"] = "cpu"
+    from trainer.runtime import train
+
+    ready = device.prepare(local_rank=0, threads=1, deterministic=True)
+    from trainer.runtime import batches, model
+
+    group = train._process_group(SPEC, ready)
+    group.__enter__()
+    module, optimizer = model.build(SPEC, "cpu")
+    fresh = copy.deepcopy(optimizer.chained_optimizers[0].state_dict())
+    step = train._stepper(SPEC, ready, batches.source_of(SPEC), module, optimizer)
+    outcome = step(1, 0)
+    yield SimpleNamespace(module=module, optimizer=optimizer, inner=optimizer.chained_optimizers[0], fresh=fresh, step=step, outcome=outcome)
+    group.__exit__(None, None, None)
+    torch.set_deterministic_debug_mode("default")
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def jit_fuser(world: Any) -> None:
+    import megatron.core.jit as jit
+
+    jit.enable_jit_fuser()
+    assert jit.jit_fuser is jit.noop_decorator
+
+
+def rng_state(world: Any) -> None:
+    from megatron.core.tensor_parallel import random
+
+    wanted = torch.Generator().manual_seed(77).get_state()
+    random._set_cuda_rng_state(wanted)
+    assert torch.equal(torch.get_rng_state(), wanted)
+
+
+def rng_tracker(world: Any) -> None:
+    from megatron.core.tensor_parallel.random import CudaRNGStatesTracker
+
+    before = torch.get_rng_state()
+    tracker = CudaRNGStatesTracker()
+    tracker.add("own", 77)
+    assert torch.equal(tracker.get_states()["own"], torch.Generator().manual_seed(77).get_state())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def model_parallel_seed(world: Any) -> None:
+    from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
+
+    model_parallel_cuda_manual_seed(77, force_reset_rng=True)
+    assert torch.initial_seed() == 77
+
+
+def rotary(world: Any) -> None:
+    from megatron.core.models.common.embeddings.rotary_pos_embedding import RotaryEmbedding
+
+    table = RotaryEmbedding(8, 1.0, use_cpu_initialization=True).get_emb(4)
+    assert table.device.type == "cpu"
+    assert table[0].abs().sum() == 0
+    assert table[1, 0, 0, 0] == 1.0
+
+
+def buffers(world: Any) -> None:
+    (buffer,) = world.module.buffers
+    assert (buffer.grad_data.device.type, buffer.param_data.device.type) == ("cpu", "cpu")
+
+
+def schedule(world: Any) -> None:
+    # Loss per token: had the token count gone astray, this would not be near ln(256).
+    assert world.outcome["loss"] == pytest.approx(5.545, abs=0.1)
+
+
+def scale(world: Any) -> None:
+    assert world.inner.get_loss_scale().device.type == "cpu"
+    assert world.inner._dummy_overflow_buf.device.type == "cpu"
+
+
+def grad_norm(world: Any) -> None:
+    from megatron.core.optimizer.clip_grads import get_grad_norm_fp32
+
+    group = dist.group.WORLD
+    assert get_grad_norm_fp32([torch.tensor([3.0]), torch.tensor([4.0])], grad_stats_parallel_group=group) == 5.0
+    assert get_grad_norm_fp32([], grad_stats_parallel_group=group) == 0.0
+
+
+def l2_norm(world: Any) -> None:
+    from megatron.core.utils import local_multi_tensor_l2_norm
+
+    norm, _ = local_multi_tensor_l2_norm(1, None, [[torch.tensor([3.0]), torch.tensor([4.0])]], False)
+    assert (norm.item(), norm.device.type) == (5.0, "cpu")
+
+
+def clip(world: Any) -> None:
+    from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
+
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.tensor([3.0, 4.0])
+    clip_grad_by_total_norm_fp32([parameter], 1.0, 5.0)
+    assert parameter.grad.tolist() == pytest.approx([0.6, 0.8], abs=1e-5)
+
+
+def half_parameters(world: Any) -> None:
+    assert not any(hasattr(parameter, "main_param") for parameter in world.module.parameters())
+
+
+def parameter_groups(world: Any) -> None:
+    assert sum(map(len, world.inner.model_fp32_groups)) == len(list(world.module.parameters()))
+    assert sum(map(len, world.inner.model_float16_groups)) == 0
+
+
+def fresh_step(world: Any) -> None:
+    assert {group["step"] for group in world.fresh["optimizer"]["param_groups"]} == {0.0}
+
+
+def own_step(world: Any) -> None:
+    world.inner.load_state_dict(world.inner.state_dict())
+    steps = [state["step"] for state in world.inner.optimizer.state.values()]
+    assert len({id(step) for step in steps}) == len(steps) > 1
+    before = steps[0].item()
+    world.step(2, 2)
+    assert {state["step"].item() for state in world.inner.optimizer.state.values()} == {before + 1}
+
+
+def kept_step(world: Any) -> None:
+    parameter = next(iter(world.inner.model_param_group_index_map))
+    state = world.inner._get_main_param_and_optimizer_states(parameter)
+    step = state["step"].item()
+    tensors = {key: value.detach().clone() for key, value in state.items() if key != "step"}
+    tensors["exp_avg"].fill_(7.0)
+    with torch.no_grad():
+        world.inner._set_main_param_and_optimizer_states(parameter, tensors)
+        world.inner._set_main_param_and_optimizer_states(parameter, {**tensors, "step": torch.tensor(0.0)})
+    after = world.inner._get_main_param_and_optimizer_states(parameter)
+    assert after["step"].item() == step > 0
+    assert after["exp_avg"].eq(7.0).all()
+
+
+def write_queue(world: Any) -> None:
+    import queue
+
+    from megatron.core.dist_checkpointing.strategies import filesystem_async
+
+    assert isinstance(filesystem_async._get_write_results_queue(), queue.Queue)
+
+
+def write_in_process(world: Any) -> None:
+    import queue
+
+    from megatron.core.dist_checkpointing.strategies.filesystem_async import FileSystemWriterAsync as Writer
+
+    results: Any = queue.Queue()
+    Writer.write_preloaded_data_multiproc([], False, 0, [("/nowhere/at/all", "a", ([], []))], results)
+    assert isinstance(results.get_nowait(), FileNotFoundError)
+
+
+def preload(world: Any) -> None:
+    from megatron.core.dist_checkpointing.strategies.filesystem_async import FileSystemWriterAsync as Writer
+
+    tensor = torch.ones(2)
+    assert Writer.preload_tensors([("file", "key", ([], [("item", tensor)]))], True) == [("file", "key", ([], [("item", tensor)]))]
+
+
+def finalize(world: Any) -> None:
+    from megatron.core.dist_checkpointing.strategies.state_dict_saver import save_state_dict_async_finalize
+
+    finished: list[Any] = []
+    writer = SimpleNamespace(retrieve_write_results=lambda: ["one"], finish=lambda metadata, results: finished.append((metadata, results)))
+    wrapper = SimpleNamespace(gather_object=lambda mine: [mine], is_coordinator=True, coordinator_rank=0, group=dist.group.WORLD)
+    save_state_dict_async_finalize(writer, "metadata", wrapper)
+    assert finished == [("metadata", [["one"]])]
+
+
+RANDOM = "megatron.core.tensor_parallel.random"
+OPTIMIZER = "megatron.core.optimizer.distrib_optimizer:DistributedOptimizer"
+WRITER = "megatron.core.dist_checkpointing.strategies.filesystem_async"
+
+SEEN_AT_WORK: dict[str, Callable[[Any], None]] = {
+    adjust.JIT: jit_fuser,
+    f"{RANDOM}:_set_cuda_rng_state": rng_state,
+    f"{RANDOM}:CudaRNGStatesTracker.add": rng_tracker,
+    f"{RANDOM}:model_parallel_cuda_manual_seed": model_parallel_seed,
+    "megatron.core.models.common.embeddings.rotary_pos_embedding:RotaryEmbedding.get_emb": rotary,
+    "megatron.core.distributed.param_and_grad_buffer:_ParamAndGradBuffer.__init__": buffers,
+    "megatron.core.pipeline_parallel.schedules:forward_backward_no_pipelining": schedule,
+    "megatron.core.optimizer.optimizer:MixedPrecisionOptimizer.__init__": scale,
+    "megatron.core.optimizer.clip_grads:get_grad_norm_fp32": grad_norm,
+    "megatron.core.utils:local_multi_tensor_l2_norm": l2_norm,
+    "megatron.core.optimizer.clip_grads:clip_grad_by_total_norm_fp32": clip,
+    f"{OPTIMIZER}.__init__": half_parameters,
+    f"{OPTIMIZER}._build_model_and_main_param_groups": parameter_groups,
+    f"{OPTIMIZER}.state_dict": fresh_step,
+    f"{OPTIMIZER}.load_state_dict": own_step,
+    f"{OPTIMIZER}._set_main_param_and_optimizer_states": kept_step,
+    f"{WRITER}:_get_write_results_queue": write_queue,
+    f"{WRITER}:FileSystemWriterAsync.write_preloaded_data_multiproc": write_in_process,
+    f"{WRITER}:FileSystemWriterAsync.preload_tensors": preload,
+    "megatron.core.dist_checkpointing.strategies.state_dict_saver:save_state_dict_async_finalize": finalize,
+}
+
+
+@pytest.mark.parametrize("row", adjust.TABLE, ids=lambda row: row.place.rpartition(":")[2])
+def test_the_row_does_what_it_says(row: adjust.Adjustment, world: SimpleNamespace) -> None:
+    SEEN_AT_WORK[row.place](world)
+
+
+def test_applying_twice_is_applying_once(world: SimpleNamespace) -> None:
+    places = adjust.apply("cpu")
+    assert places == [row.place for row in adjust.TABLE]
+    functions = [adjust.find(place)[2] for place in places]
+    assert adjust.apply("cpu") == places
+    assert [adjust.find(place)[2] for place in places] == functions
+
+
+def test_every_swap_is_found_in_the_source(world: SimpleNamespace) -> None:
+    for row in adjust.TABLE:
+        function = adjust.find(row.place)[2]
+        for swap in row.swaps:
+            adjust.rewritten(function, [swap])
+
+
+def test_source_that_differs_is_refused_before_anything_is_changed(world: SimpleNamespace) -> None:
+    here = "tests.trainer.runtime.test_adjust:sample"
+    row = adjust.Adjustment(place=here, why="", source_sha256="0" * 64, swaps=(adjust.Swap(old="1", new="2"),))
+    with pytest.raises(TrainerError) as caught:
+        adjust.apply("cpu", (row,))
+    assert caught.value.where == here
+    assert "1 of 1 places in megatron-core" in caught.value.what
+    assert "0.16.1" in caught.value.expected
+    assert caught.value.fix
+    assert sample() == 1
+
+
+def sample() -> int:
+    return 1
+
+
+def test_words_that_do_not_occur_are_an_error() -> None:
+    with pytest.raises(ValueError, match="does not occur in sample"):
+        adjust.rewritten(sample, [adjust.Swap(old="three", new="four")])
+
+
+class Base:
+    def __init__(self) -> None:
+        self.seen = ["base"]
+
+
+class Sample(Base):
+    @staticmethod
+    def outside() -> str:
+        return "outside"
+
+    def __init__(self, word: str = "given") -> None:
+        super().__init__()
+        if word:
+            self.seen.append(f"{word} old")
+
+
+def test_what_is_rewritten_keeps_its_super_its_defaults_and_its_lines() -> None:
+    function: Any = Sample.__init__
+    line = function.__code__.co_firstlineno
+    function.__code__ = adjust.rewritten(function, [adjust.Swap(old="        if word:\n            self", new="        if not word or word:\n            self"), adjust.Swap(old="old", new="new")])
+    assert Sample().seen == ["base", "given new"]
+    assert function.__code__.co_firstlineno == line
+
+
+def test_rows_for_one_device_leave_the_others_alone() -> None:
+    concerned = {kind: {row.place for row in adjust.TABLE if row.concerns(kind)} for kind in adjust.ALL}
+    assert concerned["cpu"] == set(SEEN_AT_WORK)
+    # On CUDA only what is wrong there too; on an NPU also what is told by CUDA's names of types.
+    assert concerned["cuda"] == {
+        f"{OPTIMIZER}.state_dict", f"{OPTIMIZER}.load_state_dict", f"{OPTIMIZER}._set_main_param_and_optimizer_states",
+        f"{WRITER}:_get_write_results_queue", f"{WRITER}:FileSystemWriterAsync.write_preloaded_data_multiproc"}
+    assert concerned["npu"] - concerned["cuda"] == {
+        f"{OPTIMIZER}.__init__", f"{OPTIMIZER}._build_model_and_main_param_groups",
+        "megatron.core.optimizer.clip_grads:clip_grad_by_total_norm_fp32"}
+
+
+def test_parameters_are_as_many_as_the_arithmetic_says(world: SimpleNamespace) -> None:
+    from trainer.spec.parallel import parameter_count
+
+    assert sum(parameter.numel() for parameter in world.module.parameters()) == parameter_count(SPEC.model)
+
+
+def test_norms_are_not_decayed(world: SimpleNamespace) -> None:
+    from trainer.runtime.model import set_rates
+
+    set_rates(world.optimizer, learning_rate=0.5, weight_decay=0.1)
+    assert {(group["lr"], group["weight_decay"]) for group in world.optimizer.param_groups} == {(0.5, 0.1), (0.5, 0.0)}

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from console.core.errors import ConsoleError
+from console.core.errors import ConsoleError, FileError
 from console.lab import faults, fleet, remains
 from console.lab.desk import Desk, ScreenFeed
 from console.lab.rehearsal import Rehearsal, summary
@@ -36,7 +36,8 @@ HEADLESS_STEP_S = 0.05
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run ``rankdeck demo``. Returns the exit status: 0 fine, 1 not, 2 for what cannot be meant.
+    """Run ``rankdeck demo``. Returns the exit status: 0 fine, 1 not. Raises ConsoleError (UsageError for what
+    cannot be meant), KeyboardInterrupt and SystemExit (128 and the signal), each with nothing left behind.
 
     ``args``: iterations, save_interval, fault (list of texts), seed, headless, json, keep, stop, layout.
     """
@@ -46,16 +47,9 @@ def main(args: argparse.Namespace) -> int:
         print(f"{time.monotonic() - began:6.1f} s  {text}", file=sys.stderr, flush=True)
 
     with _signals_as_exits():
-        try:
-            if getattr(args, "stop", False):
-                return _stop(say)
-            return _headless(args, say) if args.headless else _interactive(args, say)
-        except ConsoleError as error:
-            print(f"rankdeck demo: {error}", file=sys.stderr)
-            return error.exit_code
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            return 130
+        if args.stop:
+            return _stop(say)
+        return _headless(args, say) if args.headless else _interactive(args, say)
 
 
 def _headless(args: argparse.Namespace, say: Callable[[str], None]) -> int:
@@ -153,8 +147,13 @@ def _interactive(args: argparse.Namespace, say: Callable[[str], None]) -> int:
 def _on_screen(demo: fleet.DemoFleet, args: argparse.Namespace, wanted: list[faults.Fault], rng: random.Random) -> int:
     from console import files
     from console.tui import app
+    from console.tui.layout_host import BUILT_IN
 
-    spec, css = files.read_layout(args.layout or "default")
+    notice = ""
+    try:
+        spec, css = files.read_layout(args.layout or "default")
+    except FileError as error:
+        spec, css, notice = BUILT_IN, "", str(error)
     # The screen asks before it changes anything (read-only until armed); what gets past it is meant.
     with Desk(demo, armed=lambda: True) as desk:
         desk.start()
@@ -175,7 +174,7 @@ def _on_screen(demo: fleet.DemoFleet, args: argparse.Namespace, wanted: list[fau
         else:
             threading.Thread(target=launch, name="launch", daemon=True).start()
         try:
-            ending = app.run(ScreenFeed(desk), desk.supervisor.submit, desk.clock, spec, css)
+            ending = app.run(ScreenFeed(desk), desk.supervisor.submit, desk.clock, spec, css, notice=notice)
         finally:
             _deafen()  # the screen's own signal handling is over, and so is ours: what is left is the ending
             injector.stop()

@@ -94,7 +94,16 @@ class Rehearsal:
         return now - self.final_at > END_LIMIT_S or (attempt is not None and len(self._ends(attempt)) == len(self.nodes))
 
     def document(self, state: FleetState, *, seed: int, why: str = "") -> dict[str, Any]:
-        """The one JSON document. ``why`` is in it only when the run failed."""
+        """The one JSON document.
+
+        ok: the final iteration was reached. nodes: those that train. world_size: as the workers had it, last.
+        iterations: first, last, and how many different ones are known; losses: [iteration, loss] each, once,
+        of the round that stands. checkpoints: iterations saved. faults: each with what was injected (name,
+        node, rank, local_rank, pid, iteration, time), detected_after_s (until the answer that stood), and
+        root_cause (DESIGN section 8, and the round). resumed_from: iteration of the checkpoint loaded after
+        the last fault; resume_s: from that fault to the next iteration. seed: of what was left to chance.
+        ``why`` is in it only when the run failed. What is not known is null.
+        """
         run = state.runs.get(self.job) or RunState(job=self.job)
         attempt = run.latest
         losses = [[x, _number(y)] for x, y in run.series["loss"]]

@@ -20,7 +20,7 @@ pytest.importorskip("asyncssh")
 DEADLINE_S = 60.0
 ARGS = {"iterations": 50, "save_interval": 10, "fault": [], "seed": 1, "headless": True, "json": True, "keep": False,
         "stop": False, "layout": ""}
-START = f"import argparse, sys; from console.lab.demo import main; sys.exit(main(argparse.Namespace(**{ARGS!r})))"
+START = "import sys; from console.cli import main; sys.exit(main(['demo', '--headless', '--json', '--iterations', '50']))"
 
 
 def until(look: Callable[[], object], what: str) -> None:
@@ -69,19 +69,19 @@ def test_a_killed_demo_is_cleared_by_the_next_one(started: subprocess.Popen[byte
 
 
 @pytest.mark.parametrize("fault", ["hang@20", "nonsense", "rank-killed", "rank-killed@50"])
-def test_a_wrong_fault_is_wrong_usage_and_starts_nothing(fault: str, monkeypatch: pytest.MonkeyPatch,
-                                                         capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_fault_is_wrong_usage_and_starts_nothing(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet, "create", lambda *args, **kwargs: pytest.fail("a fleet was started"))
-    assert demo.main(argparse.Namespace(**{**ARGS, "fault": [fault]})) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "--fault" in err
+    with pytest.raises(fleet.UsageError) as found:
+        demo.main(argparse.Namespace(**{**ARGS, "fault": [fault]}))
+    assert found.value.exit_code == 2
+    assert found.value.where == "--fault"
 
 
-def test_the_screen_wants_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_screen_wants_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet, "create", lambda *args, **kwargs: pytest.fail("a fleet was started"))
-    assert demo.main(argparse.Namespace(**{**ARGS, "headless": False})) == 2
-    assert "--headless" in capsys.readouterr().err
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
+    with pytest.raises(fleet.UsageError, match="--headless"):
+        demo.main(argparse.Namespace(**{**ARGS, "headless": False}))
 
 
 def test_importing_the_demo_is_cheap() -> None:

@@ -23,7 +23,6 @@ from console.remote.link import Timing
 from console.remote.paramiko_ssh import ParamikoTransport
 from console.remote.ssh_backend import SshBackend
 from console.remote.supervisor import Supervisor
-
 from tests.console.remote.fakes import MemoryStore, RealClock
 from tests.console.remote.sshd import Loop, Relay, Sshd
 

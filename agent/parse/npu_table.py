@@ -60,13 +60,13 @@ _NO_PROCESS = re.compile(r"No running processes found in NPU\s+([0-9]{1,9})(?![0
 _BUS_ID = re.compile(r"^[0-9A-Za-z*]{4,8}:[0-9A-Za-z*]{2}:[0-9A-Za-z*]{2}\.[0-9A-Za-z*]$")
 _NUMBER = {_INT: re.compile(r"^-?[0-9]{1,15}$"), _FLOAT: re.compile(r"^-?[0-9]{1,15}(?:\.[0-9]{1,9})?$")}
 _HEALTH = frozenset(("ok", "warning", "alarm", "critical", "unknown"))
-_ABSENT = frozenset(("na", "n/a", "-", "--", "unknown", ""))
+_ABSENT = frozenset(("na", "n/a", "-", "--", ""))
 
 # npu_smi.c start-up errors and refusals; all of them come on stdout.
 _ERRORS = (
     re.compile(r"dcmi mod(?:ule|el) initiali[sz]ed? failed\b.*?ret is (?P<code>-?[0-9]{1,9})\s*\.?\s*$"),
     re.compile(r"\bret(?:urn)? ?code: ?(?P<code>-[0-9]{3,9})\b"),
-    re.compile(r"^\s*(?:Invalid (?:card|chip|device|npu) id\b|Error parameter of -|This device does not support )"),
+    re.compile(r"^\s*(?:Invalid (?:card|chip|device|npu) id\b|Error parameter (?:of -|in )|This device does not support |get npu info failed|The vnpu is not in docker mode)"),
     re.compile(r"\bnpu-smi: (?:command )?not found\b|\bnpu-smi: Permission denied\b|\blib(?:dcmi|drvdsmi_host)\.so\b.*(?:cannot open|No such file)"),
     re.compile(r"^\s*\[WARNING\] ?The driver package may not be completely installed"),
 )
@@ -197,12 +197,16 @@ class _Reading:
             if whole:
                 self.without_process.append(int(idle.group(1)))
             return
+        if whole:
+            cells = _rejoin(cells, self.process_titles or [])
         read = _read(cells, whole, self.process_titles)
         if read is None:
             self.sound = False
             return
         row: Dict[str, Any] = dict.fromkeys(PROCESS_FIELDS)
         row.update(read[0])
+        name = _under("name", cells, self.process_titles)
+        row["name"] = name if row["name"] is None else row["name"]    # "" where /proc/PID cannot be seen
         self.sound = self.sound and read[1] and row["pid"] is not None
         self.processes.append(row)
 
@@ -223,9 +227,17 @@ class _Reading:
             return False
         if self.process_titles is None:
             # A thin border after the last row announces another chip or a process table that did not come.
-            return self.borders == 0 or self.last_border_thick
+            return (self.borders == 0 or self.last_border_thick) and not self._wants_processes()
         told = {process["npu_id"] for process in self.processes} | set(self.without_process)
         return told == devices
+
+    def _wants_processes(self) -> bool:
+        """Whether this release prints a process table under these devices; one that is not there was cut off.
+
+        All do since 23.0 but for the 310B (npu_info_print.c); of older releases no capture has one.
+        """
+        major = re.match(r"^([0-9]{2})\.", self.tool_version or "")
+        return bool(major and int(major.group(1)) >= 23 and not any(str(device["name"]).startswith("310B") for device in self.devices))
 
     def _has_chips(self) -> bool:
         return any("chip_id" in fields for cell in self.second or [] for _, fields in cell)
@@ -286,6 +298,8 @@ def _read(cells: List[str], whole: bool, titles: Optional[_Titles]) -> Optional[
         tokens = re.sub(r"\s*/\s*", "/", cell).split()
         if len(wanted) == 1 and wanted[0][0] == _TEXT:
             tokens = [cell]    # a process name may hold blanks, or be empty
+        elif len(wanted) == 2 and wanted[1][0] == _TEXT and len(tokens) == 1:
+            tokens.append("")    # where the chip's name cannot be had, the tool prints blanks
         elif wanted and wanted[-1][0] == _TEXT and len(tokens) > len(wanted):
             tokens = tokens[:len(wanted) - 1] + [" ".join(tokens[len(wanted) - 1:])]
         if len(tokens) != len(wanted):
@@ -315,6 +329,15 @@ def _value(token: str, kind: str) -> Optional[Tuple[Any, ...]]:
     if not _NUMBER[kind].match(token):
         return None
     return (int(token),) if kind == _INT else (float(token),)
+
+
+def _rejoin(cells: List[str], titles: _Titles) -> List[str]:
+    """The cells of a process row whose name holds bars itself, put together again."""
+    surplus = len(cells) - len(titles)
+    place = next((number for number, wanted in enumerate(titles) if wanted == [_PROCESS_TITLES["process name"]]), None)
+    if surplus <= 0 or place is None:
+        return cells
+    return cells[:place] + ["|".join(cells[place:place + surplus + 1])] + cells[place + surplus + 1:]
 
 
 def _is_first(cells: List[str], titles: Optional[_Titles], values: Dict[str, Any]) -> bool:

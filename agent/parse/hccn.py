@@ -1,0 +1,194 @@
+"""``hccn_tool -i N -OPTION -g``: the NPU's own network port. Which option it was is told by the text.
+
+Owns link, link history, addresses, health, statistics, optics, TLS, FEC, LLDP, speed, bandwidth, gateway,
+detection address, ping and status. Refuses to run the tool, and to judge: ``DOWN`` is reported, not called
+bad. Never raises; what is not there is None. Source: captures of 910A and 910B (``key:value`` lines) and the
+950 documentation (boxes); the 950 is asked with ``-u UDIE -p PORT`` as well.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from agent.parse import values
+from agent.parse.text import clean
+
+VERSION = 1
+LINE_LIMIT = 4000
+
+# "[devid 0]    Tue Aug  1 14:44:40 2022    LINK DOWN"; "[device 0]..." in newer releases.
+_PREFIX = re.compile(r"^\[(?:devid|device) ([0-9]{1,5})\]\s*")
+_CHANGE = re.compile(r"([A-Z][a-z]{2} [A-Z][a-z]{2}\s+[0-9]{1,2} [0-9:]{8} [0-9]{4})\s+LINK[ _](UP|DOWN)\s*$")
+# "|  0  |  0   |  4   |  LINK_UP    | Mon Feb 9 21:45:51 2026 |" (950)
+_BOX_CHANGE = re.compile(r"\|\s*LINK_(UP|DOWN)\s*\|\s*([A-Z][a-z]{2} [A-Z][a-z]{2}\s+[0-9]{1,2} [0-9:]{8} [0-9]{4})\s*\|")
+_REPLY = re.compile(r"recv seq[=:]([0-9]{1,9}),\s*time[=:]([0-9.]{1,15})ms")
+_SUMMARY = re.compile(r"([0-9]{1,9}) packets transmitted, ([0-9]{1,9}) received, ([0-9.]{1,8})% packet loss")
+# "dev_id:0, tls switch[0](0:disable, 1:enable), tls preconfigured[1](...), tls alarm time threshold[60]days"
+_TLS = re.compile(r"tls switch\[([01])\]")
+
+
+def parse(text: str) -> Dict[str, Any]:
+    """{kind, device, ...}; ``kind`` is the option's name, or None where no reader knows the text.
+
+    ``device`` is None where the output does not say it. Units are in the field names; an optic's readings
+    are {name: {value, unit}} because a module prints what it likes.
+    """
+    device: Optional[int] = None
+    lines: List[str] = []
+    for raw in re.split("\r\n|\n|\r", text):
+        line = clean(raw[:LINE_LIMIT])
+        prefix = _PREFIX.match(line)
+        if prefix:
+            device = int(prefix.group(1)) if device is None else device
+            line = line[prefix.end():]
+        lines.append(line)
+    for kind, sign, reader in _READERS:
+        if any(sign.search(line) for line in lines):
+            found = reader(lines)
+            if found is not None:
+                return dict({"kind": kind, "device": device}, **found)
+    return {"kind": None, "device": device}
+
+
+def recognised(parsed: Dict[str, Any]) -> bool:
+    """Whether the text was output of a known option."""
+    return parsed["kind"] is not None
+
+
+def _after(lines: List[str], key: str) -> Optional[str]:
+    """The value behind ``key:`` on the first line that begins with it, None where absent."""
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon and name.strip().lower() == key:
+            return values.text(value)
+    return None
+
+
+def _one(field: str, key: str) -> Callable[[List[str]], Optional[Dict[str, Any]]]:
+    return lambda lines: {field: _after(lines, key)}
+
+
+def _ip(lines: List[str]) -> Optional[Dict[str, Any]]:
+    return {"address": _after(lines, "ipaddr"), "netmask": _after(lines, "netmask")}
+
+
+def _link_stat(lines: List[str]) -> Optional[Dict[str, Any]]:
+    changes = []
+    for line in lines:
+        plain, box = _CHANGE.search(line), _BOX_CHANGE.search(line)
+        if plain:
+            changes.append({"time": " ".join(plain.group(1).split()), "status": plain.group(2)})
+        elif box:
+            changes.append({"time": " ".join(box.group(2).split()), "status": box.group(1)})
+    return {"current_time": " ".join((_after(lines, "current time") or "").split()) or None,
+            "link_up_count": values.whole(_after(lines, "link up count") or ""),
+            "link_down_count": values.whole(_after(lines, "link down count") or ""), "changes": changes}
+
+
+def _stat(lines: List[str]) -> Optional[Dict[str, Any]]:
+    counters = {}
+    for line in lines:
+        found = re.match(r"^\s*([a-z][a-z0-9_]{2,80}):\s*([0-9]{1,18})\s*$", line)
+        if found:
+            counters[found.group(1)] = int(found.group(2))
+    return {"counters": counters, "complete": bool(counters) and not any(line.strip() == "..." for line in lines)}
+
+
+def _optical(lines: List[str]) -> Optional[Dict[str, Any]]:
+    readings: Dict[str, Dict[str, Any]] = {}
+    present: Optional[bool] = None
+    for line in lines:
+        key, colon, value = line.partition(" :") if " :" in line else line.partition(":")
+        name, printed = values.field(key), values.text(value)
+        if not colon or not name or name == "optical_info":
+            continue
+        if name == "present":
+            present = None if printed is None else printed.lower() == "present"
+            continue
+        found = re.match(r"^([-+]?[0-9]+(?:\.[0-9]+)?)(?:\s+(mW|mV|mA|uW|C|dB|dBm|nm|V|W|A))?$", printed or "")
+        readings[name] = {"value": values.number(found.group(1)) if found else printed, "unit": found.group(2) if found else None}
+    return {"present": present, "readings": readings}
+
+
+def _tls(lines: List[str]) -> Optional[Dict[str, Any]]:
+    for line in lines:
+        found = _TLS.search(line)
+        if found:
+            device = re.search(r"dev_id:\s*([0-9]{1,5})", line)
+            alarm = re.search(r"alarm time threshold\[([0-9]{1,6})\]", line)
+            result: Dict[str, Any] = {"enabled": found.group(1) == "1", "alarm_days": int(alarm.group(1)) if alarm else None}
+            if device:
+                result["device"] = int(device.group(1))
+            return result
+    return None
+
+
+def _lldp(lines: List[str]) -> Optional[Dict[str, Any]]:
+    tlvs: Dict[str, str] = {}
+    title = ""
+    for line in lines:
+        if line.rstrip().endswith(" TLV") and not line[:1].isspace():
+            title = line.strip()[:-len(" TLV")]
+        elif title and line.strip() and not title.startswith("End of"):
+            tlvs[title] = (tlvs[title] + "\n" if title in tlvs else "") + line.strip()
+    port = tlvs.get("Port ID", "")
+    return {"tlvs": tlvs, "port": values.text(port.partition(":")[2] if ":" in port else port),
+            "complete": any(line.startswith("End of LLDPDU") for line in lines)}
+
+
+def _speed(lines: List[str]) -> Optional[Dict[str, Any]]:
+    printed = re.match(r"^([0-9]{1,9}) ?Mb/s", _after(lines, "speed") or "")
+    return {"speed_mb_s": int(printed.group(1)) if printed else None}
+
+
+def _bandwidth(lines: List[str]) -> Optional[Dict[str, Any]]:
+    found = {}
+    for way in ("tx", "rx"):
+        printed = re.match(r"^([0-9.]{1,15}) MB/sec", _after(lines, "bandwidth " + way) or "")
+        found[way + "_mb_s"] = values.real(printed.group(1)) if printed else None
+    return found
+
+
+def _ping(lines: List[str]) -> Optional[Dict[str, Any]]:
+    result: Dict[str, Any] = {"address": None, "sent": None, "received": None, "loss_pct": None, "replies": []}
+    for line in lines:
+        head = re.match(r"^device ([0-9]{1,5}) (?:PING|dev\s+EID \S+ to) (\S+)", line)
+        reply, summary = _REPLY.search(line), _SUMMARY.search(line)
+        if head:
+            result.update(device=int(head.group(1)), address=head.group(2))
+        elif reply:
+            result["replies"].append({"seq": int(reply.group(1)), "time_ms": values.real(reply.group(2))})
+        elif summary:
+            result.update(sent=int(summary.group(1)), received=int(summary.group(2)), loss_pct=values.real(summary.group(3)))
+    return result
+
+
+def _status(lines: List[str]) -> Optional[Dict[str, Any]]:
+    found = {}
+    for line in lines:
+        key, colon, value = line.partition(":")
+        if colon and line[:1].isspace():
+            found[values.field(key)] = values.text(value)
+    return {"settings": found}
+
+
+_Reader = Callable[[List[str]], Optional[Dict[str, Any]]]
+_READERS: Tuple[Tuple[str, "re.Pattern[str]", _Reader], ...] = (
+    ("link_stat", re.compile(r"^link (?:up count|change records)\s*:"), _link_stat),
+    ("link", re.compile(r"^link status:"), _one("status", "link status")),
+    ("net_health", re.compile(r"^net health status:"), _one("status", "net health status")),
+    ("ip", re.compile(r"^ipaddr:"), _ip),
+    ("stat", re.compile(r"^packet statistics:"), _stat),
+    ("optical", re.compile(r"^optical info:|^\s*(?:Tx|Rx) ?Power[0-9]?\s*:"), _optical),
+    ("tls", _TLS, _tls),
+    ("fec", re.compile(r"^fec mode:"), _one("mode", "fec mode")),
+    ("lldp", re.compile(r"^Chassis ID TLV"), _lldp),
+    ("speed", re.compile(r"^Speed:"), _speed),
+    ("bandwidth", re.compile(r"^Bandwidth [TR]X:"), _bandwidth),
+    ("gateway", re.compile(r"^default gateway:"),
+     lambda lines: {"address": values.text((_after(lines, "default gateway") or "").partition(",")[0])}),
+    ("netdetect", re.compile(r"^netdetect (?:ip ?)?address ?:"), lambda lines: {"address": _after(lines, "netdetect address") or _after(lines, "netdetect ip address")}),
+    ("ping", re.compile(r"^device [0-9]+ (?:PING|dev\s+EID) "), _ping),
+    ("status", re.compile(r"^Netdev status:"), _status),
+)

@@ -1,0 +1,178 @@
+"""``npu-smi info -l`` and ``-t TYPE``: lists of ``key : value``, one block a chip.
+
+Owns the block order, which is a trap: ``-t common``, ``power`` and ``health`` print ``Chip ID`` before the
+values, ``usages``, ``ecc``, ``temp``, ``memory`` and ``proc-mem`` after them; a block of the board's MCU
+follows, and with ``-c`` there are no ids at all. Refuses to guess a type that is not asked for by its keys.
+Never raises.
+
+Source: the tool's printing code (hicann/driver, ``%-30s : %s``; ``-t ecc`` pads to 40) and captures::
+
+            NPU ID                         : 0
+            Chip Count                     : 1
+
+            HBM Capacity(MB)               : 65536
+            Aicore Usage Rate(%)           : 0
+            Chip ID                        : 0
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, List, Optional, Tuple
+
+from agent.parse import values
+from agent.parse.text import clean
+
+VERSION = 1
+LINE_LIMIT = 2000
+
+# Differently spelled between types and releases -> one field name.
+_SAME = {"npu_temperature_c": "temperature_c", "npu_real_time_power_w": "power_w", "health_status": "health",
+         "aicore_usage_rate_pct": "aicore_pct", "aivector_usage_rate_pct": "aivector_pct",
+         "aicube_usage_rate_pct": "aicube_pct", "aicpu_usage_rate_pct": "aicpu_pct",
+         "ctrlcpu_usage_rate_pct": "ctrlcpu_pct", "npu_utilization_pct": "npu_pct", "hbm_usage_rate_pct": "hbm_pct",
+         "ddr_usage_rate_pct": "ddr_pct", "memory_usage_rate_pct": "memory_pct", "hbm_capacity_mb": "hbm_total_mb",
+         "ddr_capacity_mb": "ddr_total_mb", "error_code": "error_codes", "error_information": "error_texts"}
+_COUNTS = re.compile(r"(?:_count|_cnt|_total_err_cnt)$")
+
+# Type -> a field that only it prints; looked at in this order.
+_KINDS = (("list", "total_count"), ("ecc", "hbm_double_bit_error_count"), ("ecc", "ddr_double_bit_error_count"),
+          ("board", "board_id"), ("memory", "hbm_manufacturer_id"), ("memory", "hbm_clock_speed_mhz"), ("memory", "ddr_clock_speed_mhz"),
+          ("common", "aicore_count"), ("common", "memory_pct"), ("usages", "hbm_bandwidth_usage_rate_pct"),
+          ("usages", "aicore_pct"), ("health", "health"), ("power", "power_w"), ("power", "power_dissipation_w"),
+          ("temp", "temperature_c"), ("volt", "voltage_v"), ("flash", "flash_count"), ("ecc-enable", "hbm_ecc_enable_status"),
+          ("fault-events", "fault_event_count"), ("version", "npu_smi_version"))
+
+# "Process id:3229095 Process name:python          Process memory(MB):48208"
+_PROCESS = re.compile(r"^\s*Process id: ?([0-9]{1,10})\s+Process name: ?(.*?)\s+Process memory\(MB\): ?([0-9]{1,12})\s*$")
+_ERROR = re.compile(r"^\s*(?:Invalid (?:card|chip|device|npu) id\b|Error parameter (?:of -|in )|This device does not support |get npu info failed)")
+_DCMI = re.compile(r"dcmi mod(?:ule|el) initiali[sz]ed? failed\b.*?ret is (-?[0-9]{1,9})\s*\.?\s*$")
+_EVENT = re.compile(r"event id=0x([0-9A-Fa-f]{1,9}), severity=([0-9]{1,3})")
+
+
+def parse(text: str) -> Dict[str, Any]:
+    """{kind, total, chips, errors}; the keys are always there.
+
+    ``kind``: the ``-t`` type told by its keys (``list`` for -l), None where they are not known. ``total``:
+    of -l. ``chips``: [{npu_id, chip_id, mcu, values, processes}] in print order; ids that were not printed
+    are None. ``values``: field names with their unit (``hbm_total_mb``); absent values None; ``error_codes``
+    (upper hex without 0x) and ``error_texts`` lists. ``processes``: None, or [{pid, name, memory_mb}].
+    """
+    groups, errors = _groups(text)
+    total: Optional[int] = None
+    npu_id: Optional[int] = None
+    chips: List[Dict[str, Any]] = []
+    seen: Dict[str, Any] = {}
+    for group in groups:
+        body: List[Tuple[str, List[str]]] = []
+        for key, printed in group:
+            name = values.field(key)
+            if name == "npu_id":
+                npu_id = values.whole(printed[0])
+                if not any(values.field(other) != "npu_id" and values.field(other) != "chip_count" for other, _ in group):
+                    seen.setdefault("npu_ids", []).append(npu_id)
+            elif name == "total_count":
+                total = values.whole(printed[0])
+                seen[name] = total
+            elif name != "chip_count" or any(values.field(other) == "board_id" for other, _ in group):
+                body.append((key, printed))
+        for part in _chips_of(body):
+            chip = _chip(npu_id, part)
+            seen.update(chip["values"])
+            chips.append(chip)
+    kind = next((kind for kind, name in _KINDS if name in seen), None)
+    if kind is None and any(chip["processes"] is not None for chip in chips):
+        kind = "proc-mem"
+    if kind == "list":
+        chips = [_chip(found, []) for found in seen.get("npu_ids", [])] or chips
+    return {"kind": kind, "total": total, "chips": chips, "errors": errors}
+
+
+def recognised(parsed: Dict[str, Any]) -> bool:
+    """Whether the text was output of a kind known here."""
+    return parsed["kind"] is not None
+
+
+def _groups(text: str) -> Tuple[List[List[Tuple[str, List[str]]]], List[Dict[str, Any]]]:
+    """Runs of ``key : value`` lines between blank lines; continuation lines (an empty key) join their value."""
+    groups: List[List[Tuple[str, List[str]]]] = [[]]
+    errors: List[Dict[str, Any]] = []
+    blank = False
+    for raw in re.split("\r\n|\n|\r", text):
+        line = clean(raw[:LINE_LIMIT])
+        if not line.strip():
+            blank = True
+            continue
+        dcmi = _DCMI.search(line)
+        if dcmi or _ERROR.match(line):
+            errors.append({"code": int(dcmi.group(1)) if dcmi else None, "text": line.strip()[:500]})
+            continue
+        process = _PROCESS.match(line)
+        key, colon, value = ("process", ":", line) if process or line.strip() == "No process in device." else _split(line)
+        if not colon:
+            continue
+        if not key and groups[-1]:
+            groups[-1][-1][1].append(value)
+            blank = False
+            continue
+        if blank and groups[-1]:
+            groups.append([])
+        blank = False
+        groups[-1].append((key, [value]))
+    return groups, errors
+
+
+def _split(line: str) -> Tuple[str, str, str]:
+    """(key, colon, value): at the first `` : `` where there is one, else at the first colon behind the key."""
+    match = re.match(r"^\s*(.*?)\s*(?:\s:\s|\s:$|:)\s*(.*?)\s*$", line)
+    return (match.group(1), ":", match.group(2)) if match else ("", "", "")
+
+
+def _chips_of(body: List[Tuple[str, List[str]]]) -> List[List[Tuple[str, List[str]]]]:
+    """A group cut into one part per chip, should the blank lines between them have been lost."""
+    marks = [place for place, (key, printed) in enumerate(body) if _is_mark(key, printed)]
+    if len(marks) < 2:
+        return [body] if body else []
+    if marks[0] == 0:
+        starts = marks
+    else:
+        starts = [0] + [place + 1 for place in marks]
+    parts = [body[start:end] for start, end in zip(starts, starts[1:] + [len(body)])]
+    return [part for part in parts if part]
+
+
+def _is_mark(key: str, printed: List[str]) -> bool:
+    name = values.field(key)
+    return name == "chip_id" or (name == "chip_name" and printed[0].strip().lower() == "mcu")
+
+
+def _chip(npu_id: Optional[int], part: List[Tuple[str, List[str]]]) -> Dict[str, Any]:
+    chip: Dict[str, Any] = {"npu_id": npu_id, "chip_id": None, "mcu": False, "values": {}, "processes": None}
+    for key, printed in part:
+        name = values.field(key)
+        if key == "process":
+            process = _PROCESS.match(printed[0])
+            rows = chip["processes"] = chip["processes"] or []
+            if process:
+                rows.append({"pid": int(process.group(1)), "name": values.text(process.group(2)), "memory_mb": int(process.group(3))})
+        elif name == "chip_id":
+            chip["chip_id"] = values.whole(printed[0])
+        elif _is_mark(key, printed):
+            chip["mcu"] = True
+        else:
+            name = _SAME.get(name, name)
+            chip["values"][name] = _value(name, key, printed)
+    return chip
+
+
+def _value(name: str, key: str, printed: List[str]) -> Any:
+    if name == "error_codes":
+        codes = [re.sub("^0[xX]", "", word).upper() for word in (values.text(printed[0]) or "").split()]
+        return [code for code in codes if re.match("^[0-9A-F]{1,9}$", code)]
+    if name == "error_texts":
+        return [line for line in (values.text(one) for one in printed) if line is not None]
+    if name == "fault_event_information":
+        return [{"code": code.upper(), "severity": int(severity)} for one in printed for code, severity in _EVENT.findall(one)]
+    if values.has_unit(key) or _COUNTS.search(name):
+        return values.number(printed[0])
+    return values.text(" ".join(printed))

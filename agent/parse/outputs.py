@@ -1,0 +1,77 @@
+"""Which of the known tools printed this text, and what it says in the one shape users are promised.
+
+Owns the order of asking, and the joining of the parsers' own shapes into the document of
+``rankdeck inspect npu`` (DESIGN section 8). Refuses to guess where nothing fits. Never raises.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+from agent.parse import hccn, npu_keyvalue, npu_mapping, npu_table, npu_topology, npu_watch
+
+# Field of a device <- what the -t types call it. The rest of a type's values stay in its own shape.
+_FROM_VALUES = {"health": "health", "power_w": "power_w", "temperature_c": "temperature_c", "aicore_pct": "aicore_pct",
+                "bus_id": "pcie_bus_info", "memory_total_mb": "ddr_total_mb", "hbm_total_mb": "hbm_total_mb",
+                "npu_pct": "npu_pct"}
+
+
+def document(text: str) -> Optional[Dict[str, Any]]:
+    """The document of ``rankdeck inspect npu`` for any known output; None where no parser knows the text.
+
+    Its keys are those of ``npu_table.parse``, and ``output``: ``table``, ``mapping``, ``watch``, ``topo``,
+    ``npu-`` and the -t type (``npu-usages``), or ``hccn-`` and the option (``hccn-link``). For all but the
+    table, ``details`` holds what that output says in its own shape.
+    """
+    table = npu_table.parse(text)
+    if table["devices"] or table["processes"] or table["tool_version"]:
+        return dict(table, output="table")
+    watch = npu_watch.parse(text)
+    if npu_watch.recognised(watch):
+        latest = {(row.get("npu_id"), row.get("chip_id")): row for row in watch["rows"]}
+        return _document("watch", watch, [_device(row) for row in latest.values()], watch["complete"])
+    mapping = npu_mapping.parse(text)
+    if npu_mapping.recognised(mapping):
+        return _document("mapping", mapping, [_device(row) for row in mapping["devices"]], mapping["complete"])
+    topology = npu_topology.parse(text)
+    if npu_topology.recognised(topology):
+        return _document("topo", topology, [], topology["complete"])
+    network = hccn.parse(text)
+    if hccn.recognised(network):
+        return _document("hccn-" + network["kind"], network, [], True)
+    blocks = npu_keyvalue.parse(text)
+    if npu_keyvalue.recognised(blocks):
+        return _blocks(blocks)
+    return dict(table, output="table") if npu_table.recognised(table) else None
+
+
+def _blocks(blocks: Dict[str, Any]) -> Dict[str, Any]:
+    devices: List[Dict[str, Any]] = []
+    processes: List[Dict[str, Any]] = []
+    version = None
+    for chip in blocks["chips"]:
+        version = version or chip["values"].get("npu_smi_version")
+        if chip["mcu"]:
+            continue
+        printed = {field: chip["values"].get(name) for field, name in _FROM_VALUES.items()}
+        device = _device(dict(printed, npu_id=chip["npu_id"], chip_id=chip["chip_id"]))
+        if any(value is not None for value in device.values()):
+            devices.append(device)
+        for process in chip["processes"] or []:
+            row: Dict[str, Any] = dict.fromkeys(npu_table.PROCESS_FIELDS)
+            row.update(process, npu_id=chip["npu_id"], chip_id=chip["chip_id"])
+            processes.append(row)
+    seen = {device["npu_id"] for device in devices}
+    devices += [_device({"npu_id": npu_id}) for npu_id in sorted({chip["npu_id"] for chip in blocks["chips"] if chip["npu_id"] is not None} - seen)]
+    told = blocks["total"] is None or blocks["total"] == len(devices)
+    found = _document("npu-" + blocks["kind"], blocks, devices, told and not any(error["code"] for error in blocks["errors"]))
+    return dict(found, processes=processes, errors=blocks["errors"], tool_version=version)
+
+
+def _device(row: Dict[str, Any]) -> Dict[str, Any]:
+    return {name: row.get(name) for name in npu_table.DEVICE_FIELDS}
+
+
+def _document(output: str, details: Dict[str, Any], devices: List[Dict[str, Any]], complete: bool) -> Dict[str, Any]:
+    return {"tool_version": None, "driver_version": None, "complete": complete, "devices": devices, "processes": [],
+            "errors": [], "output": output, "details": details}

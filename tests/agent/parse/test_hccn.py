@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import Any, Dict
+
+import pytest
+
+from agent.parse import hccn
+
+CASES: Dict[str, Any] = {
+    "ipaddr:192.0.2.10\nnetmask:255.255.255.0\n": {"kind": "ip", "address": "192.0.2.10", "netmask": "255.255.255.0"},
+    "link status: DOWN\n": {"kind": "link", "status": "DOWN"},
+    "net health status: Socket failed\n": {"kind": "net_health", "status": "Socket failed"},
+    "fec mode: no FEC mode\n": {"kind": "fec", "mode": "no FEC mode"},
+    "Speed: 200000 Mb/s\n": {"kind": "speed", "speed_mb_s": 200000},
+    "Speed: Unknown!\n": {"kind": "speed", "speed_mb_s": None},
+    "Bandwidth TX: 0.00 MB/sec\nBandwidth RX: 266.84 MB/sec\n": {"kind": "bandwidth", "tx_mb_s": 0.0, "rx_mb_s": 266.84},
+    "default gateway:192.0.2.1, Iface:eth3\n": {"kind": "gateway", "address": "192.0.2.1"},
+    "netdetect address: 192.0.2.9\n": {"kind": "netdetect", "address": "192.0.2.9"},
+    "packet statistics:\nmac_tx_mac_pause_num:0\nroce_rx_err_pkt_num:11\n": {
+        "kind": "stat", "complete": True, "counters": {"mac_tx_mac_pause_num": 0, "roce_rx_err_pkt_num": 11}},
+    "dev_id:3, tls switch[1](0:disable, 1:enable), tls preconfigured[1](0:non-preset, 1:preset), tls alarm time threshold[60]days\n": {
+        "kind": "tls", "device": 3, "enabled": True, "alarm_days": 60},
+    "[devid 2]current time        : Wed Aug  2 03:36:43 2023\n[devid 2]link up count       : 2\n[devid 2]link change records :\n"
+    "[devid 2]    Tue Aug  1 14:44:40 2023    LINK DOWN\n[devid 2]    Tue Aug  1 14:43:26 2023    LINK UP\n": {
+        "kind": "link_stat", "device": 2, "current_time": "Wed Aug 2 03:36:43 2023", "link_up_count": 2, "link_down_count": None,
+        "changes": [{"time": "Tue Aug 1 14:44:40 2023", "status": "DOWN"}, {"time": "Tue Aug 1 14:43:26 2023", "status": "UP"}]},
+    "link up count :    2\nlink down count :  1\n+-----+------+------+-------------+-------------------------+\n| NPU | UDie | Port | Link_Status | Time_Stamp              |\n"
+    "|  0  |  0   |  4   |  LINK_UP    | Mon Feb 9 21:45:51 2026 |\n": {
+        "kind": "link_stat", "device": None, "link_up_count": 2, "link_down_count": 1, "changes": [{"time": "Mon Feb 9 21:45:51 2026", "status": "UP"}]},
+    "device 3 PING 192.0.2.5\nrecv seq=0,time=1.418000ms\nrecv seq=1,time=0.034000ms\n3 packets transmitted, 2 received, 33.33% packet loss\n": {
+        "kind": "ping", "device": 3, "address": "192.0.2.5", "sent": 3, "received": 2, "loss_pct": 33.33,
+        "replies": [{"seq": 0, "time_ms": 1.418}, {"seq": 1, "time_ms": 0.034}]},
+    "Chassis ID TLV\n        MAC: 00:11\nPort ID TLV\n        Ifname: 400GE1/1/20:2\nEnd of LLDPDU TLV\n": {
+        "kind": "lldp", "port": "400GE1/1/20:2", "complete": True},
+    "Netdev status:Settings for eth3:\n        Speed: 200000Mb/s\n        Link detected: yes\n": {
+        "kind": "status", "settings": {"speed": "200000Mb/s", "link_detected": "yes"}},
+}
+
+
+@pytest.mark.parametrize("text", sorted(CASES))
+def test_each_option_is_told_by_its_text(text: str) -> None:
+    parsed = hccn.parse(text)
+    assert {name: parsed[name] for name in CASES[text]} == CASES[text]
+    assert hccn.recognised(parsed)
+
+
+def test_optical() -> None:
+    parsed = hccn.parse("optical info:\npresent              : not present\ntemperature          : 47 C\nvendor name          : ACME\nTx Power0            : 4.4035 mW\n"
+                        "Rx Power0            : not supported\nRx Los Flag          : 0xff\n")
+    assert (parsed["kind"], parsed["present"]) == ("optical", False)
+    assert parsed["readings"]["temperature"] == {"value": 47, "unit": "C"}
+    assert parsed["readings"]["tx_power0"] == {"value": 4.4035, "unit": "mW"}
+    assert parsed["readings"]["rx_power0"] == {"value": None, "unit": None}
+    assert parsed["readings"]["vendor_name"]["value"] == "ACME"
+    assert parsed["readings"]["rx_los_flag"]["value"] == "0xff"
+
+
+def test_unknown_and_damaged_text() -> None:
+    assert hccn.parse("Cmd executed successfully!\n") == {"kind": None, "device": None}
+    for text in CASES:
+        for end in range(len(text)):
+            hccn.parse(text[:end])
+    hccn.parse("link status:" * 100000)
+    hccn.parse("packet statistics:\n" + "a" * 200000)

@@ -152,8 +152,8 @@ def _on_screen(demo: fleet.DemoFleet, args: argparse.Namespace, wanted: list[fau
     notice = ""
     try:
         spec, css = files.read_layout(args.layout or "default")
-    except FileError as error:
-        spec, css, notice = BUILT_IN, "", str(error)
+    except FileError as problem:
+        spec, css, notice = BUILT_IN, "", str(problem)
     # The screen asks before it changes anything (read-only until armed); what gets past it is meant.
     with Desk(demo, armed=lambda: True) as desk:
         desk.start()

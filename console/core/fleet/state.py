@@ -154,8 +154,12 @@ class RunState:
 
     @property
     def latest(self) -> AttemptState | None:
-        """The newest attempt, or None."""
-        return self.attempts[max(self.attempts)] if self.attempts else None
+        """The newest attempt that a node knows of; else the newest, or None.
+
+        A launch that was refused touched no node; it must not hide the one that is running.
+        """
+        known = [name for name, attempt in self.attempts.items() if attempt.node_states] or list(self.attempts)
+        return self.attempts[max(known)] if known else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,8 +175,8 @@ class FleetState:
     @property
     def current(self) -> RunState | None:
         """The job whose newest attempt is the newest of all, or None."""
-        runs = [run for run in self.runs.values() if run.attempts]
-        return max(runs, key=lambda run: max(run.attempts)) if runs else None
+        newest = [(run.latest.attempt, run.job) for run in self.runs.values() if run.latest is not None]
+        return self.runs[max(newest)[1]] if newest else None
 
 
 def number(value: Any) -> float | None:

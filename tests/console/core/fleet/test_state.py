@@ -106,6 +106,15 @@ def test_launch_matrix_and_newest_run() -> None:
     assert state.current.latest is not None and state.current.latest.phases[("n1", "start")].why == "no bash"
 
 
+def test_a_refused_launch_does_not_hide_the_running_attempt() -> None:
+    running = rec(1, "job", {**JOB, "state": "running", "node_index": 0, "dir": "/d"})
+    refused = LaunchProgress(job="gpt", attempt="20261122T060000Z-bbbb", node="n1", phase="preflight", state="failed", at=9.0)
+    state = fold(running, refused)
+    assert state.current is not None and state.current.latest is not None
+    assert state.current.latest.attempt == JOB["attempt"]
+    assert set(state.current.attempts) == {JOB["attempt"], refused.attempt}
+
+
 def test_node_met_is_kept() -> None:
     met = NodeMet(node="n1", at=1.0, agent="h", revision=1, spool_id="s", boot_id="b", oldest_seq=1, newest_seq=9, clock_offset_s=2.0, clock_error_s=0.1)
     assert fold(met).nodes["n1"].met == met

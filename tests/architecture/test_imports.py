@@ -86,6 +86,14 @@ def test_the_console_imports_of_agent_and_trainer_what_is_pure_and_nothing_else(
     assert others == set()
 
 
+def test_every_module_of_the_agents_own_is_protected() -> None:
+    tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11")
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (listed,) = [contract["protected_modules"] for contract in contracts if contract["name"].startswith("agent internals")]
+    own = {f"agent.{path.stem}" for path in (ROOT / "agent").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert own - set(listed) == {"agent.__init__", "agent.__main__", "agent.wire", "agent.parse", "agent.catalogue"}
+
+
 def test_the_agent_imports_nothing_that_is_not_its_own_or_pythons() -> None:
     graph = grimp.build_graph("agent", "trainer", include_external_packages=True, cache_dir=None)
     known = {*sys.stdlib_module_names, "agent", "trainer", "__future__"}

@@ -42,6 +42,7 @@ class Scanner:
                  anchors: Iterable[str] = training.ANCHORS) -> None:
         self._signatures: List[Signature] = list(load() if signatures is None else signatures)
         wanted = {anchor for signature in self._signatures for anchor in signature.anchors}
+        self._anchors = [(anchor, number) for number, signature in enumerate(self._signatures) for anchor in signature.anchors]
         wanted.update(anchors)
         self._searches = [re.compile(pattern) for pattern in _searches(wanted)]
 
@@ -77,7 +78,8 @@ class Scanner:
         text = self._window(clean(text))
         exact: List[Dict[str, Any]] = []
         generic: List[Dict[str, Any]] = []
-        for signature in self._signatures:
+        for number in sorted({number for anchor, number in self._anchors if anchor in text}):
+            signature = self._signatures[number]
             found = matches(signature, text)
             if found is None:
                 continue
@@ -87,8 +89,7 @@ class Scanner:
     def _window(self, text: str) -> str:
         if len(text) <= 2 * WINDOW:
             return text
-        places = [place for place in (text.find(anchor) for signature in self._signatures
-                                      for anchor in signature.anchors) if place >= 0]
+        places = [place for place in (text.find(anchor) for anchor, _ in self._anchors) if place >= 0]
         middle = min(places) if places else 0
         return text[max(0, middle - WINDOW):middle + WINDOW]
 

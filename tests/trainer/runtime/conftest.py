@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tests.trainer.runtime.started import Reference, Trainers, uninterrupted
+from tests.trainer.runtime.started import SPEC, Reference, Trainers, uninterrupted
 
 
 @pytest.fixture
@@ -27,3 +30,28 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Reference:
 def two(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     """40 iterations of the quick job on two ranks."""
     return uninterrupted(tmp_path_factory.mktemp("two"), 2)
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[SimpleNamespace]:
+    """megatron-core readied for the CPU in this process, a world of one rank, a small model with one step done."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("megatron.core")
+    from trainer.runtime import device, train
+
+    before = dict(os.environ)
+    os.environ["RANKDECK_DEVICE"] = "cpu"
+    ready = device.prepare(local_rank=0, threads=1, deterministic=True)
+    from trainer.runtime import batches, model
+
+    group = train._process_group(SPEC, ready)
+    group.__enter__()
+    os.environ.clear()
+    os.environ.update(before)
+    module, optimizer = model.build(SPEC, "cpu")
+    fresh = copy.deepcopy(optimizer.chained_optimizers[0].state_dict())
+    step = train._stepper(SPEC, ready, batches.source_of(SPEC), module, optimizer)
+    outcome = step(1, 0)
+    yield SimpleNamespace(module=module, optimizer=optimizer, inner=optimizer.chained_optimizers[0], fresh=fresh, step=step, outcome=outcome)
+    group.__exit__(None, None, None)
+    torch.set_deterministic_debug_mode("default")

@@ -16,6 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.trainer.spec.test_arithmetic import job
+
+SPEC = job(1, 1, train={"iterations": 5, "global_batch_size": 2, "seq_length": 16})
+"""Of the world of one rank within the test's own process."""
+
 ENTRY = Path(__file__).resolve().parents[3] / "trainer" / "__main__.py"
 START_LIMIT_S = 100.0
 """How long a trainer on a busy machine may take for anything a test waits for."""

@@ -5,11 +5,10 @@ The rows for megatron-core on CPU are seen at work in a world of one rank within
 
 from __future__ import annotations
 
-import copy
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -18,37 +17,11 @@ pytest.importorskip("megatron.core")
 import torch
 import torch.distributed as dist
 
-from tests.trainer.spec.test_arithmetic import job
-from trainer.runtime import adjust, device
+from tests.trainer.runtime.started import SPEC
+from trainer.runtime import adjust
 from trainer.runtime.errors import TrainerError
 
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(400)]
-
-SPEC = job(1, 1, train={"iterations": 5, "global_batch_size": 2, "seq_length": 16})
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[SimpleNamespace]:
-    """megatron-core readied for the CPU, a process group of one, a small model and its optimizer, one step done."""
-    before = dict(os.environ)
-    os.environ["RANKDECK_DEVICE"] = "cpu"
-    from trainer.runtime import train
-
-    ready = device.prepare(local_rank=0, threads=1, deterministic=True)
-    from trainer.runtime import batches, model
-
-    group = train._process_group(SPEC, ready)
-    group.__enter__()
-    module, optimizer = model.build(SPEC, "cpu")
-    fresh = copy.deepcopy(optimizer.chained_optimizers[0].state_dict())
-    step = train._stepper(SPEC, ready, batches.source_of(SPEC), module, optimizer)
-    outcome = step(1, 0)
-    yield SimpleNamespace(module=module, optimizer=optimizer, inner=optimizer.chained_optimizers[0], fresh=fresh, step=step, outcome=outcome)
-    group.__exit__(None, None, None)
-    torch.set_deterministic_debug_mode("default")
-    os.environ.clear()
-    os.environ.update(before)
-
 
 def jit_fuser(world: Any) -> None:
     import megatron.core.jit as jit
@@ -131,7 +104,29 @@ def clip(world: Any) -> None:
 
 
 def half_parameters(world: Any) -> None:
-    assert not any(hasattr(parameter, "main_param") for parameter in world.module.parameters())
+    from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
+    from megatron.core.optimizer import OptimizerConfig, distrib_optimizer, get_megatron_optimizer
+
+    from trainer.runtime import model
+
+    class Half(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(128, dtype=torch.bfloat16))
+
+    module = DistributedDataParallel(model.transformer_config(SPEC), DistributedDataParallelConfig(use_distributed_optimizer=True), Half())
+    own = distrib_optimizer.DistributedOptimizer
+    marked: list[bool] = []
+    build = own._build_optimizer_group_ranges
+
+    def seen(_: Any, *arguments: Any) -> Any:
+        marked.append(module.module.weight.main_param is None and module.module.weight.main_param_sharded)
+        return build(*arguments)
+
+    with mock.patch.object(own, "_build_optimizer_group_ranges", seen):
+        get_megatron_optimizer(OptimizerConfig(optimizer="adam", bf16=True, lr=0.1, use_distributed_optimizer=True), [module], use_gloo_process_groups=False)
+    assert marked == [True], "a rank that holds no part of a half parameter must know that some other has it"
+    assert module.module.weight.main_param.dtype == torch.float32
 
 
 def parameter_groups(world: Any) -> None:
@@ -180,7 +175,8 @@ def write_in_process(world: Any) -> None:
     from megatron.core.dist_checkpointing.strategies.filesystem_async import FileSystemWriterAsync as Writer
 
     results: Any = queue.Queue()
-    Writer.write_preloaded_data_multiproc([], False, 0, [("/nowhere/at/all", "a", ([], []))], results)
+    with mock.patch("os.fork", side_effect=AssertionError("forked")):
+        Writer.write_preloaded_data_multiproc([], False, 0, [("/nowhere/at/all", "a", ([], []))], results)
     assert isinstance(results.get_nowait(), FileNotFoundError)
 
 

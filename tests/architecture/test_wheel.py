@@ -46,6 +46,7 @@ def test_the_data_that_programs_read_is_among_it(contents: list[str]) -> None:
     assert any(name.startswith("layouts/") and name.endswith(".yaml") for name in contents)
     assert any(name.startswith("layouts/") and name.endswith(".tcss") for name in contents)
     assert any(name.startswith("agent/catalogue/") and name.endswith(".json") for name in contents)
+    assert any(name.startswith("console/schema/") and name.endswith(".json") for name in contents)
 
 
 def test_nothing_else_is_installed(contents: list[str]) -> None:

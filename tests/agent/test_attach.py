@@ -171,8 +171,10 @@ def test_an_older_or_equal_agent_uses_the_one_that_is_there(node: Node, revision
     first = Attached(node, hash="first")
     pid = first.meet().hello["pid"]
     second = Attached(node, ROOT if revision is None else revised(node, revision), hash="second")
-    hello = second.meet().hello
-    assert (hello["pid"], hello["agent"]) == (pid, "first")
+    console = second.meet()
+    assert (console.hello["pid"], console.hello["agent"]) == (pid, "first")
+    console.settle()
+    assert console.records("audit") == [], "nobody was asked to leave"
     assert second.end() == 0 and first.end() == 0
 
 

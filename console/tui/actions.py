@@ -44,6 +44,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(name="follow", keys=("f",), label="follow", help="Stay at the end of the log, or hold it."),
     Action(name="log-y", keys=("Y",), label="log y", help="Draw the loss on a logarithmic axis, or on a linear one."),
     Action(name="reconnect", help="Try a node again now, whatever its back-off says.", takes="node", needs=True),
+    Action(name="suspend", keys=("ctrl+z",), help="Back to the shell for a while; fg brings the console back."),
     Action(name="arm", help="Allow changes for a while, 10m if not told: 90s, 10m, 1h.", takes="duration"),
     Action(name="disarm", help="Back to read-only."),
     Action(name="stop", keys=("S",), label="stop", help="Stop the job. Asks for its name first.", access="write"),

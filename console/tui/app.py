@@ -56,6 +56,7 @@ class ConsoleApp(App[Ending]):
 
     TITLE = "rankdeck"
     ENABLE_COMMAND_PALETTE = False
+    AUTO_FOCUS = None  # else Textual turns to the first pane whenever the terminal regains focus
     CSS = theme.BASE
     VERTICAL_BREAKPOINTS = theme.VERTICAL_BREAKPOINTS
     BINDINGS = [Binding(key, f"do('{action.name}')", action.label or action.name, show=False)
@@ -64,13 +65,13 @@ class ConsoleApp(App[Ending]):
     def __init__(self, feed: Feed, submit: Callable[[Intent], None], clock: Clock, layout_spec: LayoutSpec, layout_css: str = "",
                  *, arm_s: float = 600.0, fps: float = 10.0, grace_s: float = 60.0, notice: str = "",
                  environ: Mapping[str, str] | None = None) -> None:
-        environ = dict(os.environ if environ is None else environ)  # Textual takes NO_COLOR out of os.environ
-        super().__init__()
+        chosen = theme.choose(os.environ if environ is None else environ)
+        # Said at once, and not by the theme alone: Textual picks its NO_COLOR filter in here, and the one for
+        # other themes makes the terminal's default colours black on black.
+        super().__init__(ansi_color=True if chosen == theme.THEME else None)
         self.feed, self.submit, self.clock, self.spec = feed, submit, clock, layout_spec
         self.arm_s, self.grace_s, self.fps = arm_s, grace_s, fps
-        # NO_COLOR with another theme still paints greys (measured: 1,513 colour codes on the first screen).
-        if "NO_COLOR" in environ or environ.get("TEXTUAL_THEME") not in self.available_themes:
-            self.theme = theme.THEME
+        self.theme = chosen
         self.animation_level = "none"
         layout_css, css_problem = theme.checked(layout_css)
         self.CSS = f"{theme.BASE}\n{layout_css}"  # type: ignore[misc]  # Textual reads it from the instance
@@ -92,6 +93,7 @@ class ConsoleApp(App[Ending]):
     def on_mount(self) -> None:
         self.host.fit_to(*self.size)
         self.host.turn_to(self.host.pane("logs") or self.host.panes[0])
+        self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(layout=True))
         self.tick()
         self.set_interval(1 / self.fps, self.tick)
 

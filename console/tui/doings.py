@@ -35,6 +35,9 @@ class Doings:
         live = run is not None and run.latest is not None and stop_targets(self._app.feed.state, run.latest, 0.0, "")
         self._app.leave("quit", say("{job} keeps running.", job=clip(run.job, 60)) if run is not None and live else "")
 
+    def suspend(self, argument: str) -> None:
+        self._app.action_suspend_process()
+
     def help(self, argument: str) -> None:
         from console.tui.screens.help_screen import HelpScreen
 

@@ -39,7 +39,7 @@ class MovingFeed(scene.FakeFeed):
         self._next, self._at, self._record = 97, now, scene.Recorder()
 
     def drain(self) -> bool:
-        if hasattr(self, "_next") and time.time() > self._at + 0.25 and self._next <= 100_000:  # noqa: TID251
+        if hasattr(self, "_next") and time.time() > self._at + 0.25 and self._next <= 119:  # noqa: TID251
             self._at = time.time()  # noqa: TID251
             self.pending.append(scene.iteration(self._record, scene.SECOND, self._next, self._at))
             self.logs[scene.LOG].add(f" iteration {self._next:8d}/     120 | lm loss: {scene.loss_at(self._next):.9E} |")

@@ -50,6 +50,9 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(classes="dialog"):
             yield Static(text_of(help_lines(min(92, self.app.size.width) - 5)))
 
+    def on_mount(self) -> None:
+        self.query_one(VerticalScroll).focus()
+
     def action_leave(self) -> None:
         """Close."""
         self.dismiss(None)

@@ -34,6 +34,7 @@ class LinePane(Pane):
         self._state: FleetState | None = None
         self._now = 0.0
         self._lines: list[Line] = []
+        self._drawn_for = Size(0, 0)
 
     def draw(self, state: FleetState, now: float, width: int, height: int) -> list[Line]:
         """All lines of the pane, from the top, for a window of that many cells. May call ``retitle``."""
@@ -54,7 +55,7 @@ class LinePane(Pane):
         size = self.scrollable_content_region.size
         if self._state is None or size.width <= 0 or size.height <= 0:
             return
-        old, self._lines = self._lines, self.draw(self._state, self._now, size.width, size.height)
+        old, self._lines, self._drawn_for = self._lines, self.draw(self._state, self._now, size.width, size.height), size
         self.virtual_size = Size(size.width, len(self._lines))
         if len(old) != len(self._lines):
             self.refresh()
@@ -66,7 +67,10 @@ class LinePane(Pane):
             self.refresh(*changed)
 
     def render_line(self, y: int) -> Strip:
-        width = self.scrollable_content_region.width
+        size = self.scrollable_content_region.size
+        if self._drawn_for != size and self._state is not None:
+            # The first frame is painted before the resize event that would draw is delivered.
+            self._lines, self._drawn_for = self.draw(self._state, self._now, size.width, size.height), size
         at = y if y < self.fixed_lines else y + self.scroll_offset.y
         line = self._lines[at] if at < len(self._lines) else []
-        return strip(line, width).apply_style(self.rich_style)
+        return strip(line, size.width).apply_style(self.rich_style)

@@ -385,6 +385,16 @@ def test_the_theme(environ: dict[str, str], expected: str | None) -> None:
     assert app.animation_level == "none"
 
 
+async def test_no_colour_leaves_the_terminals_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with opened() as screen:
+        await screen.command("arm")
+        segments = [segment for strip in screen.app.screen._compositor.render_strips() for segment in strip if segment.style is not None]
+        colours = {colour.name for segment in segments for colour in (segment.style.color, segment.style.bgcolor) if colour is not None}
+        assert colours <= {"default"}, colours
+        assert any(segment.style.reverse and "ARMED" in segment.text for segment in segments), "it is told by more than colour"
+
+
 @pytest.mark.parametrize("term", ["dumb", "", "unknown"])
 def test_a_terminal_that_cannot_is_refused_with_what_to_do(term: str) -> None:
     feed = scene.full_feed()

@@ -7,14 +7,25 @@ from pathlib import Path
 
 import pytest
 import yaml
+from textual.pilot import Pilot
 
 from console.core.layout import from_mapping
-from console.tui.app import ConsoleApp
+from console.tui.app import ConsoleApp, Ending
 from tests.console.tui import scene
 
 LAYOUTS = Path(__file__).resolve().parents[3] / "layouts"
 SIZES = {"80x24": (80, 24), "120x36": (120, 36), "200x60": (200, 60)}
 Compare = Callable[..., bool]
+
+
+async def focused(pilot: Pilot[Ending]) -> None:
+    """Wait until the frame of the focused pane is drawn as such: Textual applies :focus a moment after the focus."""
+    for _ in range(500):
+        pane = pilot.app.focused
+        if pane is not None and pane.styles.border_top[0] == "heavy":
+            return
+        await pilot.pause(0.01)
+    pytest.fail("no pane was drawn as focused")
 
 
 @pytest.fixture(autouse=True)
@@ -31,20 +42,20 @@ def app(layout: str = "default") -> ConsoleApp:
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES.keys())
 def test_default(snap_compare: Compare, size: tuple[int, int]) -> None:
-    assert snap_compare(app(), terminal_size=size)
+    assert snap_compare(app(), terminal_size=size, run_before=focused)
 
 
 def test_compact(snap_compare: Compare) -> None:
-    assert snap_compare(app("compact"), terminal_size=(80, 24))
+    assert snap_compare(app("compact"), terminal_size=(80, 24), run_before=focused)
 
 
 def test_one_pane_at_60x15(snap_compare: Compare) -> None:
-    assert snap_compare(app(), terminal_size=(60, 15))
+    assert snap_compare(app(), terminal_size=(60, 15), run_before=focused)
 
 
 def test_armed_with_the_stop_dialog(snap_compare: Compare) -> None:
-    assert snap_compare(app(), terminal_size=(120, 36), press=["colon", "a", "r", "m", "enter", "S"])
+    assert snap_compare(app(), terminal_size=(120, 36), run_before=focused, press=["colon", "a", "r", "m", "enter", "S"])
 
 
 def test_help(snap_compare: Compare) -> None:
-    assert snap_compare(app(), terminal_size=(80, 24), press=["question_mark"])
+    assert snap_compare(app(), terminal_size=(80, 24), run_before=focused, press=["question_mark"])

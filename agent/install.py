@@ -43,7 +43,7 @@ def install(archive: str, agent_dir: str, content_hash: str) -> int:
 
 
 def _unpack(archive: str, folder: str, place: str) -> None:
-    beside = os.path.join(folder, ".%s.%s" % (content_name(place), uuid.uuid4().hex[:8]))
+    beside = os.path.join(folder, ".%s.%s" % (os.path.basename(place), uuid.uuid4().hex[:8]))
     try:
         with zipfile.ZipFile(archive) as packed:
             for name in packed.namelist():
@@ -59,11 +59,6 @@ def _unpack(archive: str, folder: str, place: str) -> None:
                 raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def content_name(place: str) -> str:
-    """The last part of a path."""
-    return os.path.basename(place)
 
 
 def _prune(folder: str, own: str) -> None:

@@ -25,6 +25,8 @@ from agent.refusal import Refused
 # A commit whose resident died before the shim began is carried out by the next one, if it comes this soon:
 # later, the other nodes have given up waiting at the rendezvous.
 _LATE_START_S = 60.0
+# Ended attempts that the node still lists; their directories stay in any case.
+_CLOSED_KEPT = 200
 # A second stop may shorten the first one's grace; nothing is overwritten, so it gets a name of its own.
 _STOPS = ("stop.json",) + tuple("stop-%d.json" % again for again in range(1, 100))
 _OWN_FILES = ("prepared.json", "committed.json", "shim.json", "stop.json", "exit-command.json", "launcher.log", "shim.py", "command.sh")
@@ -37,6 +39,7 @@ class Desk:
         self._home = home
         self._shim_source = shim_source
         self.locks = Locks(home.locks, self._lock_is_live)
+        self._pruned = False
 
     def lock(self, args: dict[str, Any], operator: str) -> dict[str, Any]:
         """Lock devices for an attempt to come. Raises Refused."""
@@ -138,6 +141,10 @@ class Desk:
     def tidy(self) -> int:
         """Expire what was not committed in time, carry out or give up what was left half done; how much was changed."""
         now, changed = clock.wall_s(), 0
+        if not self._pruned:
+            self._pruned = True
+            for pointer in [each for each in attempts.load_all(self._home.attempts) if each.closed][:-_CLOSED_KEPT]:
+                disk.remove(os.path.join(self._home.attempts, pointer.attempt + ".json"))
         for pointer in attempts.load_all(self._home.attempts):
             if pointer.ended or pointer.closed or pointer.has("exit-command.json"):
                 continue

@@ -8,8 +8,6 @@ RANKDECK_ATTEMPT and RANKDECK_DIR in the environment they were started with. For
 from __future__ import annotations
 
 import os
-import signal
-from typing import Iterable
 
 
 class Process:
@@ -103,12 +101,3 @@ def send_group(pgid: int, signal_number: int) -> bool:
         return False
     return True
 
-
-def kill_all(attempt: str, folder: str, also: Iterable[tuple[int, int | None]] = ()) -> int:
-    """SIGKILL to every process of an attempt and to the recorded (pid, ticks) in ``also``; how many were hit."""
-    hit = 0
-    for process in of_attempt(attempt, folder):
-        hit += send(process.pid, process.ticks, signal.SIGKILL)
-    for pid, ticks in also:
-        hit += send(pid, ticks, signal.SIGKILL)
-    return hit

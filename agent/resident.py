@@ -100,6 +100,8 @@ class Resident:
         while not self._leaving:
             self._loop.step()
             self._clients.pump()
+            if self._spool.spool_id != self._spool_id:
+                self._begin_anew()
         end = clock.mono_s() + _DRAIN_S
         while self._lanes["writes"].pending and clock.mono_s() < end:
             self._loop.step(0.1)
@@ -124,6 +126,9 @@ class Resident:
 
     def _store(self, records: list[dict[str, Any]], states: dict[str, dict[str, Any]] | None = None, durable: bool = False) -> bool:
         """Store records together with what could not be stored before; whether it could be done now."""
+        if self._spool.spool_id != self._spool_id:
+            self._begin_anew()
+            states = None  # they point behind records that are gone
         try:
             self._spool.put(self._unstored + records, states, durable, self._lost)
         except sqlite3.Error as error:

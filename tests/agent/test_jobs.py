@@ -340,3 +340,16 @@ def test_the_list_of_attempts_has_their_state_and_end(node: Node, desk: jobs.Des
     first, second = desk.jobs()["attempts"]
     assert (first["attempt"], first["state"], first["exit"]["code"], first["dir"]) == ("A", "exited", 3, str(folder))
     assert (second["attempt"], second["state"], second["exit"], second["epoch"]) == ("B", "prepared", None, 2)
+
+
+def test_a_node_lists_the_newest_of_its_ended_attempts_and_all_others(node: Node, desk: jobs.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_CLOSED_KEPT", 2)
+    for number in range(5):
+        folder = launch(node, desk, "A%d" % number, "true\n", epoch=number)
+        until((folder / "exit-command.json").exists)
+        pointer = attempts.load(node.home.attempts, "A%d" % number)
+        assert pointer is not None
+        attempts.save(node.home.attempts, pointer.changed(closed=number != 1))
+    new_desk(node).tidy()
+    assert [each["attempt"] for each in desk.jobs()["attempts"]] == ["A1", "A3", "A4"]
+    assert Path(node.dir("A0"), "exit-command.json").exists()

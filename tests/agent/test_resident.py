@@ -497,6 +497,38 @@ def test_a_spool_that_breaks_is_set_aside_and_read_anew(node: Node) -> None:
     assert {(m["data"]["file"], m["data"]["offset"]) for m in again.records("iteration")} == expected_places(folder + "/round-00/local_rank-0.log")
 
 
+def test_a_spool_that_breaks_while_it_is_open_is_read_anew_too(node: Node) -> None:
+    code = """
+import os, sys
+sys.path.insert(0, %r)
+from agent import resident, spool
+real = spool.Spool.read
+def read(self, *rest):
+    if not os.path.exists(sys.argv[2]): return real(self, *rest)
+    os.unlink(sys.argv[2])
+    self.close()
+    self._set_aside()  # as for a page that SQLite finds malformed
+    return []
+spool.Spool.read = read
+resident.serve(sys.argv[1], resident.Options(npu_s=0.05, host_s=3600))
+""" % ROOT
+    flag = node.base / "break"
+    child = node.spawn([sys.executable, "-c", code, str(node.state), str(flag)])
+    until(lambda: node._answers(child))
+    console = node.console()
+    folder = node.launch(console, "A", rank_script(writer(1000000)))
+    until(lambda: console.pull(0.05) is not None and len(console.records("iteration")) > 100)
+    flag.write_text("")
+    console.wait(lambda m: m["t"] == "bye")
+    again = node.console(after={"spool_id": console.hello["spool_id"], "seq": 100})
+    assert again.hello["spool_id"] != console.hello["spool_id"]
+    Path(folder, "enough").write_text("")
+    again.record("exit", scope="command")
+    wanted = expected_places(folder + "/round-00/local_rank-0.log")
+    until(lambda: again.pull(0.05) is not None and len(again.records("iteration")) >= len(wanted))
+    assert {(m["data"]["file"], m["data"]["offset"]) for m in again.records("iteration")} == wanted
+
+
 def test_only_one_resident_at_a_time(node: Node) -> None:
     first = node.start()
     second = node.spawn(node.command("resident"))

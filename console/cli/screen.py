@@ -49,7 +49,8 @@ class ScreenDesk(Desk):
         super().__init__(*args, **named)  # type: ignore[arg-type]
         self.answers: deque[Answer] = deque(maxlen=100)
         self._starting = threading.Thread(target=self._start, name="start", daemon=True)
-        self._started = threading.Event()
+        self._early: deque[Intent] | None = deque()
+        self._early_lock = threading.Lock()
 
     def emit(self, events: list[FleetEvent]) -> None:
         """Store the events; answers are also for the bottom line."""
@@ -64,12 +65,18 @@ class ScreenDesk(Desk):
 
     def _start(self) -> None:
         self.supervisor.start()
-        self._started.set()
+        with self._early_lock:
+            early, self._early = self._early or (), None
+            for intent in early:
+                self.supervisor.submit(intent)
 
     def submit(self, intent: Intent) -> None:
-        """Hand an intent to the links. What is asked for in the first tenth of a second has none to go to."""
-        if self._started.is_set():
-            self.supervisor.submit(intent)
+        """Hand an intent to the links; what is asked for before they are started goes to them then."""
+        with self._early_lock:
+            if self._early is not None:
+                self._early.append(intent)
+                return
+        self.supervisor.submit(intent)
 
     def end(self) -> None:
         """Hang up and close, whether the links were started or not."""

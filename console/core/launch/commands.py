@@ -56,7 +56,7 @@ def environment(spec: JobSpec, place: Place) -> dict[str, str]:
         found["GLOO_SOCKET_IFNAME"] = spec.fleet.nic
         found["HCCL_SOCKET_IFNAME"] = f"={spec.fleet.nic}"
     return {
-        **found, **spec.env,
+        **found, **{name: value for name, value in spec.env.items() if isinstance(value, str)},
         "RANKDECK_JOB": spec.run.name,
         "RANKDECK_ATTEMPT": place.attempt,
         "RANKDECK_NODE": place.node.name,

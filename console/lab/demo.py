@@ -21,8 +21,9 @@ from types import FrameType
 from typing import Any
 
 from console.core.errors import ConsoleError, FileError
+from console.desk import ScreenFeed
 from console.lab import faults, fleet, remains
-from console.lab.desk import Desk, ScreenFeed
+from console.lab.desk import Desk
 from console.lab.rehearsal import Rehearsal, summary
 
 LOOK_S = 0.05
@@ -80,7 +81,7 @@ def _headless(args: argparse.Namespace, say: Callable[[str], None]) -> int:
 def _rehearse(demo: fleet.DemoFleet, iterations: int, wanted: list[faults.Fault], rng: random.Random, seed: int,
               say: Callable[[str], None]) -> dict[str, Any]:
     """Launch, watch, end: the document of what happened."""
-    with Desk(demo, armed=lambda: True) as desk:
+    with Desk(demo) as desk:
         injector = faults.Injector(demo, fleet.JOB, wanted, rng, say=say)
         began = desk.clock.wall_s()
         run = Rehearsal(job=fleet.JOB, nodes=fleet.TRAINING, iterations=iterations, began_at=began, say=say)
@@ -155,7 +156,7 @@ def _on_screen(demo: fleet.DemoFleet, args: argparse.Namespace, wanted: list[fau
     except FileError as problem:
         spec, css, notice = BUILT_IN, "", str(problem)
     # The screen asks before it changes anything (read-only until armed); what gets past it is meant.
-    with Desk(demo, armed=lambda: True) as desk:
+    with Desk(demo) as desk:
         desk.start()
         injector = faults.Injector(demo, fleet.JOB, wanted, rng)
         trouble: list[ConsoleError] = []

@@ -1,26 +1,21 @@
-"""A console's machinery over one demo fleet: store, supervisor and launch engine, opened and closed as one.
+"""A desk over one demo fleet: the console's own, over the demo's files, and how its job is launched.
 
-The same parts that ``rankdeck open`` and ``rankdeck launch`` put together, over the demo's own files. It sees
-the fleet through SSH alone; what it knows of the demo is where its files lie.
+It sees the fleet through SSH alone; what it knows of the demo is where its files lie.
 """
 
 from __future__ import annotations
 
-import getpass
 import secrets
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from console import files
+from console import desk, files
 from console.core.errors import LaunchError
-from console.core.events import Answer, FleetEvent, LaunchProgress, LinkChanged
-from console.core.fleet.state import FleetState
+from console.core.events import FleetEvent, LaunchProgress, LinkChanged
 from console.core.launch.problems import problem_text
 from console.lab.fleet import DemoFleet
-from console.store import LogRing, Store
 
 if TYPE_CHECKING:
     from console.remote.backend import Submission
@@ -28,37 +23,15 @@ if TYPE_CHECKING:
 _LAUNCHED = "launched"
 
 
-class SystemClock:
-    """The machine's own clocks."""
-
-    def wall_s(self) -> float:
-        return time.time()  # noqa: TID251 - the edge that supplies it
-
-    def mono_s(self) -> float:
-        return time.monotonic()
-
-
-class Desk:
+class Desk(desk.Desk):
     """Opened on construction; nothing connects before ``start``."""
 
-    def __init__(self, fleet: DemoFleet, *, armed: Callable[[], bool] = lambda: False) -> None:
-        from console.remote.ssh_backend import SshBackend
-        from console.remote.supervisor import Supervisor, transports
-
+    def __init__(self, fleet: DemoFleet) -> None:
+        # The operator's ~/.ssh/config is about other hosts and must not bend the way to these.
+        super().__init__(files.read_fleet(str(fleet.fleet_file)), store_path=fleet.store_file, ssh_config="/dev/null")
         self.fleet = fleet
-        self.clock = SystemClock()
-        self.inventory = files.read_fleet(str(fleet.fleet_file))
-        self.store = Store(fleet.store_file, self.inventory.name)
-        self.answered: deque[Answer] = deque(maxlen=1000)
-        """What requests came to, for the screen's bottom line."""
         # So that the first picture shows nodes that were never met yet.
         self.store.ingest([LinkChanged(node=node.name, at=self.clock.wall_s(), state="connecting") for node in self.inventory.nodes])
-        self.supervisor = Supervisor(
-            self.inventory.nodes, clock=self.clock, operator=getpass.getuser(), armed=armed,
-            # The operator's ~/.ssh/config is about other hosts and must not bend the way to these.
-            transport_for=transports(self.inventory.known_hosts, config_path="/dev/null"),
-            emit=self._emit, cursor=self.store.cursor)
-        self.backend = SshBackend(self.supervisor, self.clock)
 
     def __enter__(self) -> Desk:
         return self
@@ -69,15 +42,6 @@ class Desk:
     def start(self) -> None:
         """Begin to connect to all nodes; returns at once."""
         self.supervisor.start()
-
-    def close(self) -> None:
-        """Hang up everywhere and close the store. The fleet and its job go on."""
-        self.supervisor.stop()
-        self.store.close()
-
-    def _emit(self, events: list[FleetEvent]) -> None:
-        self.store.ingest(events)
-        self.answered.extend(event for event in events if isinstance(event, Answer))
 
     @property
     def launched(self) -> bool:
@@ -101,27 +65,3 @@ class Desk:
         (self.fleet.root / _LAUNCHED).write_text(submission.attempt + "\n", encoding="utf-8")
         self.backend.observe(submission, lambda event: None)
         return submission
-
-
-class ScreenFeed:
-    """The desk's store as the screen wants it (``console.tui.feed.Feed``)."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-
-    @property
-    def state(self) -> FleetState:
-        return self._desk.store.state
-
-    @property
-    def logs(self) -> Mapping[tuple[str, str], LogRing]:
-        return self._desk.store.logs
-
-    def drain(self) -> bool:
-        return self._desk.store.drain()
-
-    def answers(self) -> Sequence[Answer]:
-        found = []
-        while self._desk.answered:
-            found.append(self._desk.answered.popleft())
-        return found

@@ -22,12 +22,16 @@ LINE_LIMIT = 20000
 _PS_FIELDS = {"container id": "id", "image": "image", "command": "command", "created": "created", "status": "status",
               "ports": "ports", "names": "name"}
 _PS_KEYS = {"id": "ID", "image": "Image", "command": "Command", "created": "CreatedAt", "status": "Status", "ports": "Ports", "name": "Names"}
+_VERSION = re.compile(r"(?i)\b(?:docker|podman) version ([0-9][^\s,]{0,40})")
 _DAVINCI = re.compile(r"^/dev/davinci([0-9]{1,4})$")
 
 
 def parse_ps(text: str) -> Dict[str, Any]:
     """{complete, containers}: containers [{id, image, command, created, status, ports, name}], as printed."""
     rows: List[Dict[str, Optional[str]]] = []
+    array = _array(text)
+    if array is not None:
+        return {"complete": all(isinstance(one, dict) for one in array), "containers": [_listed(one) for one in array if isinstance(one, dict)]}
     starts: List[int] = []
     titles: List[str] = []
     sound = True
@@ -39,7 +43,7 @@ def parse_ps(text: str) -> Dict[str, Any]:
             record = _json(line)
             sound = sound and isinstance(record, dict)
             if isinstance(record, dict):
-                rows.append({field: _name(record.get(key)) for field, key in _PS_KEYS.items()})
+                rows.append(_listed(record))
         elif line.startswith("CONTAINER ID"):
             found = list(re.finditer(r"\S+(?: \S+)*", line))
             titles, starts = [match.group(0).lower() for match in found], [match.start() for match in found]
@@ -55,6 +59,30 @@ def parse_ps(text: str) -> Dict[str, Any]:
             if aligned:
                 rows.append(row)
     return {"complete": sound and bool(rows or titles), "containers": rows}
+
+
+def parse_version(text: str) -> Optional[str]:
+    """The version in ``Docker version 24.0.7, build afdd53b`` or ``podman version 4.9.4``; None where there is none."""
+    found = _VERSION.search(clean(text[:LINE_LIMIT]))
+    return found.group(1) if found else None
+
+
+def _listed(record: Dict[str, Any]) -> Dict[str, Optional[str]]:
+    """One row of ps from its JSON: docker's keys, and podman's where they differ (``Id``)."""
+    row = {field: _name(record.get(key)) for field, key in _PS_KEYS.items()}
+    row["id"] = row["id"] or _name(record.get("Id"))
+    command = record.get("Command")
+    if isinstance(command, list):
+        row["command"] = " ".join(str(word) for word in command) or None
+    return row
+
+
+def _array(text: str) -> Optional[List[Any]]:
+    """podman's ``--format json``: one array over many lines; None where the text is something else."""
+    if not text.lstrip().startswith("["):
+        return None
+    found = _json(text)
+    return found if isinstance(found, list) else None
 
 
 def parse_inspect(text: str) -> Dict[str, Any]:

@@ -81,3 +81,63 @@ def version_info(text: str) -> Dict[str, str]:
         if equals and key.strip() and not line.lstrip().startswith("#"):
             found[key.strip().lower()] = value.strip()
     return found
+
+
+def container_id(text: str) -> Optional[str]:
+    """The container in /proc/PID/cgroup, 64 hex digits; None on the host.
+
+    ``12:devices:/docker/<id>`` (cgroup v1), ``0::/system.slice/docker-<id>.scope`` (v2), ``libpod-<id>`` of
+    podman, ``cri-containerd-<id>`` and ``crio-<id>`` under Kubernetes. The innermost one counts.
+    """
+    found = re.findall(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])", text)
+    return found[-1] if found else None
+
+
+def user_id(text: str) -> Optional[int]:
+    """The real user of /proc/PID/status (``Uid:\t1000\t1000\t1000\t1000``)."""
+    found = re.search(r"^Uid:\s+([0-9]{1,10})", text, re.MULTILINE)
+    return int(found.group(1)) if found else None
+
+
+def boot_time(text: str) -> Optional[int]:
+    """When the machine was started, s since the epoch (``btime`` of /proc/stat)."""
+    found = re.search(r"^btime ([0-9]{1,12})$", text, re.MULTILINE)
+    return int(found.group(1)) if found else None
+
+
+def limits(text: str) -> Dict[str, List[Optional[int]]]:
+    """Name -> [soft, hard] of /proc/PID/limits; None stands for unlimited. ``max_open_files``, ``max_locked_memory``, ..."""
+    found = {}
+    for line in text.splitlines():
+        match = re.match(r"^(Max [A-Za-z ]+?)\s{2,}(unlimited|[0-9]{1,20})\s+(unlimited|[0-9]{1,20})(?:\s|$)", line)
+        if match:
+            name = match.group(1).lower().replace(" ", "_")
+            found[name] = [None if each == "unlimited" else int(each) for each in match.groups()[1:]]
+    return found
+
+
+def listening_ports(text: str) -> List[int]:
+    """Ports that something listens on, of /proc/net/tcp or tcp6 (state 0A), ascending."""
+    found = set()
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) > 3 and fields[3] == "0A" and re.match(r"^[0-9A-Fa-f]{8,32}:[0-9A-Fa-f]{4}$", fields[1]):
+            found.add(int(fields[1].rpartition(":")[2], 16))
+    return sorted(found)
+
+
+def os_release(text: str) -> Optional[str]:
+    """PRETTY_NAME of /etc/os-release."""
+    found = re.search(r"^PRETTY_NAME=[\"']?(.*?)[\"']?\s*$", text, re.MULTILINE)
+    return found.group(1) if found and found.group(1) else None
+
+
+def mount_of(path: str, rows: List[Dict[str, str]]) -> Optional[Dict[str, str]]:
+    """The mount that holds an absolute path: the longest that is above it, the later one of two alike."""
+    best: Optional[Dict[str, str]] = None
+    for row in rows:
+        folder = row["path"].rstrip("/")
+        above = path == folder or path.startswith(folder + "/")
+        if above and (best is None or len(folder) >= len(best["path"].rstrip("/"))):
+            best = row
+    return best

@@ -106,6 +106,29 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogBehind:
+    """Lines of an open log that the agent holds back because we have not granted credit for them. Never stored."""
+
+    node: str
+    at: float
+    path: str
+    count: int
+    """At least so many; the agent counts over 64 KiB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryPruned:
+    """The history's size cap has dropped something for good. Told by the store itself."""
+
+    at: float
+    job: str
+    """The run they belonged to; "" for what belongs to none."""
+    kind: str
+    """Record kind."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """The end of a request that an intent set off, for the status line and the audit view."""
 
@@ -117,7 +140,7 @@ class Answer:
     error: str = ""
 
 
-FleetEvent: TypeAlias = RecordArrived | NodeMet | LinkChanged | LaunchProgress | LogLines | Waiting | Answer
+FleetEvent: TypeAlias = RecordArrived | NodeMet | LinkChanged | LaunchProgress | LogLines | LogBehind | HistoryPruned | Waiting | Answer
 
-STORED = (RecordArrived, NodeMet, LinkChanged, LaunchProgress)
+STORED = (RecordArrived, NodeMet, LinkChanged, LaunchProgress, HistoryPruned)
 """What the store keeps; the rest is only of the moment."""

@@ -40,7 +40,8 @@ class Series:
         """Set the value at x."""
         self.generation += 1
         if not len(self.x) or x > self.x[-1]:
-            self._append([y])
+            fitted = self._fitted([y])
+            self.y.extend(fitted)  # type: ignore[arg-type]  # whole where they are counts
             self.x.append(x)
             return
         at = self.x.find(x)
@@ -55,9 +56,10 @@ class Series:
             self._forget_from(at)
 
     def extend(self, x: Sequence[int], y: Sequence[float]) -> None:
-        """Set many values, quickest when x ascends beyond all that are there."""
+        """Set many values, quickest when x ascends beyond all that are there. Raises TypeError, nothing done, for no numbers."""
         if not x:
             return
+        fitted = self._fitted(y)
         try:
             before = len(self.x)
             self.x.extend(x)
@@ -67,7 +69,7 @@ class Series:
                 self.put(one, value)
             return
         self.generation += 1
-        self._append(y)
+        self.y.extend(fitted)  # type: ignore[arg-type]  # whole where they are counts
 
     def get(self, x: int) -> float | None:
         """The value at exactly x, or None."""
@@ -105,18 +107,14 @@ class Series:
 
     # --- the pyramid ---------------------------------------------------------------------------------
 
-    def _append(self, values: Sequence[float]) -> None:
-        fitted = self._fitted(values)
-        self.y.extend(fitted)  # type: ignore[arg-type]
-
     def _fitted(self, values: Sequence[float]) -> Sequence[float]:
         """The values as the column takes them; a column of counts becomes a common one when they are none."""
         if self.y.typecode == "d":
-            return values
+            return array("d", values)
         if all(value == value and 0 <= value <= 65535 and value == int(value) for value in values):
-            return [int(value) for value in values]
+            return array("H", [int(value) for value in values])
         self.y = array("d", self.y)
-        return values
+        return array("d", values)
 
     def _forget_from(self, at: int) -> None:
         block = at // FAN

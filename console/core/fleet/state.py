@@ -18,6 +18,7 @@ from typing import Any
 
 from console.core.events import (
     FleetEvent,
+    HistoryPruned,
     LaunchProgress,
     LinkChanged,
     LinkState,
@@ -26,17 +27,9 @@ from console.core.events import (
     RecordArrived,
     Waiting,
 )
+from console.core.fleet.points import COUNTS, METRICS, no_series, number, put_point, put_points
 from console.core.fleet.series import Series
-
-METRICS: Mapping[str, str] = {
-    "loss": "lm_loss",
-    "learning_rate": "learning_rate",
-    "grad_norm": "grad_norm",
-    "step_time_ms": "elapsed_ms",
-    "tokens_per_s_per_device": "tokens_per_s_per_device",
-}
-"""Series name -> field of an ``iteration`` record."""
-
+from console.core.fleet.standing import Place, Standing
 
 KEPT_PIDS = 256
 KEPT_FAULTS = 1000
@@ -134,6 +127,8 @@ class AttemptState:
     """(node, round, local_rank) -> end; local_rank -1 is the ranked command itself."""
     faults: tuple[FaultSeen, ...] = ()
     """The newest ``KEPT_FAULTS``; a line that was read again replaces itself."""
+    fault_keys: dict[tuple[str, str | None], None] = field(default_factory=dict, compare=False, repr=False)
+    """(node, key) of every fault that may be among them; grows in place, as ``Series`` do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,9 +138,11 @@ class RunState:
     job: str
     attempts: Mapping[str, AttemptState] = field(default_factory=dict)
     """Attempt id -> state; the ids sort by time."""
-    series: Mapping[str, Series] = field(default_factory=lambda: {name: Series() for name in METRICS})
-    standing: dict[int, tuple[str, int]] = field(default_factory=dict)
+    series: Mapping[str, Series] = field(default_factory=no_series)
+    standing: Standing = field(default_factory=Standing)
     """iteration -> (attempt, round) whose value the curves show."""
+    overtaken: dict[Place, dict[str, Series]] = field(default_factory=dict)
+    """(attempt, round) -> by metric, what a later one has trained again: with ``standing``, each start's own curve."""
     total_iterations: int | None = None
     checkpoints: Mapping[int, CheckpointSeen] = field(default_factory=dict)
     loads: tuple[tuple[str, int, int], ...] = ()
@@ -170,6 +167,8 @@ class FleetState:
     runs: Mapping[str, RunState] = field(default_factory=dict)
     audit: tuple[tuple[str, float, Mapping[str, Any]], ...] = ()
     """(node, node time, audit record), in order of arrival, the newest 1,000."""
+    pruned: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(job, record kind) -> how many the history's size cap has dropped for good; job "" for what belongs to none."""
     events_seen: int = 0
 
     @property
@@ -177,15 +176,6 @@ class FleetState:
         """The job whose newest attempt is the newest of all, or None."""
         newest = [(run.latest.attempt, run.job) for run in self.runs.values() if run.latest is not None]
         return self.runs[max(newest)[1]] if newest else None
-
-
-def number(value: Any) -> float | None:
-    """A record's number as float: "nan", "inf" and "-inf" (DESIGN section 8) read as what they say."""
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, (int, float)):
-        return float(value)
-    return float(value) if value in ("nan", "inf", "-inf") else None
 
 
 def apply(state: FleetState, event: FleetEvent) -> FleetState:
@@ -207,6 +197,9 @@ def apply(state: FleetState, event: FleetEvent) -> FleetState:
                 old, phases={**old.phases, (event.node, event.phase): event}, started_at=old.started_at or event.at))
         case Waiting():
             return _touch(state, event.node, waiting=event.count)
+        case HistoryPruned():
+            what = (event.job, event.kind)
+            return replace(state, pruned={**state.pruned, what: state.pruned.get(what, 0) + event.count})
     return state
 
 
@@ -296,15 +289,8 @@ def _iteration(state: FleetState, event: RecordArrived, job: str, attempt: str) 
         iteration = event.data.get("iteration")
         if iteration is None:
             return run
-        standing = (attempt, int(event.data.get("round") or 0))
-        # Trained again after a restart: the later attempt or round stands, whichever record came first.
-        if run.standing.get(iteration, standing) > standing:
-            return run
-        run.standing[iteration] = standing
-        for name, key in METRICS.items():
-            value = number(event.data.get(key))
-            if value is not None:
-                run.series[name].put(iteration, value)
+        place = (attempt, int(event.data.get("round") or 0))
+        put_point(run, place, int(iteration), {name: number(event.data.get(key)) for name, key in METRICS.items()})
         total = event.data.get("total")
         return replace(run, total_iterations=run.total_iterations if total is None else total, last_iteration_time=event.time)
 
@@ -334,7 +320,12 @@ def _fault(state: FleetState, event: RecordArrived, job: str, attempt: str) -> F
     seen = FaultSeen(node=event.node, key=event.key, data=event.data, time=event.time)
 
     def change(old: AttemptState) -> AttemptState:
-        others = [fault for fault in old.faults if fault.key is None or (fault.node, fault.key) != (seen.node, seen.key)]
+        name, others = (seen.node, seen.key), old.faults
+        if seen.key is not None and name in old.fault_keys:
+            others = tuple(fault for fault in others if (fault.node, fault.key) != name)
+        old.fault_keys[name] = None
+        while len(old.fault_keys) > 4 * KEPT_FAULTS:
+            del old.fault_keys[next(iter(old.fault_keys))]
         return replace(old, faults=(*others[-(KEPT_FAULTS - 1):], seen))
 
     return _attempt(state, job, attempt, change)
@@ -344,6 +335,7 @@ _FOLDS = {"job": _job, "rank_map": _rank_map, "exit": _exit, "iteration": _itera
           "checkpoint": _checkpoint, "fault": _fault}
 
 __all__ = [
+    "COUNTS",
     "METRICS",
     "AttemptState",
     "CheckpointSeen",
@@ -356,5 +348,7 @@ __all__ = [
     "RunState",
     "Taken",
     "apply",
+    "no_series",
     "number",
+    "put_points",
 ]

@@ -8,7 +8,7 @@ import pytest
 
 from console.core.events import LaunchProgress, LinkChanged, NodeMet, RecordArrived, Waiting
 from console.core.fleet.series import Series
-from console.core.fleet.state import FleetState, apply, number
+from console.core.fleet.state import FleetState, RunState, apply, number, put_points
 
 JOB = {"job": "gpt", "attempt": "20261122T050000Z-aaaa"}
 
@@ -129,3 +129,26 @@ def test_series_bins_hold_the_extremes() -> None:
     assert series.bins(10)[5] == (1.0, 9.0)
     assert Series().bins(3) == [None, None, None]
     assert series.bins(2, first=200, last=300) == [None, None]
+
+
+def test_each_start_keeps_its_own_curve_and_a_late_record_lands_in_it() -> None:
+    run = fold(*[iteration(i, i, float(i)) for i in range(1, 16)], *[iteration(20 + i, i, 100.0 + i, round=1) for i in range(11, 21)],
+               iteration(50, 16, 16.0)).runs["gpt"]
+    first, second = (JOB["attempt"], 0), (JOB["attempt"], 1)
+    assert list(run.overtaken[first]["loss"]) == [(i, float(i)) for i in range(11, 17)]
+    assert [run.standing.get(x, ("", 9)) for x in (10, 11, 20, 21)] == [first, second, second, ("", 9)]
+    assert list(run.series["loss"])[9:] == [(10, 10.0)] + [(i, 100.0 + i) for i in range(11, 21)]
+
+
+def test_many_points_at_once_are_the_same_as_one_by_one() -> None:
+    rows = [(i, 5.0 / i, "nan" if i == 7 else None if i == 9 else i / 2, i % 3) for i in (*range(1, 40), *range(20, 60), 80, 90)]
+    one, many = RunState(job="gpt"), RunState(job="gpt")
+    place = ("a", 0)
+    for i, loss, norm, skipped in rows:
+        put_points(one, place, [i], {"loss": [loss], "grad_norm": [norm], "skipped": [skipped]})
+    for part in (rows[:25], rows[25:60], rows[60:]):
+        i, loss, norm, skipped = zip(*part, strict=True)
+        put_points(many, place, i, {"loss": loss, "grad_norm": norm, "skipped": skipped})
+    for name in ("loss", "grad_norm", "skipped"):
+        assert repr(list(one.series[name])) == repr(list(many.series[name])), name
+    assert list(one.standing) == list(many.standing)

@@ -197,6 +197,17 @@ class Model:
     untie_embeddings_and_output_weights: bool = True
     rotary_base: int = 10000
     norm_epsilon: float = 1e-5
+    hf_config: str = ""
+    """A Hugging Face config.json (or its directory) that gives the shape below; empty: what stands here."""
+    kv_channels: int = 0
+    """Width of one head; 0: hidden_size / num_attention_heads."""
+    qk_layernorm: bool = False
+    rotary_percent: float = 1.0
+    """Share of a head's width that turns with the position (GLM: 0.5)."""
+    rotary_interleaved: bool = False
+    rope_scaling_factor: float = 0.0
+    """Llama 3's scaling of the rotary frequencies; 0: none."""
+    init_std: float = 0.02
     peft: Peft = field(default_factory=Peft)
 
 
@@ -208,6 +219,11 @@ class Parallel:
     pipeline_model_parallel_size: int = 1
     context_parallel_size: int = 1
     expert_model_parallel_size: int = 1
+    virtual_pipeline_model_parallel_size: int = 0
+    """Model chunks of each pipeline stage (interleaved 1F1B); 0: one, not interleaved."""
+    sequence_parallel: bool = False
+    recompute: Literal["none", "full"] = "none"
+    """full: activations of every layer are computed again in the backward pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +253,14 @@ class Train:
     """Intra-op CPU threads per rank."""
     timeout_s: float = 600.0
     """Process group timeout: how long a collective may wait for a peer."""
+    anomaly: Literal["stop", "skip", "roll-back"] = "skip"
+    """What to do with a loss or gradient that is no number, or a spike: end, leave the step out, or load the newest
+    checkpoint and go on behind the data that did it."""
+    anomaly_limit: int = 10
+    """Anomalies in a row (roll-backs: in all) after which the run ends in any case."""
+    spike_factor: float = 0.0
+    """A loss above this many medians of the last spike_window losses is a spike; 0: no loss is."""
+    spike_window: int = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +307,8 @@ class Checkpoint:
     load_tp: int = 0
     """TP that the weights in load_dir were converted for; 0: not known."""
     load_pp: int = 0
+    mtbf_s: float = 14400.0
+    """auto, the project's trainer: mean time between failures of the whole job, which the interval is chosen by."""
     auto_resume: bool = False
     """ascendfactory: train_auto_resume. The project's trainer goes on from ``dir`` in any case."""
     async_save: bool = False

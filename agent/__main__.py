@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 import sys
 
-_OPTIONS = ("hash", "npu-s", "host-s", "idle-s", "silent-s", "cap-bytes", "npu-timeout-s")
+_OPTIONS = ("hash", "npu-s", "host-s", "idle-s", "silent-s", "cap-bytes", "npu-timeout-s", "network-s", "containers-s",
+            "occupancy-s", "health-s")
 _USAGE = "usage: install AGENT_DIR HASH | attach [--state DIR] [--hash HASH] [...] | resident [--state DIR] [--hash HASH] [...]\n"
 
 

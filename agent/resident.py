@@ -53,7 +53,17 @@ class Options:
         self.idle_s: float = float(values.get("idle_s") or 600.0)
         self.silent_s: float = float(values.get("silent_s") or SILENT_S)
         self.cap_bytes: int = int(values.get("cap_bytes") or CAP_BYTES)
+        # 0 switches these four off.
+        self.network_s: float = _period(values, "network_s", 60.0)
+        self.containers_s: float = _period(values, "containers_s", 30.0)
+        self.occupancy_s: float = _period(values, "occupancy_s", 15.0)
+        self.health_s: float = _period(values, "health_s", 30.0)
         self.npu_timeout_s: float = float(values.get("npu_timeout_s") or 10.0)
+
+
+def _period(values: dict[str, Any], name: str, default: float) -> float:
+    given = values.get(name)
+    return float(given) if given not in (None, "") else default
 
 
 class Resident:
@@ -69,7 +79,8 @@ class Resident:
         assert source is not None
         self._desk = jobs.Desk(home, source.decode("utf-8"))
         self._lanes = {name: Lane(self._loop, name, threads) for name, threads in
-                       (("reads", 3), ("scans", 1), ("writes", 1), ("kills", 1), ("watch", 1), ("npu", 1), ("host", 1))}
+                       (("reads", 3), ("scans", 1), ("writes", 1), ("kills", 1), ("watch", 1), ("npu", 1), ("host", 1), ("network", 1),
+                        ("containers", 1), ("occupancy", 1), ("health", 1), ("checks", 2), ("remedies", 1))}
         self._watch = Watch(home, self._spool.states(), _make_follower, reopen=self._spool.is_new)
         self._unstored: list[dict[str, Any]] = []
         self._lost: dict[str, int] = {}
@@ -77,8 +88,7 @@ class Resident:
         self._stored: Batch | None = None
         self._open_attempts: int | None = None
         self._kills: dict[str, int] = {}
-        self._host_state: Any = None
-        self._npu_count: int | None = None
+        self._samplers: Any = None
         self._started = self._busy_at = clock.mono_s()
         self._leaving = ""
         self._said: dict[str, float] = {}
@@ -111,6 +121,8 @@ class Resident:
         self._note("upgrading" if self._leaving == "upgrading" else "stopping", self._leaving)
         self._clients.pump()
         self._clients.say_bye(self._leaving)
+        if self._samplers is not None:
+            self._samplers.close()
         self._spool.close()
 
     def _leave(self, why: str) -> None:
@@ -162,22 +174,12 @@ class Resident:
 
     def _sample(self) -> None:
         try:
-            from agent.probe import host, npu
+            from agent.samplers import Samplers
         except ImportError as error:
             self._say("probe", "no probes: %s" % error)
             return
-
-        def store_npu(data: dict[str, Any]) -> None:
-            column = (data.get("columns") or {}).get("npu_id")
-            self._npu_count = len(column) if column is not None else self._npu_count
-            self._take_in("sample", data)
-
-        def store_host(found: tuple[dict[str, Any], Any]) -> None:
-            data, self._host_state = found
-            self._take_in("host", data)
-
-        self._loop.every(self._options.npu_s, lambda: self._when_idle("npu", lambda: npu.read(self._options.npu_timeout_s), "npu", store_npu))
-        self._loop.every(self._options.host_s, lambda: self._when_idle("host", lambda: host.read(self._host_state), "host", store_host))
+        self._samplers = Samplers(self._options, self._when_idle, self._take_in)
+        self._samplers.start(self._loop.every)
 
     def _when_idle(self, lane: str, work: Callable[[], Any], name: str, then: Callable[[Any], None] | None = None) -> None:
         """Do something in a lane unless it is busy: never two at once, and what hangs is not asked again."""
@@ -289,7 +291,7 @@ class Resident:
             self._lanes["scans"].do(functools.partial(_checkpoints, args["dir"]), end)
         else:
             self._lanes["reads"].do({
-                "facts": lambda: requests.facts(self._npu_count),
+                "facts": lambda: requests.facts(self._samplers.npu_count if self._samplers is not None else None),
                 "jobs": self._desk.jobs,
                 "files": lambda: requests.files(self._home, args["attempt"]),
                 "read": lambda: tails.read_piece(args["path"], args["offset"], args["length"]),

@@ -74,6 +74,18 @@ RECORD_FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "host": {"cpu_pct": NUMBER, "load1": NUMBER, "cores": WHOLE, "memory_used_mb": NUMBER,
              "memory_total_mb": NUMBER, "disk_used_mb": NUMBER, "disk_total_mb": NUMBER,
              "shm_used_mb": NUMBER, "shm_total_mb": NUMBER, "absent": TABLE},
+    # The NPUs' own network ports: columns device, link, net_health, address, netmask, tls, link_up_count,
+    # link_down_count, optical_present.
+    "network": {"source": TEXT, "columns": TABLE, "absent": TABLE, "took_s": NUMBER},
+    # The container engine. daemon: up | down | denied | timeout. containers: [{id, name, image, image_id,
+    # status, pid, started, privileged, network, npus, visible, labels, mounts}].
+    "containers": {"engine": TEXT, "version": TEXT, "daemon": TEXT, "root_dir": TEXT, "complete": FLAG, "containers": LIST,
+                   "absent": TABLE, "took_s": NUMBER},
+    # Who holds which NPU. devices: numbers of /dev/davinciN. holders: [{device, npu_id, chip_id, pid, name,
+    # uid, user, since, container, job, attempt, source}].
+    "occupancy": {"devices": LIST, "holders": LIST, "complete": FLAG, "absent": TABLE, "took_s": NUMBER},
+    # Why devices are not OK: [{npu_id, chip_id, health, codes: [{code, known, level, action, meaning, ...}], texts, why}].
+    "health": {"devices": LIST, "release": TEXT, "took_s": NUMBER},
     # Life of an attempt on this node. state: JOB_STATES.
     "job": {"job": TEXT, "attempt": TEXT, "epoch": WHOLE, "state": TEXT, "node_index": WHOLE,
             "dir": TEXT, "operator": TEXT, "why": TEXT},
@@ -109,7 +121,7 @@ RECORD_FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
 JOB_STATES = ("prepared", "committed", "running", "exited", "aborted", "expired", "stopping", "stopped")
 
 # Evicted from the spool in this order; what is not named goes last, oldest first.
-EVICTION_ORDER = ("host", "sample", "audit", "resident")
+EVICTION_ORDER = ("host", "sample", "occupancy", "containers", "network", "health", "audit", "resident")
 
 # op -> (access, what it takes, what it returns). access "write" changes something on the node and lands
 # in the audit trail; the console refuses to send it unless armed.

@@ -53,11 +53,23 @@ def num_query_groups(model: Model) -> int:
 
 def parameter_count(model: Model) -> int:
     """Parameters of the whole model, embeddings and output layer included."""
-    hidden = model.hidden_size
-    head = hidden // model.num_attention_heads if model.num_attention_heads > 0 else 0
-    attention = hidden * head * (model.num_attention_heads + 2 * num_query_groups(model)) + hidden * hidden
+    hidden, heads, groups = model.hidden_size, model.num_attention_heads, num_query_groups(model)
+    head = head_width(model)
+    attention = hidden * head * (heads + 2 * groups) + heads * head * hidden
+    if model.add_qkv_bias:
+        attention += head * (heads + 2 * groups)
+    if model.qk_layernorm:
+        attention += 2 * head
     mlp = 3 * hidden * ffn_hidden_size(model)
-    return model.num_layers * (attention + mlp + 2 * hidden) + hidden + 2 * model.vocab_size * hidden
+    if model.num_experts:
+        mlp = model.num_experts * (3 * hidden * (model.moe_ffn_hidden_size or ffn_hidden_size(model)) + hidden)
+    embeddings = (2 if model.untie_embeddings_and_output_weights else 1) * model.vocab_size * hidden
+    return model.num_layers * (attention + mlp + 2 * hidden) + hidden + embeddings
+
+
+def head_width(model: Model) -> int:
+    """Width of one attention head; 0 for a model without heads."""
+    return model.kv_channels or (model.hidden_size // model.num_attention_heads if model.num_attention_heads > 0 else 0)
 
 
 def checkpoint_bytes(model: Model) -> int:
@@ -69,8 +81,14 @@ def flops_per_sample(model: Model, seq_length: int) -> float:
     """Floating point operations of one training step on one sample, forward and backward.
 
     6 per matrix parameter and token, plus the two attention products (12 x layers x hidden x seq_length a
-    token), as Megatron's num_floating_point_operations counts them; the input embedding is a look-up.
+    token), as Megatron's num_floating_point_operations counts them; the input embedding is a look-up, and
+    of a mixture only the experts that a token is sent to count.
     """
-    matrix_parameters = parameter_count(model) - model.vocab_size * model.hidden_size
-    attention = 12 * model.num_layers * model.hidden_size * seq_length
+    matrix_parameters = parameter_count(model)
+    if model.untie_embeddings_and_output_weights:
+        matrix_parameters -= model.vocab_size * model.hidden_size
+    if model.num_experts:
+        idle = max(0, model.num_experts - model.moe_router_topk)
+        matrix_parameters -= model.num_layers * idle * 3 * model.hidden_size * (model.moe_ffn_hidden_size or ffn_hidden_size(model))
+    attention = 12 * model.num_layers * model.num_attention_heads * head_width(model) * seq_length
     return float(seq_length) * (6 * matrix_parameters + attention)

@@ -111,15 +111,15 @@ def _heads(spec: JobSpec) -> Iterator[Finding]:
     heads, groups = spec.model.num_attention_heads, parallel.num_query_groups(spec.model)
     tp, cp = spec.parallel.tensor_model_parallel_size, spec.parallel.context_parallel_size
     path = ("model", "num_attention_heads")
-    if spec.model.hidden_size % heads:
+    if spec.model.hidden_size % heads and not spec.model.kv_channels:
         yield _error(
             "P2", ("model", "hidden_size"), f"hidden size is not divisible by {heads} attention heads",
             str(spec.model.hidden_size), f"a multiple of {heads}", "change hidden_size or num_attention_heads",
         )
-    elif spec.model.hidden_size // heads % 2:
+    elif parallel.head_width(spec.model) % 2:
         yield _error(
             "P2", ("model", "hidden_size"), "a head must have an even width, for rotary positions",
-            str(spec.model.hidden_size // heads), "an even hidden_size / num_attention_heads", "change one of them",
+            str(parallel.head_width(spec.model)), "an even hidden_size / num_attention_heads", "change one of them",
         )
     if heads % groups:
         yield _error(
@@ -214,17 +214,11 @@ def _saves(spec: JobSpec) -> Iterator[Finding]:
 def _own_trainer(spec: JobSpec) -> Iterator[Finding]:
     if spec.runner.kind != "torchrun" or spec.runner.entry:
         return
-    for name in ("tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size", "expert_model_parallel_size"):
-        size = getattr(spec.parallel, name)
-        if size > 1:
-            yield _error(
-                "T2", ("parallel", name), "the built-in trainer is data parallel only so far",
-                str(size), "1", "set it to 1, or name your own script in runner.entry",
-            )
-    if spec.run.mode not in ("pretrain", "retrain"):
-        yield _error("T2", ("run", "mode"), "the built-in trainer knows no such mode yet", spec.run.mode, "pretrain or retrain", "name your own script in runner.entry")
-    if spec.data.format == "megatron-bin":
-        yield _error("T2", ("data", "format"), "the built-in trainer cannot read this yet", spec.data.format, "synthetic or text", "use text")
+    if spec.train.precision in ("fp8", "fp16"):
+        yield _error("T2", ("train", "precision"), "the built-in trainer does not train in it", spec.train.precision, "auto, fp32 or bf16", "use bf16")
+    if spec.data.format not in ("synthetic", "text", "megatron-bin"):
+        yield _error("T2", ("data", "format"), "the built-in trainer reads prepared data only", spec.data.format, "synthetic, text or megatron-bin", "prepare it: python -m trainer preprocess")
+    yield from _own_layout(spec)
     if spec.data.format == "text":
         if not spec.data.prefix:
             yield _error("T3", ("data", "prefix"), "no text file is named", "nothing", "the path of a UTF-8 file", "set data.prefix")
@@ -235,6 +229,39 @@ def _own_trainer(spec: JobSpec) -> Iterator[Finding]:
             "T4", ("checkpoint", "storage"), "the built-in trainer needs storage that all nodes see",
             "per-node", "shared", "put checkpoint.dir on shared storage",
         )
+
+
+def _own_layout(spec: JobSpec) -> Iterator[Finding]:
+    cut, model, train = spec.parallel, spec.model, spec.train
+    tp, pp, cp, ep = (cut.tensor_model_parallel_size, cut.pipeline_model_parallel_size, cut.context_parallel_size, cut.expert_model_parallel_size)
+    if model.vocab_size % tp:
+        yield _error("T5", ("model", "vocab_size"), f"the vocabulary cannot be cut into TP = {tp} parts", str(model.vocab_size), f"a multiple of {tp}", "raise vocab_size to one")
+    if parallel.num_query_groups(model) % tp:
+        yield _error("T5", ("model", "num_query_groups"), f"the built-in trainer gives every rank of TP = {tp} whole query groups", str(parallel.num_query_groups(model)), f"a multiple of {tp}", "lower TP")
+    if parallel.ffn_hidden_size(model) % tp:
+        yield _error("T5", ("model", "ffn_hidden_size"), f"the MLP cannot be cut into TP = {tp} parts", str(parallel.ffn_hidden_size(model)), f"a multiple of {tp}", "lower TP")
+    if cp > 1 and train.seq_length % (2 * cp):
+        yield _error("T5", ("train", "seq_length"), f"a sequence cannot be cut into the 2 x CP = {2 * cp} pieces of context parallelism", str(train.seq_length), f"a multiple of {2 * cp}", "change seq_length")
+    if cut.sequence_parallel and tp > 1 and train.seq_length // cp % tp:
+        yield _error("T5", ("train", "seq_length"), f"a rank's sequence cannot be cut into TP = {tp} parts", str(train.seq_length // cp), f"a multiple of {tp}", "change seq_length")
+    if ep > 1 and (not model.num_experts or model.num_experts % ep):
+        yield _error("T5", ("parallel", "expert_model_parallel_size"), "experts cannot be dealt to that many ranks", str(ep), f"a divisor of num_experts = {model.num_experts}" if model.num_experts else "1 for a dense model", "change it")
+    if ep > 1 and parallel.data_parallel_size(spec) * cp * tp % ep:
+        yield _error("T5", ("parallel", "expert_model_parallel_size"), "it is taken out of the ranks of TP x CP x DP", str(ep), f"a divisor of {parallel.data_parallel_size(spec) * cp * tp}", "lower it")
+    if model.num_experts and model.moe_router_topk > model.num_experts:
+        yield _error("T5", ("model", "moe_router_topk"), "more experts a token than there are", str(model.moe_router_topk), f"at most {model.num_experts}", "lower it")
+    chunks = cut.virtual_pipeline_model_parallel_size
+    if chunks > 1:
+        if pp < 2:
+            yield _error("T5", ("parallel", "virtual_pipeline_model_parallel_size"), "interleaving needs a pipeline", str(chunks), "PP of 2 or more", "set it to 0")
+        elif model.num_layers % (pp * chunks):
+            yield _error("T5", ("model", "num_layers"), f"layers cannot be dealt to {pp} stages of {chunks} chunks", str(model.num_layers), f"a multiple of {pp * chunks}", "change the chunks")
+        if batch.num_microbatches(spec) % pp:
+            yield _error("T5", ("train", "global_batch_size"), f"interleaving needs microbatches in multiples of PP = {pp}", str(batch.num_microbatches(spec)), f"a multiple of {pp}", "change the batch sizes")
+    if spec.run.mode == "lora" and not spec.model.peft.target_modules:
+        yield _error("T5", ("model", "peft", "target_modules"), "no module would get an adapter", "none", "linear_qkv, linear_proj, linear_fc1, linear_fc2", "name some")
+    if model.num_experts and spec.run.mode == "lora":
+        yield _error("T5", ("run", "mode"), "adapters for mixtures of experts are not built", "lora", "pretrain or sft", "use a dense model")
 
 
 def _resume(spec: JobSpec, saved_iteration: int | None) -> Iterator[Finding]:

@@ -159,9 +159,8 @@ def test_m6_nothing_left_to_train() -> None:
 
 
 def test_own_limits_hold_for_the_own_trainer_only() -> None:
-    unfit = {"parallel": {"tensor_model_parallel_size": 2}, "run": {"name": "j", "mode": "lora"}, "data": {"format": "megatron-bin"}}
-    assert [finding.path for finding in rules.check(job(**unfit)) if finding.rule == "T2"] == [
-        ("parallel", "tensor_model_parallel_size"), ("run", "mode"), ("data", "format")]
+    unfit = {"train": {"iterations": 5, "precision": "fp8"}, "data": {"format": "jsonl"}}
+    assert [finding.path for finding in rules.check(job(**unfit)) if finding.rule == "T2"] == [("train", "precision"), ("data", "format")]
     assert "T2" not in found(job(**unfit, runner={"entry": "mine.py"}))
 
 
@@ -195,3 +194,14 @@ def test_the_spec_does_not_need_torch() -> None:
     modules = "trainer.spec.batch, trainer.spec.manifest, trainer.spec.parallel, trainer.spec.rules"
     check = f"import sys, {modules}; sys.exit(bool({{'torch', 'megatron', 'numpy'}} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", check], cwd=Path(__file__).parents[3], check=True)
+
+
+def test_a_layout_that_the_own_trainer_cannot_cut_is_refused() -> None:
+    def places(nodes: int = 1, **blocks: object) -> list[str]:
+        return [".".join(finding.path) for finding in rules.check(job(nodes, 4, **blocks)) if finding.rule == "T5"]
+
+    assert places(parallel={"tensor_model_parallel_size": 2, "pipeline_model_parallel_size": 2}) == []
+    assert places(parallel={"tensor_model_parallel_size": 4}, model={"vocab_size": 254, "num_query_groups": 2}) == ["model.vocab_size", "model.num_query_groups"]
+    assert places(parallel={"context_parallel_size": 4}, train={"iterations": 5, "seq_length": 36}) == ["train.seq_length"]
+    assert places(parallel={"expert_model_parallel_size": 2}) == ["parallel.expert_model_parallel_size"]
+    assert places(parallel={"virtual_pipeline_model_parallel_size": 2}) == ["parallel.virtual_pipeline_model_parallel_size"]

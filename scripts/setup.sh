@@ -18,7 +18,7 @@ find_python() {
             return
         fi
     done
-    say "setup: no Python 3.10 or later was found (got: $(python3 --version 2>&1 || echo none), expected: python3.11)."
+    say "setup: no Python 3.10 or later was found (got: $( (python3 --version) 2>/dev/null || echo none), expected: python3.11)."
     say "Install Python 3.11, or name one: make PYTHON=/path/to/python3.11 ..."
     exit 1
 }

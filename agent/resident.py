@@ -287,6 +287,13 @@ class Resident:
                 {"stream": self._clients.tail(client, tail)} if error is None else None, error))
         elif op in ("lock", "prepare", "commit", "abort", "stop"):
             self._lanes["writes"].do(functools.partial(getattr(self._desk, op), args, client.operator), end)
+        elif op in ("check_facts", "npu_ping"):
+            self._lanes["checks"].do(functools.partial(_check, op, args, self._samplers), end)
+        elif op in ("nonce", "write_speed", "remedy"):
+            from agent import repairs
+
+            # A remedy may take an hour (an image that is pulled); nothing else has to wait for it.
+            self._lanes["remedies" if op == "remedy" else "checks"].do(functools.partial(getattr(repairs, op), args), end)
         elif op == "checkpoints":
             self._lanes["scans"].do(functools.partial(_checkpoints, args["dir"]), end)
         else:
@@ -351,12 +358,26 @@ def _checkpoints(folder: str) -> dict[str, Any]:
     return checkpoints.scan(tails.checked(folder))
 
 
+def _check(op: str, args: dict[str, Any], samplers: Any) -> dict[str, Any]:
+    from agent import facts
+    from agent.probe import network
+
+    if op == "check_facts":
+        return facts.gather(args["ask"], samplers)
+    pairs = [(pair[0], pair[1]) for pair in args["pairs"] if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], int) and isinstance(pair[1], str)]
+    return {"pings": network.ping(pairs, min(300.0, float(args["limit_s"])))}
+
+
 def _load_all() -> None:
     """Load what is imported late, now: the directory we run from may be pruned while we run."""
     try:
         from agent import checkpoints  # noqa: F401
     except ImportError as error:
         sys.stderr.write("no checkpoint scan: %s\n" % error)
+    try:
+        from agent import facts, repairs  # noqa: F401
+    except ImportError as error:
+        sys.stderr.write("no checks: %s\n" % error)
 
 
 def _four_parts(error: Exception | None) -> dict[str, str] | None:

@@ -32,6 +32,7 @@ class Samplers:
         self._host_state: Any = None
         self._kept: dict[str, tuple[dict[str, Any], float]] = {}
         self._due: dict[str, float] = {}
+        self._seen: dict[str, tuple[dict[str, Any], float]] = {}
         self.sample: dict[str, Any] = {}
         self.npu_count: int | None = None
 
@@ -47,6 +48,11 @@ class Samplers:
 
         return occupancy.device_numbers() or list(range(self.npu_count or 0))
 
+    def latest(self, kind: str) -> tuple[dict[str, Any], float]:
+        """The newest look of a kind and its age in seconds; an empty one when there was none. From any thread."""
+        data, at = self._seen.get(kind, ({}, 0.0))
+        return data, clock.mono_s() - at
+
     def close(self) -> None:
         """End what the probes have started."""
         self._npu.close()
@@ -55,6 +61,7 @@ class Samplers:
         column = (data.get("columns") or {}).get("npu_id")
         self.npu_count = len(column) if column is not None else self.npu_count
         self.sample = data
+        self._seen["sample"] = (data, clock.mono_s())
         self._put("sample", data)
 
     def _take_host(self, found: tuple[dict[str, Any], Any]) -> None:
@@ -83,6 +90,7 @@ class Samplers:
         self._when_idle(name, work, name, lambda data: self._keep(name, data))
 
     def _keep(self, kind: str, data: dict[str, Any]) -> None:
+        self._seen[kind] = (data, clock.mono_s())
         facts = {name: value for name, value in data.items() if name != "took_s"}
         before, at = self._kept.get(kind, ({}, -REPEAT_S))
         if facts != before or clock.mono_s() >= at + REPEAT_S:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agent import wire
 from console.core.errors import FileError
 from console.core.events import LaunchProgress, LinkChanged, LogLines, NodeMet, RecordArrived
 from console.store import KEPT_LOG_LINES, Store, default_path
+from console.store.schema import MIGRATIONS
 
 ATTEMPT = "20261122T050000Z-aaaa"
 
@@ -69,8 +73,7 @@ def test_another_spool_rescans_the_same_file_and_nothing_doubles(path: Path) -> 
     store.ingest([iteration(seq, spool="new") for seq in (1, 2, 3, 4)])
     assert store.cursor("n1") == {"spool_id": "new", "seq": 4}
     assert [x for x, _ in curve(store)] == [1, 2, 3, 4]
-    (count,) = sqlite3.connect(path).execute("SELECT count(*) FROM record").fetchone()
-    assert count == 4
+    assert len(list(store.records())) == 4
 
 
 def test_fleets_do_not_mix(path: Path) -> None:
@@ -86,8 +89,7 @@ def test_two_consoles_on_one_file_both_see_everything(path: Path) -> None:
     for store in (first, second, first):
         store.ingest([iteration(1), iteration(2)])
     assert curve(first) == curve(second) == [(1, 0.1), (2, 0.2)]
-    (count,) = sqlite3.connect(path).execute("SELECT count(*) FROM record").fetchone()
-    assert count == 2
+    assert len(list(first.records())) == 2
 
 
 def test_newest_reading_survives_and_links_start_afresh(path: Path) -> None:
@@ -158,3 +160,101 @@ def test_killed_console_has_each_record_once_and_its_cursor_fits(path: Path) -> 
     cursor: Any = store.cursor("n1")
     assert cursor["seq"] >= last_told + 9
     assert [x for x, _ in curve(store)] == list(range(1, cursor["seq"] + 1))
+
+
+def full(seq: int, **changes: Any) -> RecordArrived:
+    """An iteration with every field that the wire knows."""
+    data = {**dict.fromkeys(wire.RECORD_FIELDS["iteration"]), "job": "gpt", "attempt": ATTEMPT, "round": 1, "rank": 7, "local_rank": 7,
+            "file": "/w/local_rank-7.log", "file_id": "1:2:abc", "offset": seq * 100, "line": seq, "iteration": seq, "total": 500, "lm_loss": 1.5 / seq,
+            "learning_rate": 1e-5, "elapsed_ms": 12.5, "grad_norm": "nan", "consumed_samples": 8 * seq, "global_batch_size": 8, "loss_scale": 1.0,
+            "skipped": 0, "nan": 1, "tflops": None, "extra": {"mtp_1 loss": 9.9}, "time": "2026-11-22T05:00:00", "of a newer agent": [1, {"x": None}], **changes}
+    return RecordArrived(node="n1", spool_id="s", seq=seq, kind="iteration", key=f"1:2:abc:{seq * 100}:iteration", time=seq + 0.5, at=seq + 0.75,
+                         version=3, data=data)
+
+
+@pytest.mark.parametrize("change", [
+    {}, {"extra": {}}, {"lm_loss": None, "skipped": 1}, {"lm_loss": "inf"}, {"rank": None}, {"round": None},
+    {"iteration": "ten"}, {"iteration": 1 << 70}, {"skipped": True}, {"offset": 3}, {"file": ["x"]}, {"job": None}])
+def test_a_record_comes_back_as_it_came(path: Path, change: dict[str, Any]) -> None:
+    store = Store(path, "f")
+    exit_ = RecordArrived(node="n1", spool_id="s", seq=2, kind="exit", key="e", time=2.0, at=2.0, data={"job": "gpt", "attempt": ATTEMPT, "code": 0})
+    events = [full(1), exit_, full(3, **change), full(4)]
+    store.ingest(events)
+    assert list(store.records()) == events
+    assert list(store.records(kinds=["exit"])) == [exit_]
+    assert list(store.records(kinds=["iteration"], job="gpt")) == [one for one in events if one.kind == "iteration" and one.data["job"] == "gpt"]
+    store.drain()
+    again = Store(path, "f").state.runs["gpt"]
+    for name, series in store.state.runs["gpt"].series.items():
+        assert repr(list(series)) == repr(list(again.series[name])), name
+
+
+def test_the_same_line_under_another_rank_replaces_itself(path: Path) -> None:
+    store = Store(path, "f")
+    store.ingest([full(1, rank=None)])
+    store.ingest([replace(full(1), seq=9)])
+    assert [(event.seq, event.data["rank"]) for event in store.records()] == [(9, 7)]
+
+
+def test_a_rebuilt_state_is_the_state_that_was(path: Path) -> None:
+    store = Store(path, "f")
+    for number in (0, 1):
+        store.ingest([iteration(1000 * number + i, loss=number + i / 100, offset=number * 5000 + i) for i in range(1, 400)])
+        store.ingest([replace(one, data={**one.data, "round": number, "iteration": i + 150 * number}) for i, one in
+                      enumerate((iteration(2000 + 1000 * number + i, offset=90000 + 5000 * number + i) for i in range(1, 300)), 1)])
+    store.drain()
+    was, now = store.state.runs["gpt"], Store(path, "f").state.runs["gpt"]
+    assert list(was.standing) == list(now.standing) and was.last_iteration_time == now.last_iteration_time
+    assert {place: list(series["loss"]) for place, series in was.overtaken.items()} == {place: list(series["loss"]) for place, series in now.overtaken.items()}
+    assert list(was.series["loss"]) == list(now.series["loss"])
+
+
+def test_a_file_of_version_1_is_taken_over(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    db = sqlite3.connect(path, isolation_level=None)
+    MIGRATIONS[0](db)
+    events = [full(1), full(2), RecordArrived(node="n1", spool_id="s", seq=3, kind="iteration", key="odd", time=1.0, at=1.0, data=dict(full(3).data))]
+    for event in events:
+        db.execute("INSERT INTO record (fleet, node, spool_id, seq, kind, key, time, at, version, job, attempt, data) VALUES ('f', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                   (event.node, event.spool_id, event.seq, event.kind, event.key, event.time, event.at, event.version, "gpt", ATTEMPT, json.dumps(event.data)))
+    db.execute("INSERT INTO cursor VALUES ('f', 'n1', 's', 3)")
+    db.execute("PRAGMA user_version=1")
+    db.close()
+    store = Store(path, "f")
+    assert list(store.records()) == events
+    assert store.cursor("n1") == {"spool_id": "s", "seq": 3}
+    store.ingest([full(4)])
+    assert [event.seq for event in store.records()] == [1, 2, 3, 4]
+    assert [x for x, _ in curve(store)] == [1, 2, 3, 4]
+
+
+def test_the_oldest_run_goes_first_and_it_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.store._PRUNE_EVERY", 500)
+    store = Store(path, "f", cap_bytes=1_000_000)
+
+    def of(job: str, day: int, seqs: range) -> list[RecordArrived]:
+        attempt = f"202611{day:02d}T050000Z-aaaa"
+        return [replace(full(seq, job=job, attempt=attempt, file_id=job, offset=seq), key=f"{job}:{seq}:iteration") for seq in seqs]
+
+    end = RecordArrived(node="n1", spool_id="s", seq=4000, kind="exit", key="e", time=2.0, at=2.0,
+                        data={"job": "old", "attempt": "20261101T050000Z-aaaa", "code": 0})
+    store.ingest([*of("old", 1, range(1, 3001))])
+    store.ingest([end, *of("new", 2, range(4001, 7001))])
+    store.ingest(of("new", 2, range(7001, 9001)))
+    store.drain()
+    kept = {job: sum(1 for one in store.records(kinds=["iteration"], job=job)) for job in ("old", "new")}
+    gone = store.state.pruned
+    assert kept["old"] < 3000 and kept["old"] + gone[("old", "iteration")] == 3000
+    assert kept["new"] + gone.get(("new", "iteration"), 0) == 5000 and (not kept["old"] or kept["new"] == 5000)
+    assert Store(path, "f").state.pruned == gone
+    assert Store(path, "g").state.pruned == {}
+    assert path.stat().st_size < 3_000_000
+
+
+def test_a_burst_of_faults_keeps_the_newest_and_replaces_by_key(path: Path) -> None:
+    store = Store(path, "f")
+    store.ingest([RecordArrived(node="n1", spool_id="s", seq=seq, kind="fault", key=f"k{seq % 1500}", time=1.0, at=1.0,
+                                data={"job": "gpt", "attempt": ATTEMPT, "round": 0, "n": seq}) for seq in range(1, 6001)])
+    store.drain()
+    latest = store.state.runs["gpt"].latest
+    assert latest is not None and [fault.data["n"] for fault in latest.faults] == list(range(5001, 6001))

@@ -148,7 +148,7 @@ def iterations_in(place: Path) -> list[int]:
     """Every iteration record in the console's history, over all rounds."""
     (path,) = place.glob("rankdeck-demo-*/console-state/rankdeck/rankdeck.db")
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as history:
-        return [json.loads(data)["iteration"] for (data,) in history.execute("SELECT data FROM record WHERE kind = 'iteration'")]
+        return [iteration for (iteration,) in history.execute("SELECT iteration FROM step ORDER BY id")]
 
 
 @pytest.mark.tmux

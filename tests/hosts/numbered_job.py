@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from console.store import Store
+from console.store import Store, read_records
 from tests.hosts.console_process import ConsoleProcess, eventually
 from tests.hosts.writer import loss
 
@@ -67,11 +67,8 @@ class NumberedJob:
 
     def arrived(self, store: Path, node: str) -> list[int]:
         """Iterations in the store from a node, in the order they came."""
-        with sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=10) as database:
-            rows = database.execute("SELECT data FROM record WHERE node = ? AND kind = 'iteration' AND attempt = ? ORDER BY id", (node, self.attempt))
-            found = [int(json.loads(text)["iteration"]) for (text,) in rows]
-        database.close()
-        return found
+        return [int(event.data["iteration"]) for event in read_records(store, "rig", kinds=["iteration"])
+                if event.node == node and event.data["attempt"] == self.attempt]
 
     def wait_arrived(self, store: Path, node: str, count: int, timeout_s: float = 60.0) -> None:
         """Wait until so many of a node's lines are in the store."""

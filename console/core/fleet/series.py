@@ -5,7 +5,7 @@ an iteration trained again after a restart appears once, with its latest value. 
 costs its width times the logarithm of the points, not the points: extremes are kept for each 64 values,
 for each 64 of those, and so on, and are brought up to date when somebody looks.
 
-A point costs 8 bytes (2 for counts) and the axis nearly nothing (``steps``).
+A point costs 8 bytes (1 for small counts) and the axis nearly nothing (``steps``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Series:
     def __init__(self, *, counts: bool = False) -> None:
         """``counts``: the values are small whole numbers, almost always; others cost more, and are kept as well."""
         self.x = Steps()
-        self.y: array[float] | array[int] = array("H") if counts else array("d")
+        self.y: array[float] | array[int] = array("B") if counts else array("d")
         self.generation = 0
         """Rises with every change; a view that drew this generation need not draw again."""
         self._low: list[array[float]] = []
@@ -111,8 +111,8 @@ class Series:
         """The values as the column takes them; a column of counts becomes a common one when they are none."""
         if self.y.typecode == "d":
             return array("d", values)
-        if all(value == value and 0 <= value <= 65535 and value == int(value) for value in values):
-            return array("H", [int(value) for value in values])
+        if all(value == value and 0 <= value <= 255 and value == int(value) for value in values):
+            return array("B", [int(value) for value in values])
         self.y = array("d", self.y)
         return array("d", values)
 

@@ -1,6 +1,6 @@
 """Which start of a job each point of its curves comes from. Pure.
 
-A ``Place`` is (attempt, round); places compare by time. Kept as a column of two bytes a point beside an
+A ``Place`` is (attempt, round); places compare by time. Kept as a column of a byte or two a point beside an
 axis of ``Steps``, because a million entries of a dict would cost more than all curves together.
 """
 
@@ -15,6 +15,7 @@ from console.core.fleet.steps import Steps
 
 Place: TypeAlias = tuple[str, int]
 """(attempt, round)."""
+_WIDER = {1 << 8: "H", 1 << 16: "L"}
 
 
 class Standing:
@@ -27,7 +28,7 @@ class Standing:
         self.places: list[Place] = []
         """Every place that ever had a point, in order of arrival."""
         self._index: dict[Place, int] = {}
-        self._column = array("H")
+        self._column = array("B")
 
     def get(self, x: int, default: Place) -> Place:
         """The place whose value stands at x; ``default`` where there is none."""
@@ -59,8 +60,8 @@ class Standing:
         if number is None:
             number = self._index[place] = len(self.places)
             self.places.append(place)
-            if number == 1 << 16:
-                self._column = array("L", self._column)
+            if number in _WIDER:
+                self._column = array(_WIDER[number], self._column)
         return number
 
     def values(self) -> Iterator[Place]:

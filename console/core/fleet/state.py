@@ -287,10 +287,11 @@ def _exit(state: FleetState, event: RecordArrived, job: str, attempt: str) -> Fl
 def _iteration(state: FleetState, event: RecordArrived, job: str, attempt: str) -> FleetState:
     def change(run: RunState) -> RunState:
         iteration = event.data.get("iteration")
-        if iteration is None:
+        # A peer may send anything; what no axis can hold must not stop what comes behind it.
+        if not isinstance(iteration, int) or isinstance(iteration, bool) or abs(iteration) >= 1 << 60:
             return run
         place = (attempt, int(event.data.get("round") or 0))
-        put_point(run, place, int(iteration), {name: number(event.data.get(key)) for name, key in METRICS.items()})
+        put_point(run, place, iteration, {name: number(event.data.get(key)) for name, key in METRICS.items()})
         total = event.data.get("total")
         return replace(run, total_iterations=run.total_iterations if total is None else total, last_iteration_time=event.time)
 

@@ -112,7 +112,7 @@ def test_extend_that_goes_back_replaces() -> None:
 def test_counts_stay_small_until_they_cannot() -> None:
     series = Series(counts=True)
     series.extend([1, 2], [0.0, 3.0])
-    assert series.y.itemsize == 2 and series.last() == (2, 3)
+    assert series.y.itemsize == 1 and series.last() == (2, 3)
     series.put(3, 70_000.0)
     series.put(4, nan)
     assert [y for _, y in series][:3] == [0.0, 3.0, 70_000.0]

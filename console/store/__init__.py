@@ -9,55 +9,48 @@ Exactly once: records are numbered per spool; one that is behind this store's cu
 dropped. A record with a key replaces the record of that key (also from another spool of the same node,
 which rescanned the same file), so history holds each fact once.
 
-The file lies in ``$XDG_STATE_HOME/rankdeck/rankdeck.db`` unless told otherwise. Several consoles may have it
-open; each keeps its own state and its own place in the nodes' streams.
+The file lies in ``$XDG_STATE_HOME/rankdeck/rankdeck.db`` unless told otherwise, and is kept below a cap
+(``pruning``); what had to go is told as ``HistoryPruned``, now and at every later start. Several consoles
+may have it open; each keeps its own state and its own place in the nodes' streams.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from console.core.errors import FileError
-from console.core.events import STORED, FleetEvent, LaunchProgress, LinkChanged, LogLines, NodeMet, RecordArrived
-from console.core.fleet.state import FleetState, apply
+from console.core.events import (
+    STORED,
+    FleetEvent,
+    HistoryPruned,
+    LaunchProgress,
+    LinkChanged,
+    LogBehind,
+    LogLines,
+    NodeMet,
+    RecordArrived,
+)
+from console.core.fleet.state import FleetState, RunState, apply, put_points
+from console.store import pruning
+from console.store.ring import KEPT_LOG_LINES, LogRing
+from console.store.schema import MIGRATIONS, migrate
+from console.store.steps import Steps
 
-SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE record (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    fleet TEXT NOT NULL, node TEXT NOT NULL, spool_id TEXT NOT NULL, seq INTEGER NOT NULL,
-    kind TEXT NOT NULL, key TEXT, time REAL NOT NULL, at REAL NOT NULL, version INTEGER NOT NULL,
-    job TEXT, attempt TEXT, data TEXT NOT NULL,
-    UNIQUE (fleet, node, spool_id, seq)
-);
-CREATE UNIQUE INDEX record_by_key ON record (fleet, node, key) WHERE key IS NOT NULL;
-CREATE INDEX record_by_kind ON record (fleet, kind, node, id);
-CREATE TABLE cursor (
-    fleet TEXT NOT NULL, node TEXT NOT NULL, spool_id TEXT NOT NULL, seq INTEGER NOT NULL,
-    PRIMARY KEY (fleet, node)
-);
-CREATE TABLE happening (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, fleet TEXT NOT NULL, type TEXT NOT NULL, at REAL NOT NULL, data TEXT NOT NULL
-);
-CREATE INDEX happening_by_fleet ON happening (fleet, id);
-"""
+SCHEMA_VERSION = len(MIGRATIONS)
 _HAPPENINGS: Mapping[str, type[NodeMet] | type[LinkChanged] | type[LaunchProgress]] = {
     "node-met": NodeMet, "link": LinkChanged, "launch": LaunchProgress}
 _TYPE_NAMES = {cls: name for name, cls in _HAPPENINGS.items()}
-# Readings are only of the moment here: of these kinds the state needs the newest one a node has.
-_READINGS = ("sample", "host")
-KEPT_READINGS = 20_000
-"""Samples kept per node and kind, newest first; at one every 2 s about 11 hours."""
-KEPT_LOG_LINES = 20_000
-"""Lines kept per open log."""
 _PRUNE_EVERY = 5_000
 
 
@@ -69,36 +62,15 @@ def default_path(environ: Mapping[str, str] | None = None) -> Path:
     return home / "rankdeck" / "rankdeck.db"
 
 
-class LogRing:
-    """The newest lines of one followed log, with how many were pushed out at the top."""
-
-    __slots__ = ("dropped", "generation", "lines", "next_offset", "size")
-
-    def __init__(self) -> None:
-        self.lines: deque[str] = deque(maxlen=KEPT_LOG_LINES)
-        self.dropped = 0
-        self.generation = 0
-        self.next_offset: int | None = None
-        self.size = 0
-
-    def add(self, event: LogLines) -> None:
-        """Append the lines; a chunk that starts before the last one's end is a repeat and is ignored."""
-        if self.next_offset is not None and event.offset < self.next_offset and event.next_offset <= self.next_offset:
-            return
-        self.dropped += max(0, len(self.lines) + len(event.lines) - KEPT_LOG_LINES)
-        self.lines.extend(event.lines)
-        self.next_offset, self.size = event.next_offset, event.size
-        self.generation += 1
-
-
 class Store:
     """History and present of one fleet."""
 
-    def __init__(self, path: Path | str, fleet: str) -> None:
+    def __init__(self, path: Path | str, fleet: str, *, cap_bytes: int = pruning.CAP_BYTES) -> None:
         """Open or create the file. Raises FileError when it is of a newer version or not a database."""
         self.path, self.fleet = Path(path), fleet
         self.state = FleetState()
         self.logs: dict[tuple[str, str], LogRing] = {}
+        self._cap_bytes = cap_bytes
         self._lock = threading.Lock()
         self._pending: deque[FleetEvent] = deque()
         self._cursors: dict[str, tuple[str, int]] = {}
@@ -108,6 +80,7 @@ class Store:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             self._db = self._open()
+            self._steps = Steps(self._db)
             self._load()
         except sqlite3.DatabaseError as error:
             raise FileError("cannot read the history", where=str(self.path), got=str(error), expected="a rankdeck database",
@@ -122,21 +95,7 @@ class Store:
         # NORMAL under WAL: a crash of the console loses nothing; a power cut may lose the newest transactions
         # together with the cursor that vouched for them, and the nodes send those records again.
         db.execute("PRAGMA synchronous=NORMAL")
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version > SCHEMA_VERSION:
-                raise FileError("the history was written by a newer rankdeck", where=str(self.path), got=f"version {version}",
-                                expected=f"at most {SCHEMA_VERSION}", fix="Use that version, or another XDG_STATE_HOME.")
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    if statement.strip():
-                        db.execute(statement)
-                db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
+        migrate(db, str(self.path))
         return db
 
     def _load(self) -> None:
@@ -146,21 +105,31 @@ class Store:
                 self._cursors[node] = (spool_id, seq)
             for event in self._history():
                 self.state = apply(self.state, event)
+            self._load_steps()
         finally:
             self._db.execute("ROLLBACK")
         # What a link was when the last console ended says nothing about now.
         self.state = replace(self.state, nodes={
             name: replace(node, link="connecting", link_why="", waiting=0) for name, node in self.state.nodes.items()})
 
-    def _history(self) -> Iterable[FleetEvent]:
+    def _history(self) -> Iterator[FleetEvent]:
         for type_name, text in self._db.execute("SELECT type, data FROM happening WHERE fleet = ? ORDER BY id", (self.fleet,)):
             yield _HAPPENINGS[type_name](**json.loads(text))
-        columns = "node, spool_id, seq, kind, key, time, at, version, data"
-        yield from map(_event, self._db.execute(
-            f"SELECT {columns} FROM record WHERE fleet = ? AND kind NOT IN (?, ?) ORDER BY id", (self.fleet, *_READINGS)))
-        yield from map(_event, self._db.execute(
-            f"SELECT {columns} FROM record WHERE id IN (SELECT max(id) FROM record WHERE fleet = ? AND kind IN (?, ?)"
-            " GROUP BY node, kind)", (self.fleet, *_READINGS)))
+        for job, kind, count, at in self._db.execute("SELECT job, kind, count, at FROM pruned WHERE fleet = ?", (self.fleet,)):
+            yield HistoryPruned(at=at, job=job, kind=kind, count=count)
+        yield from map(itemgetter(1), _records(self._db, self.fleet, "kind NOT IN (?, ?)", pruning.READINGS))
+        yield from map(itemgetter(1), _records(
+            self._db, self.fleet, "id IN (SELECT max(id) FROM record WHERE fleet = ? AND kind IN (?, ?) GROUP BY node, kind)",
+            (self.fleet, *pruning.READINGS)))
+
+    def _load_steps(self) -> None:
+        """Iterations into the columns directly: as events a million of them would take a minute."""
+        runs = dict(self.state.runs)
+        for job, place, iterations, columns, total, time in self._steps.columns(self.fleet):
+            run = runs.get(job) or RunState(job=job)
+            put_points(run, place, iterations, columns)
+            runs[job] = replace(run, total_iterations=run.total_iterations if total is None else total, last_iteration_time=time)
+        self.state = replace(self.state, runs=runs)
 
     def cursor(self, node: str) -> dict[str, Any] | None:
         """Where to go on in the node's stream: {"spool_id", "seq"}, or None when nothing was ever taken."""
@@ -177,39 +146,47 @@ class Store:
             cursors = dict(self._cursors)
             self._db.execute("BEGIN IMMEDIATE")
             try:
+                (id_,) = self._db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name IN ('record', 'step')").fetchone()
+                id_ = id_ or 0
                 for event in events:
                     if isinstance(event, RecordArrived):
                         known = cursors.get(event.node)
                         if known and known[0] == event.spool_id and event.seq <= known[1]:
                             continue
                         cursors[event.node] = (event.spool_id, event.seq)
-                        self._insert(event)
+                        id_ += 1
+                        self._insert(event, id_)
                     elif isinstance(event, STORED):
                         self._insert_happening(event)
                     taken.append(event)
                 for node, (spool_id, seq) in cursors.items():
                     if self._cursors.get(node) != (spool_id, seq):
                         self._db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?, ?, ?)", (self.fleet, node, spool_id, seq))
+                self._taken += len(taken)
+                if self._taken >= _PRUNE_EVERY and taken:
+                    self._taken = 0
+                    taken += self._prune(taken)
             except BaseException:
                 self._db.execute("ROLLBACK")
+                self._steps.forget()
                 raise
             self._db.execute("COMMIT")
             self._cursors = cursors
             self._pending.extend(taken)
-            self._taken += len(taken)
-            if self._taken >= _PRUNE_EVERY:
-                self._taken = 0
-                self._prune()
 
-    def _insert(self, event: RecordArrived) -> None:
+    def _insert(self, event: RecordArrived, id_: int) -> None:
+        if event.kind == "iteration" and self._steps.put(self.fleet, event, id_):
+            return
         data = event.data
         self._db.execute(
-            "INSERT OR REPLACE INTO record (fleet, node, spool_id, seq, kind, key, time, at, version, job, attempt, data)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self.fleet, event.node, event.spool_id, event.seq, event.kind, event.key, event.time, event.at, event.version,
+            "INSERT OR REPLACE INTO record (id, fleet, node, spool_id, seq, kind, key, time, at, version, job, attempt, data)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (id_, self.fleet, event.node, event.spool_id, event.seq, event.kind, event.key, event.time, event.at, event.version,
              data.get("job"), data.get("attempt"), json.dumps(data, ensure_ascii=False, separators=(",", ":"))))
 
-    def _insert_happening(self, event: NodeMet | LinkChanged | LaunchProgress) -> None:
+    def _insert_happening(self, event: NodeMet | LinkChanged | LaunchProgress | HistoryPruned) -> None:
+        if isinstance(event, HistoryPruned):
+            return  # the store's own word; nobody else can know
         if isinstance(event, LinkChanged):
             if self._links.get(event.node) == event.state:
                 return  # only the round trip was measured again
@@ -217,13 +194,17 @@ class Store:
         self._db.execute("INSERT INTO happening (fleet, type, at, data) VALUES (?, ?, ?, ?)",
                          (self.fleet, _TYPE_NAMES[type(event)], event.at, json.dumps(asdict(event), ensure_ascii=False)))
 
-    def _prune(self) -> None:
-        for node in self._cursors:
-            for kind in _READINGS:
-                self._db.execute(
-                    "DELETE FROM record WHERE fleet = ? AND kind = ? AND node = ? AND id <= (SELECT id FROM record WHERE fleet = ?"
-                    " AND kind = ? AND node = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
-                    (self.fleet, kind, node, self.fleet, kind, node, KEPT_READINGS))
+    def _prune(self, taken: list[FleetEvent]) -> list[FleetEvent]:
+        pruning.trim(self._db, self.fleet, iter(self._cursors))
+        told: list[FleetEvent] = []
+        # No clock of its own: it is told as of the newest event that made the history too large.
+        at = max((float(getattr(event, "at", 0.0)) for event in taken), default=0.0)
+        for (fleet, job, kind), count in pruning.prune(self._db, self._steps, self._cap_bytes).items():
+            self._db.execute("INSERT INTO pruned VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count, at = excluded.at",
+                             (fleet, job, kind, count, at))
+            if fleet == self.fleet:
+                told.append(HistoryPruned(at=at, job=job, kind=kind, count=count))
+        return told
 
     def drain(self) -> bool:
         """Fold what was committed since the last call into ``state``; True when anything was."""
@@ -232,12 +213,21 @@ class Store:
         for event in pending:
             if isinstance(event, LogLines):
                 self.logs.setdefault((event.node, event.path), LogRing()).add(event)
+            elif isinstance(event, LogBehind):
+                self.logs.setdefault((event.node, event.path), LogRing()).wait(event)
             self.state = apply(self.state, event)
         return bool(pending)
 
     def forget_log(self, node: str, path: str) -> None:
         """Drop the ring of a log that no pane shows any more."""
         self.logs.pop((node, path), None)
+
+    def records(self, *, kinds: Iterable[str] = (), job: str | None = None) -> Iterator[RecordArrived]:
+        """The history's records in the order in which they arrived, as they arrived; of these kinds, of this job.
+
+        Reads the file beside everything else; what is taken in meanwhile may or may not be among them.
+        """
+        return read_records(self.path, self.fleet, kinds=kinds, job=job)
 
     def close(self) -> None:
         """Close the file; later calls to ``ingest`` are ignored."""
@@ -247,7 +237,32 @@ class Store:
                 self._db.close()
 
 
-def _event(row: tuple[Any, ...]) -> RecordArrived:
-    node, spool_id, seq, kind, key, time, at, version, data = row
-    return RecordArrived(node=node, spool_id=spool_id, seq=seq, kind=kind, key=key, time=time, at=at,
-                         version=version, data=json.loads(data))
+def read_records(path: Path | str, fleet: str, *, kinds: Iterable[str] = (), job: str | None = None) -> Iterator[RecordArrived]:
+    """``Store.records`` of a file that some store keeps, without a store of one's own. Raises sqlite3.Error."""
+    wanted = tuple(kinds)
+    with closing(sqlite3.connect(f"file:{Path(path).absolute()}?mode=ro", uri=True, timeout=10.0)) as db:
+        db.execute("BEGIN")
+        where, values = (f"kind IN ({', '.join('?' * len(wanted))})", wanted) if wanted else ("1", ())
+        if job is not None:
+            where, values = f"{where} AND job = ?", (*values, job)
+        streams: list[Iterator[tuple[int, RecordArrived]]] = [_records(db, fleet, where, values)]
+        if not wanted or "iteration" in wanted:
+            streams.append(Steps(db).records(fleet, job=job))
+        yield from map(itemgetter(1), heapq.merge(*streams, key=itemgetter(0)))
+
+
+def fleets_of(path: Path | str, job: str) -> list[str]:
+    """The fleets in whose history there is a job of that name. Raises sqlite3.Error."""
+    with closing(sqlite3.connect(f"file:{Path(path).absolute()}?mode=ro", uri=True, timeout=10.0)) as db:
+        return sorted({fleet for (fleet,) in db.execute(
+            "SELECT DISTINCT fleet FROM record WHERE job = ? UNION SELECT DISTINCT fleet FROM origin WHERE job = ?", (job, job))})
+
+
+def _records(db: sqlite3.Connection, fleet: str, where: str, values: Iterable[Any]) -> Iterator[tuple[int, RecordArrived]]:
+    columns = "id, node, spool_id, seq, kind, key, time, at, version, data"
+    for id_, node, spool_id, seq, kind, key, time, at, version, data in db.execute(
+            f"SELECT {columns} FROM record WHERE fleet = ? AND {where} ORDER BY id", (fleet, *values)):
+        yield id_, RecordArrived(node=node, spool_id=spool_id, seq=seq, kind=kind, key=key, time=time, at=at, version=version, data=json.loads(data))
+
+
+__all__ = ["KEPT_LOG_LINES", "SCHEMA_VERSION", "LogRing", "Store", "default_path", "fleets_of", "read_records"]

@@ -1,11 +1,11 @@
 """The operator's files: jobs, fleets and layouts read into core types.
 
-Reads only. Everything wrong with a file is a FileError with
+Reads, and writes what an import made, never over anything. Everything wrong with a file is a FileError with
 file, line and column (``problems.ProblemsError`` when there is more than one finding). Names in findings
 are shown as they were given on the command line.
 
 - fleet and job files: wherever the operator has them;
-- hardware profiles and recipes: ``profiles/<group>/NAME.yaml`` beside this file;
+- hardware profiles: ``profiles/hardware/NAME.yaml``, recipes: ``recipes/NAME.yaml`` beside this file;
 - layouts: ``layouts/`` beside the package, then ``$XDG_CONFIG_HOME/rankdeck/layouts`` (the user's own win).
 
 Where the history lies is the store's business.
@@ -14,6 +14,8 @@ Where the history lies is the store's business.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -29,8 +31,9 @@ from console.core.layout import LayoutSpec
 
 if TYPE_CHECKING:
     from console.core.launch.compose import ComposedJob, Part
+    from console.core.launch.importers import Source
 
-PROFILES = Path(__file__).parent / "profiles"
+SHIPPED = {"hardware": Path(__file__).parent / "profiles" / "hardware", "recipe": Path(__file__).parent / "recipes"}
 LAYOUTS = Path(__file__).parent.parent / "layouts"
 MAX_FILE_BYTES = 8 * 1024 * 1024
 """A file larger than this was named by mistake (a log, a checkpoint)."""
@@ -64,6 +67,40 @@ def fleet_path_of(job: ComposedJob) -> str:
     """The fleet file that the job names, from the job file's directory; empty when it names none."""
     named = job.spec.fleet.inventory
     return str(Path(job.identities[0]).parent / os.path.expanduser(named)) if named else ""
+
+
+def read_sources(paths: list[str]) -> list[Source]:
+    """The files to import; ``-`` is standard input. A HyperPod config brings the recipe it names along, when it
+    lies where HyperPod looks for it. Raises FileError."""
+    from console.core.launch.importers import Source
+    from console.core.launch.importers.hyperpod import recipe_name
+
+    found = [Source(name="<stdin>", text=sys.stdin.read(MAX_FILE_BYTES)) if path == "-" else Source(name=path, text=_text(path)) for path in paths]
+    if len(found) == 1 and "defaults:" in found[0].text and (name := _recipe_name(found[0].text, recipe_name)):
+        for folder in ("recipes", "recipes_collection/recipes"):
+            beside = Path(paths[0]).parent / folder / f"{name}.yaml"
+            if ".." not in name.split("/") and beside.is_file():
+                found.append(Source(name=str(beside), text=_text(str(beside))))
+                break
+    return found
+
+
+def write_new(path: str, text: str) -> None:
+    """Write a file that is not there yet. Raises FileError."""
+    try:
+        with Path(path).open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise FileError("there is a file already", where=path, expected="a new name", fix="Move it away, or choose another with -o")
+    except OSError as error:
+        raise FileError("cannot write the file", where=path, got=error.strerror or str(error), fix="Check the path")
+
+
+def _recipe_name(text: str, of: Callable[[Value], str]) -> str:
+    try:
+        return of(parse(text, "")[0])
+    except FileError:
+        return ""
 
 
 def layouts() -> dict[str, Path]:
@@ -104,7 +141,7 @@ class JobLibrary:
 
     def shipped(self, group: str, name: str) -> Part:
         """A profile that comes with Rankdeck."""
-        known = {path.stem: path for path in (PROFILES / group).glob("*.yaml")}
+        known = {path.stem: path for path in SHIPPED[group].glob("*.yaml")}
         if name in known:
             return _part(str(known[name]))
         near = get_close_matches(name, known, n=1)

@@ -35,6 +35,8 @@ train:
   stop      end a job: SIGTERM, a grace period, SIGKILL
 
 files:
+  import    a job file out of launch commands, a docker run line, AscendFactory settings, a HyperPod recipe
+  schema    what a job file may hold, as JSON schema for editors
   layouts   screen layouts to choose from
 """
 
@@ -125,6 +127,12 @@ def build_parser() -> argparse.ArgumentParser:
     demo = add("demo", _demo, "A fleet of four simulated nodes that really train a small model, over SSH, on this machine.")
     add_demo_arguments(demo)
 
+    imported = add("import", _import, "Write a job file out of how something was started so far, and list what could not be carried over.")
+    imported.add_argument("file", metavar="FILE", nargs="+", help="each node's commands, a container's line, settings; - is standard input")
+    imported.add_argument("-o", "--output", metavar="JOB", default="", help="file to write, never over one (default: standard output)")
+
+    add("schema", _schema, "Print the JSON schema of a job file.", as_json=False).add_argument("what", choices=["job"], help="job")
+
     add("layouts", _layouts, "List the screen layouts.")
     return parser
 
@@ -190,6 +198,18 @@ def _launch(args: argparse.Namespace) -> int:
     from console.cli import jobs
 
     return jobs.launch(args)
+
+
+def _import(args: argparse.Namespace) -> int:
+    from console.cli import importing
+
+    return importing.import_(args)
+
+
+def _schema(args: argparse.Namespace) -> int:
+    from console.cli import importing
+
+    return importing.schema(args)
 
 
 def _stop(args: argparse.Namespace) -> int:

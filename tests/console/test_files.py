@@ -40,7 +40,7 @@ def test_places_carry_the_name_as_given(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_every_shipped_profile_is_a_job_part(tmp_path: Path) -> None:
-    shipped = {group: sorted(path.stem for path in (files.PROFILES / group).glob("*.yaml")) for group in GROUPS}
+    shipped = {group: sorted(path.stem for path in files.SHIPPED[group].glob("*.yaml")) for group in GROUPS}
     assert shipped["hardware"] == ["ascend-a2-8", "ascend-a3-16", "cpu"]
     for group, names in shipped.items():
         for name in names:

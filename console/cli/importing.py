@@ -1,0 +1,58 @@
+"""``rankdeck import`` and ``rankdeck schema``: files of others in, job files out."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+from console import files
+from console.cli.desk import put, put_json, say
+from console.core.launch.importers import Imported, read
+from console.core.launch.problems import problem_text
+
+
+def import_(args: argparse.Namespace) -> int:
+    """Write job files out of launch commands and settings. Exit status 1 when the source was faulty. Raises FileError."""
+    found = read(files.read_sources(args.file))
+    written = _write(args.output, found) if args.output else [""] * len(found)
+    ok = not any(problem.severity == "error" for one in found for problem in one.problems)
+    if args.json:
+        put_json({"ok": ok, "jobs": [_mapping(one, path) for one, path in zip(found, written, strict=True)]})
+        return 0 if ok else 1
+    for one, path in zip(found, written, strict=True):
+        if path:
+            say(f"{one.name}: written to {path}")
+        else:
+            put(("---\n" if len(found) > 1 else "") + one.text)
+        for problem in one.problems:
+            say(f"rankdeck: {problem.severity} in {one.name}: {problem_text(problem)}")
+        for left in one.left:
+            say(f"{one.name}: not carried over ({left.where}): {left.what}: {left.why}")
+    return 0 if ok else 1
+
+
+def schema(args: argparse.Namespace) -> int:
+    """Print the JSON schema of a job file, for editors."""
+    from console.core.launch.schema import job_schema
+
+    put_json(job_schema())
+    return 0
+
+
+def _write(output: str, found: list[Imported]) -> list[str]:
+    """The files written, one a job: the name given, or for several jobs that name with each job's own."""
+    paths = [output]
+    if len(found) > 1:
+        stem, dot, suffix = output.rpartition(".")
+        stem, suffix = (stem, suffix) if dot and "/" not in suffix else (output, "yaml")
+        names = [one.name for one in found]
+        paths = [f"{stem}-{one.name}{f'-{names[:at].count(one.name) + 1}' if one.name in names[:at] else ''}.{suffix}" for at, one in enumerate(found)]
+    for one, path in zip(found, paths, strict=True):
+        files.write_new(path, one.text)
+    return paths
+
+
+def _mapping(one: Imported, path: str) -> dict[str, Any]:
+    return {"name": one.name, "kind": one.kind, "path": path, "text": one.text, "job": dict(one.job),
+            "problems": [dataclasses.asdict(problem) for problem in one.problems], "left": [dataclasses.asdict(left) for left in one.left]}

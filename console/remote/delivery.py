@@ -102,6 +102,6 @@ class Delivery:
                         return False
         for nodes, emit in self._taps:
             for event in events:
-                if event.node in nodes:
+                if getattr(event, "node", "") in nodes:
                     emit(event)
         return True

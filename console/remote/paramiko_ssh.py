@@ -2,7 +2,8 @@
 
 Owns connecting, verifying, logging in, and what a connection can do (run, open, put). The decisions lie
 elsewhere: which way (``ssh_config``), which host keys (``known_hosts``), which keys of ours
-(``identities``), which jump connection (``jumps``). Refuses passwords, prompts and unverified hosts.
+(``identities``), which jump connection (``jumps``). Refuses passwords and unverified hosts, and asks nobody
+anything unless it was given a ``prompt``.
 
 Every stage has a time limit: resolving and TCP, banner and key exchange, login, channel. paramiko waits
 without limit for some answers (exec, subsystem); those are made under ``_within``, which closes the
@@ -29,6 +30,7 @@ from console.remote import known_hosts
 from console.remote.identities import gather
 from console.remote.jumps import Closable, JumpPool, Lease
 from console.remote.paramiko_channel import ParamikoChannel
+from console.remote.prompts import Prompt, Question
 from console.remote.ssh_config import Endpoint, Route, SshConfig
 from console.remote.transport import LoginError
 
@@ -40,6 +42,8 @@ CHANNEL_TIMEOUT_S = 15.0
 PUT_TIMEOUT_S = 60.0
 """For a file of any size that we send (agent archives are under 1 MB)."""
 CLOSE_WAIT_S = 2.0
+ASKING = "keyboard-interactive"
+ANSWER_S = 120.0
 MAX_REFUSED_KEYS = 3
 """A server that hangs up after so many refused keys has refused us (OpenSSH: MaxAuthTries, default 6)."""
 
@@ -48,10 +52,12 @@ class ParamikoTransport:
     """Opens connections; one for all nodes of a fleet, so that they can share jump connections."""
 
     def __init__(self, *, known_hosts_path: str = "", accept_new: bool = False, config_path: str | None = None,
-                 system_known_hosts: str = SYSTEM_KNOWN_HOSTS) -> None:
+                 system_known_hosts: str = SYSTEM_KNOWN_HOSTS, prompt: Prompt | None = None) -> None:
         """``known_hosts_path``: the fleet file's own (Inventory.known_hosts). ``accept_new``: write down host
         keys never seen before, there or in the user's file, instead of refusing them. ``config_path``:
-        instead of ``~/.ssh/config``."""
+        instead of ``~/.ssh/config``. ``prompt``: who answers a server's further questions (keyboard-interactive);
+        None: nobody, and a login that asks fails."""
+        self._prompt = prompt
         self._known_hosts = known_hosts_path
         self._accept_new = accept_new
         self._config_path = config_path
@@ -102,7 +108,7 @@ class ParamikoTransport:
             _prefer(transport, known_hosts.key_types(known, known_hosts.name_of(end.key_name, end.key_port)))
             _shake_hands(transport, end, deadline, where)
             self._verify(transport.get_remote_server_key(), end, known, where)
-            _log_in(transport, end, deadline, where)
+            _log_in(transport, end, deadline, where, self._prompt)
         except BaseException:
             _hang_up(transport)
             raise
@@ -257,7 +263,7 @@ def _shake_hands(transport: paramiko.Transport, end: Endpoint, deadline: float, 
                            fix="Is it an SSH server, and does it take new connections (MaxStartups)?")
 
 
-def _log_in(transport: paramiko.Transport, end: Endpoint, deadline: float, where: str) -> None:
+def _log_in(transport: paramiko.Transport, end: Endpoint, deadline: float, where: str, prompt: Prompt | None) -> None:
     import paramiko
 
     ours = gather(end)
@@ -267,6 +273,8 @@ def _log_in(transport: paramiko.Transport, end: Endpoint, deadline: float, where
         try:
             more = transport.auth_publickey(end.user, identity.key)
         except paramiko.BadAuthenticationType as error:
+            if prompt is not None and ASKING in error.allowed_types:
+                return _answer_questions(transport, end, where, prompt)
             raise LoginError(f"{end} takes no keys", where=where, got=", ".join(error.allowed_types), expected="publickey",
                              fix="Passwords are not supported; allow public keys on that server.")
         except (paramiko.SSHException, EOFError, OSError) as error:
@@ -278,9 +286,13 @@ def _log_in(transport: paramiko.Transport, end: Endpoint, deadline: float, where
             raise ConnectError(f"the login as {end} was cut short", where=where, got=str(error) or type(error).__name__,
                                fix="It is tried again; look at the server's log if this stays.")
         if not more:
-            return
+            return None
+        if prompt is not None and ASKING in more:
+            return _answer_questions(transport, end, where, prompt)
         raise LoginError(f"{end} wants more than a key", where=where, got=", ".join(more), expected="publickey alone",
-                         fix="A second factor needs the system's own ssh.")
+                         fix="A second factor needs somebody to ask: connect from a terminal, or set `transport: openssh`.")
+    if prompt is not None and transport.is_active() and time.monotonic() < deadline and _takes_questions(transport, end):
+        return _answer_questions(transport, end, where, prompt)
     tried = "; ".join([f"{label}: refused" for label in refused] + list(ours.notes))
     if ours.locked:
         fix = f"Unlock it once: ssh-add {ours.locked[0]}"
@@ -289,6 +301,44 @@ def _log_in(transport: paramiko.Transport, end: Endpoint, deadline: float, where
     else:
         fix = f"Put the public key into ~{end.user}/.ssh/authorized_keys there, or name the right `key` or `user` in the fleet file."
     raise LoginError(f"{end} does not let us in", where=where, got=tried or "no keys to offer", fix=fix)
+
+
+def _takes_questions(transport: paramiko.Transport, end: Endpoint) -> bool:
+    """Whether the server would ask instead of taking a key: it says so when offered nothing (RFC 4252, section 5.2)."""
+    import paramiko
+
+    try:
+        transport.auth_none(end.user)
+    except paramiko.BadAuthenticationType as error:
+        return ASKING in error.allowed_types
+    except (paramiko.SSHException, EOFError, OSError):
+        return False
+    return False
+
+
+def _answer_questions(transport: paramiko.Transport, end: Endpoint, where: str, prompt: Prompt) -> None:
+    """The second factor: RFC 4256, any number of rounds with any number of questions. Raises LoginError."""
+    import paramiko
+
+    def answer(title: str, instructions: str, questions: list[tuple[str, bool]]) -> list[str]:
+        head = " ".join(part.strip() for part in (title, instructions) if part.strip())
+        answers = []
+        for text, echo in questions:
+            given = prompt(Question(node=where, text=f"{head} {text}".strip(), echo=echo))
+            if given is None:
+                raise LoginError(f"the login as {end} was given up", where=where, got="no answer to the server's question", fix="Reconnect to try again.")
+            answers.append(given)
+        return answers
+
+    # A person's time, not the network's; the server has a limit of its own (LoginGraceTime, 120 s).
+    transport.auth_timeout = ANSWER_S
+    try:
+        more = transport.auth_interactive(end.user, answer)
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        raise LoginError(f"{end} does not let us in", where=where, got=f"the answers were refused: {str(error) or type(error).__name__}",
+                         fix="Reconnect to try again.")
+    if more:
+        raise LoginError(f"{end} wants still more", where=where, got=", ".join(more), fix="Set `transport: openssh` for this node.")
 
 
 @contextlib.contextmanager

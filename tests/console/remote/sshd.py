@@ -49,13 +49,17 @@ class Sshd:
     """One server: commands run by sh with HOME at ``home``, files there too, tunnels when ``tunnels``."""
 
     def __init__(self, loop: Loop, home: Path, authorized: list[asyncssh.SSHKey], *, tunnels: bool = False, host_key: asyncssh.SSHKey | None = None,
-                 env: dict[str, str] | None = None, sftp: bool = True) -> None:
+                 env: dict[str, str] | None = None, sftp: bool = True, second_factor: str = "") -> None:
+        """``second_factor``: what keyboard-interactive has to answer, instead of a key."""
         self._loop = loop
+        self._second_factor = second_factor
         self.home, self.tunnels, self.env = home, tunnels, env or {}
         self.authorized = {key.public_data for key in authorized}
         self.host_key = host_key or asyncssh.generate_private_key("ssh-ed25519")
         self.other_host_keys: list[asyncssh.SSHKey] = []
         self.logins: list[str] = []
+        self.met = 0
+        """Connections so far; ``logins`` may hold one twice (a key is offered, then used)."""
         self.tunnelled: list[int] = []
         self.commands: list[str] = []
         self.connections: list[asyncssh.SSHServerConnection] = []
@@ -72,12 +76,22 @@ class Sshd:
             def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
                 self._conn = conn
                 sshd.connections.append(conn)
+                sshd.met += 1
 
             def connection_lost(self, exc: Exception | None) -> None:
                 sshd.connections.remove(self._conn)
 
             def public_key_auth_supported(self) -> bool:
-                return True
+                return not sshd._second_factor
+
+            def kbdint_auth_supported(self) -> bool:
+                return bool(sshd._second_factor)
+
+            def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> Any:
+                return "One-time code", "Look at your token.", "en", [("Code: ", False)]
+
+            def validate_kbdint_response(self, username: str, responses: list[str]) -> bool:
+                return responses == [sshd._second_factor]
 
             def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
                 if key.public_data in sshd.authorized:

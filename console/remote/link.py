@@ -253,7 +253,8 @@ class NodeLink:
 
     def _greet(self, connection: Connection) -> Session:
         around, name = self._around, self.node.name
-        session = Session(name, connection.open(deploy.attach_command(self.node)), clock=around.clock, beat=around.timing.beat,
+        opened_wall_s = around.clock.wall_s()
+        session = Session(name, connection.open(deploy.attach_command(self.node)), clock=around.clock, beat=around.timing.beat, opened_wall_s=opened_wall_s,
                           deliver=lambda events, stored: around.delivery.put(name, events, stored))
         try:
             session.greet(Greeting(operator=around.operator, console=around.console, after=around.cursor(name)), around.timing.greet_s)

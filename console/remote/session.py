@@ -70,13 +70,17 @@ class _Asked:
 class Session:
     """See the module. ``greet`` first, then ``run`` in a thread of its own until it returns."""
 
-    def __init__(self, node: str, channel: Channel, *, clock: Clock, deliver: Deliver, beat: Beat | None = None, window: int = WINDOW) -> None:
+    def __init__(self, node: str, channel: Channel, *, clock: Clock, deliver: Deliver, beat: Beat | None = None, window: int = WINDOW,
+                 opened_wall_s: float | None = None) -> None:
+        """``opened_wall_s``: our wall clock before the channel was opened; the agent says hello unasked, so its
+        clock may have been read at any time since. Default: now."""
         self.node = node
         self.hello: Mapping[str, Any] = {}
         self._channel, self._clock, self._deliver = channel, clock, deliver
         self._beat, self._window = beat or Beat(), window
         self._heartbeat = Heartbeat(self._beat, clock.mono_s())
         self._offset = ClockEstimate()
+        self._opened_wall_s = clock.wall_s() if opened_wall_s is None else opened_wall_s
         self._sent_wall_s: dict[int, float] = {}
         self._buffer = bytearray()
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -98,7 +102,6 @@ class Session:
 
         Raises AgentMissingError, LoginError (versions that cannot talk), ConnectError.
         """
-        sent_wall_s = self._clock.wall_s()
         deadline_s = self._clock.mono_s() + timeout_s
         self._writer.start()
         self._say({"t": "hello", "proto": wire.PROTOCOL, "min_proto": wire.MIN_PROTOCOL, "operator": greeting.operator,
@@ -112,7 +115,7 @@ class Session:
         self._spool_id = str(hello.get("spool_id", ""))
         if greeting.after and greeting.after.get("spool_id") == self._spool_id:
             self._last_seq = int(greeting.after["seq"])
-        self._offset.add(sent_wall_s, self._clock.wall_s(), _number(hello.get("node_time"), sent_wall_s))
+        self._offset.add(self._opened_wall_s, self._clock.wall_s(), _number(hello.get("node_time"), self._opened_wall_s))
         self._heartbeat.heard(self._clock.mono_s())
         self._tell_met()
         self._tell_link("up")

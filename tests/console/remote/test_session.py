@@ -32,14 +32,14 @@ class Bench:
         self.sessions: list[Session] = []
         self.ended: list[str] = []
 
-    def session(self, *, beat: Beat = SLOW, window: int = 4) -> Session:
+    def session(self, *, beat: Beat = SLOW, window: int = 4, opened_wall_s: float | None = None) -> Session:
         channel = FakeChannel(self.node)
         self.node.opened(channel, "attach")
 
         def deliver(events: list[FleetEvent], stored: Callable[[], None] | None) -> None:
             self.delivery.put("n1", events, stored)
 
-        session = Session("n1", channel, clock=RealClock(), deliver=deliver, beat=beat, window=window)
+        session = Session("n1", channel, clock=RealClock(), deliver=deliver, beat=beat, window=window, opened_wall_s=opened_wall_s)
         self.sessions.append(session)
         return session
 
@@ -65,6 +65,15 @@ def bench() -> Iterator[Bench]:
     bench = Bench()
     yield bench
     bench.close()
+
+
+def test_a_hello_that_waited_for_us_does_not_make_the_node_late(bench: Bench) -> None:
+    """The agent says hello unasked: what it read of its clock may be as old as the channel."""
+    bench.node.clock_ahead_s = -0.5
+    session = bench.session(opened_wall_s=RealClock().wall_s() - 1.0)
+    session.greet(Greeting(operator="op", console="c", after=None), 5.0)
+    met = until(lambda: bench.store.of(NodeMet))[0]
+    assert abs(met.clock_offset_s) <= met.clock_error_s
 
 
 def test_hello_both_ways_tells_who_and_whose_clock(bench: Bench) -> None:

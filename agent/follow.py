@@ -11,12 +11,12 @@ A record is keyed by ``<file_id>:<offset>:<kind>``, so that reading the same byt
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
-from typing import IO, Any, Dict, List, Optional, Tuple
+from typing import IO, Any, Dict, FrozenSet, List, Optional, Tuple
 
-from agent.parse import scan, training
-from agent.parse.text import named_place
+from agent.parse import reading, scan
 
 HEAD_BYTES = 256
 """A file is told from another by its first line, or by this much of it where it is longer."""
@@ -27,6 +27,9 @@ TAIL_BYTES = 64
 STORM_WINDOW_BYTES = 1 << 20
 STORM_LIMIT = 20
 """At most so many faults of one rule from one such stretch of a file; which ones depends on bytes alone."""
+
+SHIPPED = frozenset(("iteration", "validation", "checkpoint", "fault"))
+"""Kinds of what ``agent.parse.reading`` finds that become records; iterations and checkpoints only with their number."""
 
 Record = Dict[str, Any]
 State = Dict[str, Any]
@@ -210,42 +213,42 @@ class Follower:
         return end
 
     def _parse(self, block: bytes, base: int, records: List[Record]) -> None:
-        line, counted = int(self._state["line"]), 0
-        for start, end in self._scanner.candidates(block):
-            line += block.count(b"\n", counted, start)
-            counted = start
-            at = start
-            for piece in block[start:end].split(b"\r"):    # progress bars redraw with bare carriage returns
-                if piece:
-                    self._line(piece.decode("utf-8", "replace"), base + at, line + 1, records)
-                at += len(piece) + 1
-
-    def _line(self, text: str, offset: int, line: int, records: List[Record]) -> None:
-        found = [(kind, data, training.VERSION) for kind, data in training.parse_line(text)]
-        found += [("fault", data, scan.VERSION) for data in self._scanner.faults(text) if self._admits(data, offset)]
-        if not found:
-            return
-        named = named_place(text)
-        count: Dict[str, int] = {}
-        for kind, data, version in found:
+        memory: Dict[str, Any] = json.loads(json.dumps(self._state["memory"]))    # ours: the state that was handed out stays
+        found = reading.read_block(block, self._scanner, memory, admit=lambda rule, offset: self._admits(rule, base + offset),
+                                   spent=lambda offset: self._spent(base + offset))
+        self._state["memory"] = memory
+        count: Dict[Tuple[int, str], int] = {}
+        for one in found:
+            if one.kind not in SHIPPED or (one.kind != "validation" and one.data.get("iteration", 0) is None):
+                continue
+            data = one.data
+            named = one.place if one.kind != "fault" else data
             for field in ("rank", "local_rank"):
                 known = self.place.get(field)
-                data[field] = known if known is not None else data.get(field, named.get(field))
+                data[field] = known if known is not None else named.get(field)
+            offset = base + one.offset
             data.update(job=self.place.get("job"), attempt=self.place.get("attempt"), round=self.place.get("round"),
-                        file=self.path, file_id=self._state["file_id"], offset=offset, line=line)
-            index = count.get(kind, 0)
-            count[kind] = index + 1
-            key = "%s:%d:%s%s" % (self._state["file_id"], offset, kind, ":%d" % index if index else "")
-            records.append({"kind": kind, "key": key, "data": data, "v": version})
+                        file=self.path, file_id=self._state["file_id"], offset=offset, line=int(self._state["line"]) + one.line + 1)
+            index = count.get((offset, one.kind), 0)
+            count[(offset, one.kind)] = index + 1
+            key = "%s:%d:%s%s" % (self._state["file_id"], offset, one.kind, ":%d" % index if index else "")
+            records.append({"kind": one.kind, "key": key, "data": data, "v": one.version})
 
-    def _admits(self, fault: Dict[str, Any], offset: int) -> bool:
+    def _admits(self, rule: str, offset: int) -> bool:
         storm = self._state["storm"]
         window = offset // STORM_WINDOW_BYTES
         if storm.get("window") != window:
             storm = {"window": window}
-        seen = storm.get(fault["rule"], 0)
-        self._state["storm"] = dict(storm, **{fault["rule"]: seen + 1})
+        seen = storm.get(rule, 0)
+        self._state["storm"] = dict(storm, **{rule: seen + 1})
         return bool(seen < STORM_LIMIT)
+
+    def _spent(self, offset: int) -> FrozenSet[str]:
+        """The rules of which this stretch of the file has had enough: they need not even be looked for."""
+        storm = self._state["storm"]
+        if storm.get("window") != offset // STORM_WINDOW_BYTES:
+            return frozenset()
+        return frozenset(rule for rule, seen in storm.items() if rule != "window" and seen >= STORM_LIMIT)
 
 
 _SCANNER: List[scan.Scanner] = []
@@ -258,7 +261,7 @@ def _shared_scanner() -> scan.Scanner:
 
 
 def _fresh(file_id: str) -> State:
-    return {"file_id": file_id, "offset": 0, "line": 0, "tail": "", "storm": {}}
+    return {"file_id": file_id, "offset": 0, "line": 0, "tail": "", "storm": {}, "memory": {}}
 
 
 def _head(opened: IO[bytes], final: bool) -> Optional[str]:

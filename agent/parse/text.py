@@ -13,19 +13,27 @@ from typing import Dict, Optional
 _ESCAPE = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|[@-Z\\\\^_])")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 
-# "[2025-09-05 16:08:14]", "2025-03-04 00:44:44,441", "2026-11-22T05:10:01.123456" and CANN's
-# "2025-11-19-11:14:58.516.606" (milliseconds and microseconds as two groups).
-_TIME = re.compile(r"(?<![0-9])([0-9]{4}-[0-9]{2}-[0-9]{2})[ T-]{1,2}([0-9]{2}:[0-9]{2}:[0-9]{2})"
-                   r"(?:[.,]([0-9]{1,6})(?:\.([0-9]{3}))?)?")
+# "[2025-09-05 16:08:14]", "2025-03-04 00:44:44,441", "2026-11-22T05:10:01.123456", torchrun's
+# "2025-05-21_15:43:03", "2026/11/22 05:10:01" and CANN's "2025-11-19-11:14:58.516.606" (milliseconds and
+# microseconds as two groups).
+_TIME = re.compile(r"(?<![0-9])([0-9]{4})[-/]([0-9]{2})[-/]([0-9]{2})[ T_-]{1,2}([0-9]{2}:[0-9]{2}:[0-9]{2})"
+                   r"(?:[.,]([0-9]{1,9})(?:\.([0-9]{3}))?)?")
+# nanotron: "01/17/2024 13:47:27" (month first)
+_US_TIME = re.compile(r"(?<![0-9])([0-9]{2})/([0-9]{2})/([0-9]{4}) ([0-9]{2}:[0-9]{2}:[0-9]{2})")
 
-# torch: "[rank3]:", "[rank16]:[W908 ..."; torchrun --log: "[default7]:" (role and local rank);
-# Megatron and DeepSpeed: "[Rank 0]"; torch_npu: "(PID:356, Device:0, RankID:-1)";
-# CANN plog: "[ERROR] HCCL(60570,python):2025-..."; verl and ray: "(WorkerDict pid=4112)".
-_RANK = re.compile(r"\[[Rr]ank ?([0-9]{1,6})\]")
+# torch: "[rank3]:", "[rank16]:[W908 ...", "[PG 1 Rank 0]"; torchrun --log: "[default7]:" (role and local
+# rank); Megatron and DeepSpeed: "[Rank 0]"; torch_npu: "(PID:356, Device:0, RankID:-1)"; mpirun --tag-output:
+# "[1,3]<stderr>:" (job, rank); CANN plog: "[ERROR] HCCL(60570,python):2025-..." and, in what it raises,
+# "EI0002: [PID: 2969] 2025-..."; verl and ray: "(WorkerDict pid=4112)".
+_RANK = re.compile(r"\[(?:PG [^\]\s]{1,40} )?[Rr]ank ?([0-9]{1,6})\]")
+_MPI_RANK = re.compile(r"^\[[0-9]{1,4},([0-9]{1,6})\]<std(?:out|err)>:")
 _LOCAL_RANK = re.compile(r"^\s*\[[a-z]+([0-9]{1,3})\]:")
 _TORCH_NPU = re.compile(r"\(PID:([0-9]{1,10}), ?Device:([0-9]{1,5}), ?RankID:(-?[0-9]{1,10})\)")
 _PLOG = re.compile(r"^\s*\[(?:ERROR|WARNING|EVENT|INFO|DEBUG)\] ?[A-Z_]{2,12}\(([0-9]{1,10}),")
+_RAISED = re.compile(r"\b[A-Z]{1,2}[0-9A-F]{4}(?::\s*)?\[PID: ?([0-9]{1,10})\]")
 _RAY = re.compile(r"^\s*\([\w.]+,? pid=([0-9]{1,10})[,)]")
+# srun --label: "   7: text"
+_LABEL = re.compile(r"^ {0,8}([0-9]{1,6}): ")
 
 NO_RANK = 4294967295
 """CANN prints -1 as this unsigned number where a rank is not known; it is never a rank."""
@@ -33,38 +41,66 @@ NO_RANK = 4294967295
 
 def clean(text: str) -> str:
     """The text without escape sequences and control characters (tab is kept), trailing blanks off."""
+    if text.isprintable():
+        return text.rstrip()
     if "\x1b" in text:
         text = _ESCAPE.sub("", text)
     return _CONTROL.sub("", text).rstrip()
 
 
-def printed_time(text: str) -> Optional[str]:
+def printed_time(text: str, last: bool = False) -> Optional[str]:
     """The first date and time printed in the text, as ``2024-05-16T14:24:03[.ffffff]``; None without one.
 
-    No zone is added: the text does not say one.
+    ``last``: the last one instead (of several prefixes, the program's own is nearest its message). No zone
+    is added: the text does not say one. Times without a year (glog, syslog) are not read.
     """
-    found = _TIME.search(text)
-    if not found:
+    if ":" not in text:
         return None
-    day, clock, fraction, more = found.groups()
-    return "%sT%s%s" % (day, clock, "." + fraction + (more or "") if fraction else "")
+    found = _TIME.search(text)
+    if last and found:
+        for found in _TIME.finditer(text):
+            pass
+    if found:
+        year, month, day, clock, fraction, more = found.groups()
+        return "%s-%s-%sT%s%s" % (year, month, day, clock, "." + fraction + (more or "") if fraction else "")
+    american = _US_TIME.search(text)
+    if american:
+        month, day, year, clock = american.groups()
+        return "%s-%s-%sT%s" % (year, month, day, clock)
+    return None
 
 
 def named_place(text: str) -> Dict[str, int]:
     """What the line says of its own origin: any of ``rank``, ``local_rank``, ``device``, ``pid``."""
     place: Dict[str, int] = {}
-    found = _TORCH_NPU.search(text)
-    if found:
-        place["pid"], place["device"] = int(found.group(1)), int(found.group(2))
-        if 0 <= int(found.group(3)) < NO_RANK:
-            place["rank"] = int(found.group(3))
-    rank = _RANK.search(text)
-    if rank and "rank" not in place:
-        place["rank"] = int(rank.group(1))
-    local = _LOCAL_RANK.match(text)
-    if local and not rank:
-        place["local_rank"] = int(local.group(1))
-    pid = _PLOG.match(text) or _RAY.match(text)
-    if pid and "pid" not in place:
-        place["pid"] = int(pid.group(1))
+    if "(" in text:
+        found = _TORCH_NPU.search(text) if "RankID" in text else None
+        if found:
+            place["pid"], place["device"] = int(found.group(1)), int(found.group(2))
+            if 0 <= int(found.group(3)) < NO_RANK:
+                place["rank"] = int(found.group(3))
+        else:
+            pid = _PLOG.match(text) or _RAY.match(text)
+            if pid:
+                place["pid"] = int(pid.group(1))
+    if "[" in text:
+        rank = _MPI_RANK.match(text) or _RANK.search(text)
+        if rank and "rank" not in place:
+            place["rank"] = int(rank.group(1))
+        local = None if rank else _LOCAL_RANK.match(text)
+        if local:
+            place["local_rank"] = int(local.group(1))
+        if "pid" not in place and "PID" in text:
+            raised = _RAISED.search(text)
+            if raised:
+                place["pid"] = int(raised.group(1))
     return place
+
+
+def label(text: str) -> Optional[int]:
+    """The task number that ``srun --label`` put before the line, None without one.
+
+    It is the rank only where srun starts one task per rank; who asks must have evidence for that.
+    """
+    found = _LABEL.match(text)
+    return int(found.group(1)) if found else None

@@ -32,9 +32,12 @@ look:
 train:
   plan      whether a job fits, and exactly what would be executed where
   launch    start a job on all its nodes, or on none
+  attach    watch a job to its end
   stop      end a job: SIGTERM, a grace period, SIGKILL
+  exec      run one command on one node
 
 files:
+  inspect   what captured output says: log FILE…, npu FILE (npu-smi, hccn_tool); offline
   import    a job file out of launch commands, a docker run line, AscendFactory settings, a HyperPod recipe
   schema    what a job file may hold, as JSON schema for editors
   layouts   screen layouts to choose from
@@ -124,6 +127,18 @@ def build_parser() -> argparse.ArgumentParser:
     stop.add_argument("--yes-i-mean", metavar="JOBNAME", default="", help="the job's name once more, instead of typing it when asked")
     _add_wait(stop)
 
+    attached = add("attach", _attach, "Watch a job to its end. Leaving it (Ctrl-C) leaves the job running.", fleet=True, link=True)
+    attached.add_argument("job", metavar="JOBNAME", help="run.name of the job")
+    _add_wait(attached)
+
+    executed = add("exec", _exec, "Run one command on one node, as the agent's user; the node's audit trail keeps it. Exit status: the command's own.",
+                   fleet=True, link=True)
+    executed.add_argument("node", metavar="NODE", help="name in the fleet file")
+    executed.add_argument("cmd", metavar="-- COMMAND", nargs="+", help="the program and its arguments, as they are; for a shell's line: sh -c '...'")
+    executed.add_argument("--yes-i-mean", metavar="NODE", default="", help="the node's name once more, instead of typing it when asked")
+    executed.add_argument("--limit", metavar="S", type=_seconds, default=600.0, help="seconds after which it is given up (default: 600)")
+    _add_wait(executed)
+
     demo = add("demo", _demo, "A fleet of four simulated nodes that really train a small model, over SSH, on this machine.")
     add_demo_arguments(demo)
 
@@ -134,6 +149,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("schema", _schema, "Print the JSON schema of a job file.", as_json=False).add_argument("what", choices=["job"], help="job")
 
     add("layouts", _layouts, "List the screen layouts.")
+    _add_inspect(commands)
     return parser
 
 
@@ -154,7 +170,36 @@ def _add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", metavar="S", type=_seconds, default=20.0, help="seconds to wait for the nodes' answers (default: 20)")
 
 
+def _add_inspect(commands: Any) -> None:
+    inspect = commands.add_parser("inspect", description="Say what captured files hold. Connects to nothing.", allow_abbrev=False)
+    inspect.set_defaults(run=None)
+    kinds = inspect.add_subparsers(dest="what", metavar="WHAT", required=True, prog="rankdeck inspect")
+
+    def add(name: str, run: Any, text: str, files: str, many: bool) -> None:
+        made = kinds.add_parser(name, description=text, allow_abbrev=False)
+        made.set_defaults(run=run)
+        made.add_argument("files" if many else "file", metavar="FILE", nargs="+" if many else None, help=files)
+        made.add_argument("--json", action="store_true", help="print one JSON document")
+
+    add("log", _inspect_log, "Iterations, validations, checkpoints and faults in training, plog and system logs. Exit status 1 when there is a "
+        "fault that may start an incident.", "log file, or - for standard input", True)
+    add("npu", _inspect_npu, "What npu-smi or hccn_tool printed. Exit status 1 when it is cut short or reports an error.",
+        "captured output, or - for standard input", False)
+
+
 # Each loads its module when it is run.
+
+def _inspect_log(args: argparse.Namespace) -> int:
+    from console.cli import inspect
+
+    return inspect.log(args)
+
+
+def _inspect_npu(args: argparse.Namespace) -> int:
+    from console.cli import inspect
+
+    return inspect.npu(args)
+
 
 def _open(args: argparse.Namespace) -> int:
     import gc
@@ -198,6 +243,18 @@ def _launch(args: argparse.Namespace) -> int:
     from console.cli import jobs
 
     return jobs.launch(args)
+
+
+def _attach(args: argparse.Namespace) -> int:
+    from console.cli import execute
+
+    return execute.attach(args)
+
+
+def _exec(args: argparse.Namespace) -> int:
+    from console.cli import execute
+
+    return execute.execute(args)
 
 
 def _import(args: argparse.Namespace) -> int:

@@ -44,14 +44,16 @@ def test_records_fit_the_wire_and_name_their_place(tmp_path: Path) -> None:
            + " validation loss at iteration 1 | lm loss value: 2.0E+00 | lm loss PPL: 7.3E+00 | \n"
            + "OSError: [Errno 28] No space left on device\n")
     records, state = Follower(str(log), PLACE).poll()
-    assert [record["kind"] for record in records] == ["iteration", "checkpoint", "validation", "fault"]
+    # The save that had begun cannot have ended well on a full disk.
+    assert [record["kind"] for record in records] == ["iteration", "checkpoint", "validation", "fault", "checkpoint"]
+    assert (records[4]["data"]["event"], records[4]["data"]["iteration"]) == ("failed", 1)
     for record in records:
         assert wire.problems_in(record["kind"], record["data"]) == []
         data = record["data"]
         assert (data["job"], data["attempt"], data["round"], data["rank"], data["local_rank"]) == ("j", "a", 0, 3, 1)
         assert record["key"] == "%s:%d:%s" % (data["file_id"], data["offset"], record["kind"])
         wire.encode({"t": "rec", "data": data})
-    assert [record["data"]["line"] for record in records] == [2, 3, 4, 5]
+    assert [record["data"]["line"] for record in records] == [2, 3, 4, 5, 5]
     assert records[0]["data"]["offset"] == len("training ...\n")
     assert json.loads(json.dumps(state)) == state
     assert (state["offset"], state["line"]) == (log.stat().st_size, 5)

@@ -1,0 +1,71 @@
+"""What trainers print around their iterations: starts, memory, timers, and the arguments throughput needs.
+
+Owns one line at a time, and the throughput formula of the operators' guide (seed S3). Refuses to make
+iteration records. Never raises.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, List, Optional
+
+from agent.parse import fields
+from agent.parse.fields import Record
+from agent.parse.text import printed_time
+
+# Megatron "training ..."; HF "***** Running training *****"; torchtitan "Training starts at step 1"
+_START = re.compile(r"^(?:.{0,200}[\]:>\s])?(?:training \.\.\.|Training \.\.\.|\*{3,8}\s{0,3}Running training\s{0,3}\*{3,8}|Training starts at step \d{1,12}.{0,200})$")
+# "[before the start of training step] datetime: 2025-04-13 23:41:00"
+_BEFORE = re.compile(r"\[before the start of training step\] datetime: ")
+# "[Rank 20] (after 20 iterations) memory (MB) | allocated: 15426.4 | max allocated: 18045.6 | reserved: 22290.0 | ..."
+_MEMORY = re.compile(r"\(?after ([0-9]{1,15}) iterations\)? memory \(([MG]i?B)\)")
+# "    save-checkpoint ................................: (383764.98, 383765.08)"
+_TIMER = re.compile(r"^\s{0,40}([\w/-]{1,80}) \.{2,80}: \(([0-9.]{1,20}), ([0-9.]{1,20})\)")
+# "time (ms) | save-checkpoint: 57514.53 | ..."
+_TIMES = re.compile(r"time \(ms\) ?\|")
+# "  seq_length ...................................... 4096" (Megatron's dump of its arguments)
+_ARGUMENT = re.compile(r"\b(seq_length|world_size|global_batch_size|train_iters|encoder_seq_length) \.{3,80} ([0-9]{1,12})\s*$")
+
+ANCHORS = ("seq_length ...", "world_size ...", "memory (MB)", "training ...", "Training ...", "Running training", "Training starts at",
+           "the start of training", "save-checkpoint", "load-checkpoint")
+ARGUMENTS = ("seq_length", "world_size")
+
+
+def asides(text: str) -> List[Record]:
+    """The records in one (cleaned) line, kinds ``start``, ``memory``, ``timer`` (ms) and ``argument``."""
+    argument = _ARGUMENT.search(text) if "..." in text else None
+    if argument:
+        name = "seq_length" if argument.group(1) == "encoder_seq_length" else argument.group(1)
+        return [("argument", {"name": name, "value": int(argument.group(2))})]
+    if _BEFORE.search(text):
+        return [("start", {"time": printed_time(text, last=True)})]
+    if _START.match(text):
+        return [("start", {"time": printed_time(text)})]
+    memory = _MEMORY.search(text)
+    if memory:
+        values: Dict[str, Any] = {name: value for name, value, _ in fields.pairs(text[memory.end():].lstrip(" |"))}
+        scale = 1024.0 if memory.group(2).startswith("G") else 1.0
+        most = values.get("max allocated", values.get("allocated"))
+        return [("memory", {"iteration": int(memory.group(1)),
+                            "max_allocated_mb": most * scale if isinstance(most, (int, float)) else None})]
+    timer = _TIMER.match(text)
+    if timer:
+        try:
+            return [("timer", {"name": timer.group(1), "ms": float(timer.group(3))})]
+        except ValueError:
+            return []
+    times = _TIMES.search(text)
+    if times:
+        return [("timer", {"name": name, "ms": float(value)}) for name, value, _ in fields.pairs(text[times.end():]) if not isinstance(value, str)]
+    return []
+
+
+def tokens_per_s_per_device(global_batch_size: Optional[float], seq_length: Optional[float], devices: Optional[float],
+                            elapsed_ms: Optional[float]) -> Optional[float]:
+    """GBS x sequence length / (devices x ms per iteration) x 1000, tokens/s/p; None where one is missing.
+
+    Source: the operators' guide S3, "performance".
+    """
+    if not global_batch_size or not seq_length or not devices or not elapsed_ms or min(global_batch_size, seq_length, devices, elapsed_ms) <= 0:
+        return None
+    return global_batch_size * seq_length / (devices * elapsed_ms) * 1000.0

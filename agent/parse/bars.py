@@ -1,0 +1,69 @@
+"""tqdm progress bars: where a run is, and the metrics that NeMo, Lightning and VeOmni hang on them.
+
+Owns one drawing of a bar. Refuses bars that count something else (validation, loading, tokenising), and to
+choose between several drawings of one step (the reader does). Never raises.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, List, Optional, Tuple
+
+from agent.parse import fields
+from agent.parse.fields import Pair, Record
+
+# "Epoch 0:   3%|x  | 34103/1100000 [5:28:58<171:22:21,  1.73it/s, loss=2.52, v_num=, reduced_train_loss=2.510, ...]"
+# "  1%|1         | 1/100 [00:27<44:53, 27.20s/it]"; before the first step "0/16 [00:00<?, ?it/s]"
+_BAR = re.compile(r"(?:^|[|\s])([0-9]{1,12})/([0-9]{1,12}) \[(?:[0-9]{1,4} days?, )?[0-9:]{4,12}<(?:[0-9]{1,4} days?, )?[0-9:?]{1,12}([^\]\n]{0,2000})")
+_POSTFIX = re.compile(r"[,\s]{0,8}([A-Za-z_][^,=:\]]{0,60}?)(?:=|: )\s{0,8}([^,\]]{0,40})")
+_EPOCH_OF = re.compile(r"[Ee]poch {0,3}([0-9]{1,6})(?:/([0-9]{1,6}))?:")
+_OTHER = re.compile(r"valid|eval|test|predict|load|map\b|token|filter|generat|download|sav", re.IGNORECASE)
+
+LIGHTNING = "v_num"
+"""A bar with this among its metrics is Lightning's: it is drawn with the step before's metrics first."""
+
+
+def place(text: str) -> Optional[Tuple[int, int]]:
+    """(step, steps) of the last training bar in the text; None without one."""
+    found = None
+    for match in _BAR.finditer(text):
+        if int(match.group(2)) and not _OTHER.search(text[max(0, match.start() - 200):match.start()]):
+            found = int(match.group(1)), int(match.group(2))
+    return found
+
+
+def records(text: str) -> List[Record]:
+    """The iteration record of the bar in one drawing, if it carries a loss and at least one step is done."""
+    match = _BAR.search(text)
+    if match is None or not int(match.group(1)):
+        return []
+    before = text[:match.start()]
+    if _OTHER.search(before):
+        return []
+    pairs: List[Pair] = []
+    for item in _POSTFIX.finditer(match.group(3)):
+        value = fields.value_at(item.group(2))
+        if value is not None:
+            pairs.append((" ".join(item.group(1).split()), value[0], value[1]))
+    data, _ = fields.filled(pairs)
+    if data["lm_loss"] is None:
+        return []
+    iteration, total = int(match.group(1)), int(match.group(2))
+    data.update(iteration=iteration, total=total)
+    epoch = _EPOCH_OF.search(before)
+    if epoch:
+        past = int(epoch.group(1)) - (1 if epoch.group(2) else 0)
+        across_epochs(data, past, int(epoch.group(2)) if epoch.group(2) else None)
+    return [("iteration", data)]
+
+
+def across_epochs(data: Dict[str, object], past: int, epochs: Optional[int]) -> None:
+    """Turn a count that starts anew each epoch into the step of the run. ``past``: epochs gone by.
+
+    In the first epoch the printed numbers stay: they are the run's own.
+    """
+    iteration, total, extra = data["iteration"], data["total"], data["extra"]
+    if past <= 0 or not isinstance(iteration, int) or not isinstance(total, int) or not isinstance(extra, dict):
+        return
+    extra.update({"iteration_in_epoch": iteration, "total_in_epoch": total})
+    data.update(iteration=past * total + iteration, total=epochs * total if epochs else None)

@@ -1,0 +1,163 @@
+"""The grammar all trainers share: a name, a colon or an equals sign, a number, perhaps a unit.
+
+Owns which printed name is which field of an iteration record, the numbers (thousands separators, SI
+suffixes, NaN), and the making of the record. Refuses to know line shapes (the modules beside it do).
+Never raises.
+
+Names are compared with blanks, hyphens and underscores ignored and in lower case: the eras and trainers
+spell ``lm loss``, ``lm-loss`` and ``lm_loss``, ``elapsed time per iteration (ms)`` and
+``elapsed_time_per_iteration_ms=``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+
+Number = Union[int, float, str]
+Record = Tuple[str, Dict[str, Any]]
+Pair = Tuple[str, Number, str]
+"""Name as printed (blanks collapsed), number, unit ("" where none is printed)."""
+
+ITERATION_FIELDS = ("iteration", "total", "lm_loss", "learning_rate", "elapsed_ms", "grad_norm", "consumed_samples",
+                    "global_batch_size", "loss_scale", "skipped", "nan", "tflops", "tokens_per_s_per_device",
+                    "extra", "time")
+
+_FLOAT, _WHOLE, _MS, _SECONDS, _TERA = "float", "whole", "ms", "seconds", "tera"
+_NAMES: Dict[Tuple[str, str], str] = {
+    # Of several losses in one line the first listed here is the training loss. Megatron; NeMo; torchtitan,
+    # HF, MindSpeed-MM, MindFormers; verl.
+    ("lm_loss", _FLOAT): "lmloss, reducedtrainloss, trainloss, train/loss, loss, actor/loss, actor/pgloss, globalavgloss",
+    ("learning_rate", _FLOAT): "learningrate, lr, train/lr, actor/lr",
+    ("grad_norm", _FLOAT): "gradnorm, gradientnorm, globalnorm, globalgradnorm, train/gradnorm, actor/gradnorm",
+    ("elapsed_ms", _MS): "elapsedtimeperiteration(ms), elapsedtimeperiterationms, elapsedtimeperiteration, persteptime, "
+                         "iterationtime(ms), iterationtimems, stepms",
+    ("elapsed_ms", _SECONDS): "elapsedtimeperiteration(s), elapsedtimeperiterations, trainsteptimingins, timings/step, "
+                              "perf/timeperstep, iterationtime(s), timeperiteration(s), steptime",
+    ("consumed_samples", _WHOLE): "consumedsamples, consumedtrainsamples",
+    ("global_batch_size", _WHOLE): "globalbatchsize, gbs",
+    ("loss_scale", _FLOAT): "lossscale",
+    ("skipped", _WHOLE): "numberofskippediterations, skippediterations",
+    ("nan", _WHOLE): "numberofnaniterations, naniterations",
+    ("tflops", _TERA): "throughputpergpu(tflop/s/gpu), throughputperdevice(tflop/s/device), throughputpernpu(tflop/s/npu), "
+                       "throughput(tflop/s/gpu), throughput(tflop/s/npu), tflops, modeltflopspergpu, tflop/s/gpu, tflop/s/npu, "
+                       "tflopspergpu, trainthroughputpernpu",
+    ("tokens_per_s_per_device", _FLOAT): "tokenspergpupersecond(tgs), tokenspergpupersecondtgs, tokenspergpupersecond, tgs, tps, "
+                                         "tokenspersecpergpu, tokenspersecondpergpu, tokenspersecpernpu, tokenspersecondpernpu, "
+                                         "tokenspernpupersecond, tokens/s/p, throughput(tokens/s/p), tokens/s/gpu, tokens/s/npu, "
+                                         "tokens/sec/gpu, tokens/sec/npu, perf/throughput",
+}
+KEYS: Dict[str, Tuple[str, str]] = {spelling.strip(): target for target, spellings in _NAMES.items()
+                                    for spelling in spellings.split(",")}
+_LOSS_ORDER = [name.strip() for name in _NAMES[("lm_loss", _FLOAT)].split(",")]
+# Not numbers in JSON: these fields of a record take finite numbers alone.
+_FINITE = frozenset(("elapsed_ms", "tflops", "tokens_per_s_per_device"))
+
+_DIGITS = (r"[-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]{1,400}(?:\.[0-9]{0,400})?(?:[eE][-+]?[0-9]{1,4})?"
+           r"|\.[0-9]{1,400}(?:[eE][-+]?[0-9]{1,4})?|[nN][aA][nN]|[iI]nf(?:inity)?|INF)")
+# "6,785", "634K", "103328ms", "68.57GiB(86.69%)", "[44.313248]", "np.float64(0.5)", "tensor(1.2, ...", and "_ 16" of a
+# scanned page. MindFormers prints one-element lists, whose point a document may lose: "[1 31049]".
+_VALUE = (r"[ \t_]{0,20}(?:\[ {0,20}|(?:np\.|numpy\.)?[a-z]{1,8}[0-9]{0,3}\(\[?)?(" + _DIGITS + r")(?: (?=[0-9]{4,12}\])([0-9]{4,12}))?"
+          r"(ms|s|us|[KMGBT]i?B?|%)?(?![0-9A-Za-z.])[\])]{0,3}")
+_PAIR = re.compile(r"[\s,;|\]]{0,400}([A-Za-z_@][^:=|\n]{0,90}?) {0,20}[:=]" + _VALUE)
+VALUE = re.compile(_VALUE)
+_SI = {"K": 10 ** 3, "M": 10 ** 6, "G": 10 ** 9, "B": 10 ** 9, "T": 10 ** 12}
+
+
+def number(token: str) -> Number:
+    """The number in a token: int, float, or "nan", "inf", "-inf"; commas between thousands are dropped."""
+    low = token.lower()
+    if "n" in low:
+        return "nan" if "nan" in low else "-inf" if low[0] == "-" else "inf"
+    token = token.replace(",", "")
+    if len(token) <= 18 and token.lstrip("+-").isdigit():
+        return int(token)
+    value = float(token)
+    return value if abs(value) != float("inf") else "inf" if value > 0 else "-inf"
+
+
+def value_at(text: str, place: int = 0) -> Optional[Tuple[Number, str, int]]:
+    """(number, unit, where it ends) of the value that begins at ``place``; None where there is none."""
+    found = VALUE.match(text, place)
+    return None if found is None else (_value(found.group(1), found.group(2)), found.group(3) or "", found.end())
+
+
+def _value(token: str, rest: Optional[str]) -> Number:
+    return number(token + "." + rest if rest and "." not in token else token)
+
+
+def pairs(text: str) -> Iterator[Pair]:
+    """The ``name: number`` pairs of a text, fields parted by ``|``; several may stand in one field.
+
+    A field whose value is no number is passed over.
+    """
+    for segment in text.split("|"):
+        place = 0
+        while place < len(segment):
+            found = _PAIR.match(segment, place)
+            if found is None:
+                break
+            yield " ".join(found.group(1).split()), _value(found.group(2), found.group(3)), found.group(4) or ""
+            place = found.end()
+
+
+def squeezed(name: str) -> str:
+    """The name without blanks, hyphens and underscores, in lower case."""
+    return re.sub(r"[\s_-]+", "", name).lower()
+
+
+def known(name: str) -> bool:
+    """Whether the printed name is one of a record's own fields."""
+    return squeezed(name) in KEYS
+
+
+def filled(found: Iterable[Pair]) -> Tuple[Dict[str, Any], int]:
+    """(an iteration record's data without place and time, how many of its own fields the pairs gave).
+
+    What has no field of its own goes to ``extra`` under the name as printed.
+    """
+    data: Dict[str, Any] = dict.fromkeys(ITERATION_FIELDS)
+    extra: Dict[str, Number] = {}
+    count = 0
+    losses: List[Tuple[int, str, Number]] = []
+    for name, value, unit in found:
+        short = squeezed(name)
+        field, kind = KEYS.get(short, ("", _FLOAT))
+        if not field and short.startswith("train/lr("):    # verl: "train/lr(1e-3):0.01" is 0.01 thousandths
+            field, value = "learning_rate", _scaled(value, short[len("train/lr("):-1])
+        if field == "lm_loss":
+            losses.append((_LOSS_ORDER.index(short), name, value))
+        elif field:    # named twice, the later holds
+            data[field] = _as(value, kind, unit, field in _FINITE)
+            count += data[field] is not None
+        else:
+            extra[name] = value if kind == _TERA or unit not in _SI or isinstance(value, str) else _whole(value * _SI[unit])
+    losses.sort(key=lambda loss: loss[0])
+    for _, name, value in losses:
+        if data["lm_loss"] is None:
+            data["lm_loss"] = value if isinstance(value, str) else float(value)
+            count += 1
+        else:
+            extra[name] = value
+    data["extra"] = extra
+    return data, count
+
+
+def _scaled(value: Number, scale: str) -> Number:
+    found = value_at(scale)
+    return value if isinstance(value, str) or found is None or isinstance(found[0], str) else value * found[0]
+
+
+def _whole(value: Union[int, float]) -> Union[int, float]:
+    return int(value) if float(value).is_integer() else value
+
+
+def _as(value: Number, kind: str, unit: str, finite: bool) -> Optional[Number]:
+    if isinstance(value, str):
+        return None if finite or kind == _WHOLE else value
+    if kind in (_MS, _SECONDS):
+        thousand = unit == "s" or (kind == _SECONDS and unit != "ms")
+        return round(value * 1000.0, 6) if thousand else float(value)
+    if kind != _TERA and unit[:1] in _SI:
+        value = value * _SI[unit[0]]
+    return int(round(value)) if kind == _WHOLE else float(value)

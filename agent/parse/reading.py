@@ -1,0 +1,195 @@
+"""A log read block by block: every record in it with its place, and what must be remembered between blocks.
+
+Owns what needs more than one line: records a terminal wrapped, the step that only the progress bar beside a
+line names, a save that failed, throughput derived from arguments printed at the start, processes told apart
+by what they said of themselves. Refuses to touch files (``agent.follow`` and the console's ``inspect`` do)
+and to judge. Never raises; memory is bounded.
+"""
+
+from __future__ import annotations
+
+from typing import AbstractSet, Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from agent.parse import asides, bars, megatron, scan, training
+from agent.parse.text import clean, label, named_place
+
+KINDS = ("iteration", "validation", "checkpoint", "fault", "start", "memory", "timer")
+_NEAR = 600
+"""So many bytes beside a line are looked through for a progress bar."""
+_PROCESSES = 256
+"""So many processes are remembered by their number."""
+# A save is held to have failed when one of these categories of root faults follows its start.
+_BREAKS_SAVES = ("checkpoint-writer-failed", "disk-full", "quota-exceeded", "io-error", "stale-file-handle", "checkpoint-stale-save")
+
+Memory = Dict[str, Any]
+"""Plain JSON: {step, bar: [step, steps], drawn, saving: {iteration, path}, seq_length, world_size, processes}; {} at the beginning."""
+
+
+class Found(NamedTuple):
+    """One record of a block."""
+
+    kind: str
+    data: Dict[str, Any]
+    offset: int
+    """Of its line's first byte in the block."""
+    line: int
+    """How many newlines of the block come before it."""
+    version: int
+    place: Dict[str, int]
+    """What the line says of its origin: ``text.named_place``, and ``task``, the number that srun put before
+    it: a rank only if the log gives evidence of that."""
+
+
+def _all_admitted(rule: str, offset: int) -> bool:
+    return True
+
+
+def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
+               admit: Callable[[str, int], bool] = _all_admitted, spent: Callable[[int], AbstractSet[str]] = lambda offset: frozenset()) -> List[Found]:
+    """The records of whole lines, in their order; ``memory`` is brought up to date in place.
+
+    ``admit(rule, offset)`` says whether a fault is wanted and ``spent(offset)`` which rules surely are not
+    (a storm of one fault is cut short by its caller).
+    """
+    found: List[Found] = []
+    newlines, counted, joined_to = 0, 0, 0
+    for line in scanner.lines(block):
+        newlines += block.count(b"\n", counted, line.start)
+        counted = line.start
+        raw: Optional[str] = None
+        if line.training and line.start >= joined_to:
+            raw = block[line.start:min(line.end, line.start + training.LINE_LIMIT)].decode("utf-8", "replace")
+            text, joined_to = _whole(raw, block, line.end)
+            place = _place(raw)
+            for kind, data in training.parse_line(text):
+                _complete(kind, data, memory, block, line)
+                if kind != "iteration" or _wanted(data, text, memory):
+                    found.append(Found(kind, data, line.start, newlines, training.VERSION, place))
+            for kind, data in asides.asides(text) if "..." in text or "memory" in text or "checkpoint" in text or "raining" in text else ():
+                if kind == "argument":
+                    memory[data["name"]] = data["value"]
+                else:
+                    found.append(Found(kind, data, line.start, newlines, training.VERSION, place))
+        for data in scanner.faults_in(block, line, spent(line.start)):
+            _known_process(data, memory)
+            if admit(data["rule"], line.start):
+                place = _place(raw if raw is not None else block[line.start:min(line.end, line.start + 200)].decode("utf-8", "replace"))
+                found.append(Found("fault", data, line.start, newlines, scan.VERSION, place))
+                failed = _broken_save(data, memory)
+                if failed:
+                    found.append(Found("checkpoint", failed, line.start, newlines, training.VERSION, place))
+    tail = block[-4 * _NEAR:]
+    if b"s/it" in tail or b"it/s" in tail:
+        _remember_bar(memory, bars.place(tail.decode("utf-8", "replace")))
+    return found
+
+
+def _place(raw: str) -> Dict[str, int]:
+    text = clean(raw[:200])
+    place = named_place(text)
+    task = label(text)
+    if task is not None:
+        place["task"] = task
+    return place
+
+
+def _whole(raw: str, block: bytes, end: int) -> Tuple[str, int]:
+    """(the line, with what was wrapped of it put back; where in the block that ends)."""
+    if raw.rstrip().endswith("|") and not _may_go_on(block, end) or "teration" not in raw and "Iter" not in raw:
+        return raw, end
+    following: List[str] = []
+    ends: List[int] = []
+    place = end
+    while len(following) < megatron.JOIN_LIMIT - 1 and block[place:place + 1] == b"\n":
+        stop = block.find(b"\n", place + 1, place + 2000)
+        stop = min(len(block), place + 2000) if stop < 0 else stop
+        following.append(block[place + 1:stop].decode("utf-8", "replace"))
+        ends.append(stop)
+        place = stop
+    text, taken = megatron.joined(raw.rstrip("\n"), following)
+    return text, ends[taken - 1] if taken else end
+
+
+def _may_go_on(block: bytes, end: int) -> bool:
+    """Whether the next line might be the rest of one that ended with a bar: it has bars itself, and is no iteration."""
+    following = block[end + 1:end + 400].split(b"\n", 1)[0]
+    return b"|" in following and b"teration " not in following[:60] and not following.lstrip().startswith((b"[", b"time (ms)"))
+
+
+def _complete(kind: str, data: Dict[str, Any], memory: Memory, block: bytes, line: scan.Line) -> None:
+    """Put in what the line does not say itself."""
+    if kind in ("iteration", "validation") and data["iteration"] is None:
+        step = _bar_beside(block, line, memory)
+        if step:
+            data["iteration"] = step[0]
+            if kind == "iteration" and data["total"] is None:
+                data["total"] = step[1]
+    if kind == "iteration":
+        if data["iteration"] is not None:
+            memory["step"] = data["iteration"]
+        if data["tokens_per_s_per_device"] is None:
+            length = data["extra"].get("actual seqlen", data["extra"].get("actual_seqlen", memory.get("seq_length")))
+            if isinstance(length, (int, float)):
+                rate = asides.tokens_per_s_per_device(data["global_batch_size"], length, memory.get("world_size"), data["elapsed_ms"])
+                data["tokens_per_s_per_device"] = None if rate is None else round(rate, 3)
+    elif kind == "checkpoint":
+        if data["iteration"] is None:
+            begun = memory.get("saving") if data["event"] in ("saved", "failed") else None
+            data["iteration"] = begun["iteration"] if begun else memory.get("step")
+        if data["event"] == "started":
+            memory["saving"] = {"iteration": data["iteration"], "path": data["path"]}
+        elif data["event"] in ("saved", "failed"):
+            begun = memory.pop("saving", None)
+            if begun and data["path"] is None and begun["iteration"] == data["iteration"]:
+                data["path"] = begun["path"]
+
+
+def _wanted(data: Dict[str, Any], text: str, memory: Memory) -> bool:
+    """Of several drawings of one progress bar the first with a step is its record (Lightning's last)."""
+    if "<" not in text or bars.place(text) is None or "{" in text:
+        return True
+    again = memory.get("drawn") == data["iteration"]
+    memory["drawn"] = data["iteration"]
+    return not again or bars.LIGHTNING in text
+
+
+def _bar_beside(block: bytes, line: scan.Line, memory: Memory) -> Optional[Tuple[int, int]]:
+    """The step of the bar drawn next after a line, else of the one before it: tqdm writes the line between two drawings."""
+    for part in block[line.end:line.end + _NEAR].decode("utf-8", "replace").replace("\r", "\n").split("\n")[:4]:
+        if "loss" in part and "{" in part:
+            break
+        place = bars.place(part)
+        if place:
+            _remember_bar(memory, place)
+            return place
+    _remember_bar(memory, bars.place(block[max(0, line.start - _NEAR):line.end].decode("utf-8", "replace")))
+    known = memory.get("bar")
+    return (known[0], known[1]) if known and known[0] else None
+
+
+def _remember_bar(memory: Memory, place: Optional[Tuple[int, int]]) -> None:
+    if place:
+        memory["bar"] = [place[0], place[1]]
+
+
+def _known_process(fault: Dict[str, Any], memory: Memory) -> None:
+    """Fill in rank and device of a process that named them in another line, and remember those it names here."""
+    if fault["pid"] is None:
+        return
+    processes = memory.setdefault("processes", {})
+    own = processes.setdefault(str(fault["pid"]), {})
+    for name in ("rank", "device"):
+        if fault[name] is not None:
+            own[name] = fault[name]
+        else:
+            fault[name] = own.get(name)
+    if len(processes) > _PROCESSES:
+        del processes[next(iter(processes))]
+
+
+def _broken_save(fault: Dict[str, Any], memory: Memory) -> Optional[Dict[str, Any]]:
+    begun = memory.get("saving")
+    if not begun or fault["rule"] not in _BREAKS_SAVES:
+        return None
+    del memory["saving"]
+    return {"iteration": begun["iteration"], "event": "failed", "path": begun["path"], "seconds": None, "bytes": None, "time": fault["time"]}

@@ -1,0 +1,80 @@
+"""Checkpoint lines of all trainers: a save began, is done or failed, a checkpoint was loaded.
+
+Owns one line. Refuses timers (under ``--async-save`` Megatron prints ``save-checkpoint ...: (min, max)`` when
+the save was only handed over), the shards and side files of a save, and to call a save complete that only
+began. Never raises. The iteration is None where the line does not say it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, Optional, Pattern, Tuple
+
+from agent.parse.text import printed_time
+
+_N = r"[ \t]{1,20}([0-9]{1,15})"
+_RULES: Tuple[Tuple[str, str, Pattern[str]], ...] = (
+    # Megatron: "  successfully saved checkpoint from iteration    2500 to /ckpt [ t 1/2, p 1/1 ]"; before 2023 "at iteration"
+    ("saved", "ip", re.compile(r"succ?essfully saved checkpoint (?:from|at) iteration" + _N + r"(?: to (.{0,4000}?))?(?:[ \t]{0,9}\[ ?t .{0,99})?[ \t]{0,20}$")),
+    # "saving checkpoint at iteration    2500 to /ckpt in torch_dist format"
+    ("started", "ip", re.compile(r"saving checkpoint at iteration" + _N + r" to (.{0,4000}?)(?: in [\w.-]{1,40} format)?[ \t]{0,20}$")),
+    ("started", "ip", re.compile(r"scheduled an async checkpoint save at iteration" + _N + r" to (.{0,4000}?)[ \t]{0,20}$")),
+    # "  successfully loaded checkpoint from /ckpt [ t 1/1, p 1/1 ] at iteration 10"
+    ("loaded", "pi", re.compile(r"succ?essfully loaded checkpoint from (.{0,4000}?)[ \t]{0,9}(?:\[ ?t [^\]]{0,99}\][ \t]{0,9})?at iteration" + _N)),
+    ("loaded", "i", re.compile(r"succ?essfully loaded checkpoint at iteration" + _N)),
+    # NeMo: "Scheduled async checkpoint save for /ckpt/model_name=0--val_loss=0.00-step=18-consumed_samples=9728.0-last.ckpt",
+    # "Async checkpoint save for step 19 finalized successfully." The path counts from 0.
+    ("started", "q", re.compile(r"Scheduled async checkpoint save for (\S{1,4000})")),
+    ("saved", "i", re.compile(r"Async checkpoint save for step" + _N + r" finalized successfully")),
+    # torchtitan
+    ("saved", "s", re.compile(r"Finished saving the checkpoint .{0,60}?in ([0-9.]{1,15}) seconds")),
+    ("started", "i", re.compile(r"Saving (?:the|a full) checkpoint (?:at|in last) step,?(?: step)?" + _N)),
+    ("started", "", re.compile(r"Saving (?:the|a full) checkpoint\b")),
+    ("loaded", "", re.compile(r"Finished loading the checkpoint in ")),
+    # HF, LLaMA-Factory, swift: "[INFO|trainer.py:2926] 2023-10-19 09:48:54,430 >> Saving model checkpoint to out/checkpoint-10"
+    ("started", "d", re.compile(r"Saving model checkpoint to (\S{1,4000})")),
+    ("loaded", "i", re.compile(r"Continuing training from global step" + _N)),
+    # MindFormers
+    ("started", "", re.compile(r"\.\.\.Saving ckpt\.\.\.")),
+    # verl
+    ("started", "d", re.compile(r"local_global_step_folder: (\S{1,4000})")),
+    ("failed", "", re.compile(r"(?i)\b(?:failed to save (?:the |a )?checkpoint|checkpoint save failed|error (?:while )?saving (?:the )?checkpoint)")),
+)
+# "checkpoint-10", "global_step_10", "iter_0000010"
+_NUMBERED = re.compile(r"(?:checkpoint-|global_step_?|iter_|step[-_=])([0-9]{1,15})(?![0-9])")
+
+ANCHORS = ("fully saved checkpoint", "fully loaded checkpoint", "saving checkpoint at", "async checkpoint save", "finalized successfully",
+           "Saving the checkpoint", "Saving a full checkpoint", "Finished saving the", "Finished loading the", "Saving model checkpoint to",
+           "Continuing training from", "...Saving ckpt...", "local_global_step_folder", "save checkpoint", "save the checkpoint", "save a checkpoint",
+           "saving checkpoint", "saving the checkpoint", "checkpoint save failed")
+
+
+def event(text: str) -> Optional[Dict[str, Any]]:
+    """The checkpoint record in one (cleaned) line; None where there is none."""
+    if "ckpt" not in text and "heckpoint" not in text and "global" not in text:
+        return None
+    for name, shape, pattern in _RULES:
+        found = pattern.search(text)
+        if found is None:
+            continue
+        data: Dict[str, Any] = {"iteration": None, "event": name, "path": None, "seconds": None, "bytes": None,
+                                "time": printed_time(text[:found.start()], last=True)}
+        for what, value in zip(shape, found.groups()):
+            if what == "i":
+                data["iteration"] = int(value)
+            elif what == "s":
+                data["seconds"] = _seconds(value)
+            else:
+                data["path"] = value or None
+        if shape in ("d", "q") and data["path"]:
+            numbered = _NUMBERED.search(data["path"])
+            data["iteration"] = int(numbered.group(1)) + (1 if shape == "q" else 0) if numbered else None
+        return data
+    return None
+
+
+def _seconds(text: str) -> Optional[float]:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,127 @@
+"""``rankdeck inspect``: what captured files say, offline. Files in, one document or a report out.
+
+Owns reading the files in bounded memory. Refuses to parse (``agent.parse`` does, the same code as on the
+nodes) and to connect to anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from agent.parse import outputs, scan
+from console.cli.desk import put, put_json, say
+from console.core import log_report
+from console.core.errors import FileError
+
+BLOCK_BYTES = 1 << 20
+LINE_LIMIT = 4 << 20
+"""A line without an end is cut here: memory stays bounded."""
+NPU_LIMIT = 16 << 20
+"""No npu-smi output is longer."""
+
+
+def log(args: argparse.Namespace) -> int:
+    """Training, plog and system logs. Exit status 1 when there is a fault that may start an incident."""
+    scanner = scan.Scanner()
+    reports = []
+    for name in args.files:
+        report, tuned = log_report.FileReport(name, scanner), False
+        for block in blocks(name):
+            if not tuned and len(block) >= BLOCK_BYTES:
+                report = log_report.FileReport(name, scanner.tuned(block))
+            tuned = True
+            report.feed(block)
+        report.close()
+        reports.append(report)
+    found = log_report.document(reports)
+    if args.json:
+        put(log_report.encoded(found))
+    else:
+        put(log_report.text(reports))
+    for report in reports:
+        for rule, count in sorted(report.untold.items()):
+            say(f"rankdeck: {report.name}: {count} more faults of the rule {rule}; the first {log_report.FAULT_LIMIT} are told")
+    return 1 if any(fault["role"] == "root" for fault in found["faults"]) else 0
+
+
+def npu(args: argparse.Namespace) -> int:
+    """npu-smi and hccn_tool output. Exit status 1 when it is not complete or reports an error, 2 when it is neither tool's."""
+    with opened(args.file) as stream:
+        raw = stream.read(NPU_LIMIT + 1)
+    if len(raw) > NPU_LIMIT:
+        raise FileError("this is too long for the output of npu-smi", where=_where(args.file), got=f"more than {NPU_LIMIT >> 20} MiB",
+                        fix="Give the output of one run")
+    found = outputs.document(raw.decode("utf-8", "replace"))
+    if found is None:
+        first = next((line.strip() for line in raw.decode("utf-8", "replace").splitlines() if line.strip()), "")
+        raise FileError("this is not output of npu-smi or hccn_tool", where=_where(args.file), got=repr(first[:80]) if first else "nothing",
+                        expected="a table or key : value lines as these tools print them", fix="Capture it with: npu-smi info > FILE")
+    if found.get("output") == "table":    # the promised shape, nothing beside it
+        found = {name: value for name, value in found.items() if name != "output"}
+    if args.json:
+        put_json(found)
+    else:
+        put(_npu_text(found))
+    return 0 if found["complete"] and not found["errors"] else 1
+
+
+def blocks(name: str) -> Iterator[bytes]:
+    """The file in blocks of whole lines (the last may lack its end); a line over LINE_LIMIT is cut. Raises FileError."""
+    rest = b""
+    with opened(name) as stream:
+        while True:
+            more = stream.read(BLOCK_BYTES)
+            if not more:
+                break
+            rest += more
+            end = rest.rfind(b"\n") + 1
+            if not end and len(rest) >= LINE_LIMIT:
+                end = len(rest)
+            if end:
+                yield rest[:end]
+                rest = rest[end:]
+    if rest:
+        yield rest
+
+
+@contextmanager
+def opened(name: str) -> Iterator[IO[bytes]]:
+    """The named file, or standard input for ``-``. Raises FileError for what cannot be read."""
+    try:
+        if name == "-":
+            yield sys.stdin.buffer
+        else:
+            with open(name, "rb") as stream:
+                yield stream
+    except OSError as error:
+        raise FileError("cannot be read", where=_where(name), got=error.strerror or str(error), expected="a readable file",
+                        fix="Check the path, or give - for standard input") from error
+
+
+def _where(name: str) -> str:
+    return "standard input" if name == "-" else name
+
+
+def _npu_text(found: dict[str, Any]) -> str:
+    from console.core.launch.report import table
+
+    def shown(value: Any, unit: str = "") -> str:
+        return "-" if value is None else f"{value:g}{unit}" if isinstance(value, float) else f"{value}{unit}"
+
+    head = f"{found.get('output') or 'npu-smi info'}: {len(found['devices'])} devices, {len(found['processes'])} processes"
+    head += f", npu-smi {found['tool_version']}" if found["tool_version"] else ""
+    rows = [("NPU", "CHIP", "NAME", "HEALTH", "POWER", "TEMP", "AICORE", "HBM MB", "BUS")]
+    rows += [(shown(row["npu_id"]), shown(row["chip_id"]), shown(row["name"]), shown(row["health"]), shown(row["power_w"], " W"),
+              shown(row["temperature_c"], " C"), shown(row["aicore_pct"], " %"), f"{shown(row['hbm_used_mb'])}/{shown(row['hbm_total_mb'])}",
+              shown(row["bus_id"])) for row in found["devices"]]
+    lines = [head, *(table(rows) if found["devices"] else ())]
+    lines += [f"process {shown(row['pid'])} on NPU {shown(row['npu_id'])} chip {shown(row['chip_id'])}: {shown(row['name'])}, "
+              f"{shown(row['memory_mb'])} MB" for row in found["processes"]]
+    lines += [f"error {shown(error['code'])}: {error['text']}" for error in found["errors"]]
+    if not found["complete"]:
+        lines.append("not complete: rows are missing, the text is cut, or the tool reported an error")
+    return "\n".join(lines)

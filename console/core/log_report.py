@@ -1,0 +1,255 @@
+"""What ``rankdeck inspect log`` says: the documents of DESIGN section 8 out of log files, and the same as text.
+
+Owns merging what ``agent.parse.reading`` finds in the blocks of several files: one record of what every rank
+printed, which log carries the loss, ranks where the log gives evidence of them. Refuses to read files
+(``console.cli.inspect``) and to say what a fault means for the job (triage). Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from agent.parse import asides, reading, scan
+
+FAULT_LIMIT = 1000
+"""Faults of one rule told per file; the others are counted."""
+_REPEATS = 64
+"""So many iterations are remembered when looking for what another rank printed already."""
+_BARS = "▁▂▃▄▅▆▇█"
+_ITERATION = ("iteration", "total", "lm_loss", "learning_rate", "elapsed_ms", "grad_norm", "consumed_samples", "global_batch_size",
+              "loss_scale", "skipped", "nan", "tflops", "tokens_per_s_per_device", "extra", "time", "rank", "file", "line")
+_VALIDATION = ("iteration", "lm_loss", "ppl", "file", "line")
+_CHECKPOINT = ("iteration", "event", "path", "file", "line")
+_FAULT = ("code", "rule", "role", "category", "action", "rank", "device", "file", "line", "text")
+
+
+class FileReport:
+    """What one file holds; ``feed`` it the file's blocks in order (each ends behind a newline, the last may not)."""
+
+    def __init__(self, name: str, scanner: scan.Scanner) -> None:
+        self.name = name
+        self.lines = 0
+        self.found: dict[str, list[dict[str, Any]]] = {"iteration": [], "validation": [], "checkpoint": [], "fault": []}
+        self.starts = 0
+        self.max_allocated_mb: float | None = None
+        self.save_ms: list[float] = []
+        self.untold: Counter[str] = Counter()
+        self.memory: reading.Memory = {}
+        self._scanner = scanner
+        self._told: Counter[str] = Counter()
+        self._recent: dict[int, list[dict[str, Any]]] = {}
+        self._tasks_are_ranks: bool | None = None
+        self._tasks: list[tuple[dict[str, Any], int]] = []
+        self._ended = True
+
+    def feed(self, block: bytes) -> None:
+        """Read one block."""
+        for one in reading.read_block(block, self._scanner, self.memory, admit=self._admit, spent=lambda offset: self._spent):
+            data = {**one.data, "file": self.name, "line": self.lines + one.line + 1}
+            if one.kind in self.found:
+                self._place(data, one)
+                if one.kind != "iteration" or self._new(data):
+                    self.found[one.kind].append(data)
+            elif one.kind == "start":
+                self.starts += 1
+            elif one.kind == "memory" and data["max_allocated_mb"] is not None:
+                self.max_allocated_mb = max(self.max_allocated_mb or 0.0, data["max_allocated_mb"])
+            elif one.kind == "timer" and data["name"] == "save-checkpoint":
+                self.save_ms.append(data["ms"])
+        self.lines += block.count(b"\n")
+        if block:
+            self._ended = block.endswith(b"\n")
+
+    def close(self) -> None:
+        """No block follows: count a last line without an end, and give ranks where the log shows what they are."""
+        self.lines += 0 if self._ended else 1
+        self._ended = True
+        if self._tasks_are_ranks:
+            for data, task in self._tasks:
+                if data.get("rank") is None:
+                    data["rank"] = task
+        self._tasks.clear()
+
+    @property
+    def _spent(self) -> frozenset[str]:
+        return frozenset()
+
+    def _admit(self, rule: str, offset: int) -> bool:
+        self._told[rule] += 1
+        if self._told[rule] > FAULT_LIMIT:
+            self.untold[rule] += 1
+            return False
+        return True
+
+    def _place(self, data: dict[str, Any], one: reading.Found) -> None:
+        rank, task = one.place.get("rank"), one.place.get("task")
+        if data.get("rank") is None:
+            data["rank"] = rank
+        if task is not None:
+            if rank is not None:
+                self._tasks_are_ranks = rank == task and self._tasks_are_ranks is not False
+            if len(self._tasks) < 1_000_000:
+                self._tasks.append((data, task))
+
+    def _new(self, data: dict[str, Any]) -> bool:
+        """Whether no other rank has printed this step's record already; Lightning's later drawing replaces the first."""
+        iteration = data["iteration"]
+        if iteration is None:
+            return True
+        same = self._recent.get(iteration)
+        if same is None:
+            if self._recent and iteration < max(self._recent) - _REPEATS:
+                self._recent.clear()    # a restart: its steps are new
+            self._recent[iteration] = [data]
+            while len(self._recent) > _REPEATS:
+                del self._recent[next(iter(self._recent))]
+            return True
+        for other in same:
+            if all(other[field] == data[field] for field in ("total", "lm_loss", "learning_rate", "grad_norm")) \
+                    and (other["time"] or "")[:16] == (data["time"] or "")[:16]:
+                return False
+        if data["time"] is None and same[-1] is self.found["iteration"][-1] and _is_drawing(same[-1], data):
+            same[-1].update(data)
+            return False
+        same.append(data)
+        return True
+
+
+def _is_drawing(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether both are drawings of one step by Lightning, which draws it with old metrics first."""
+    return all("global_step" in data["extra"] or "val_loss" in data["extra"] for data in (first, second)) and first["elapsed_ms"] is None
+
+
+def document(reports: Sequence[FileReport]) -> dict[str, Any]:
+    """``inspect log --json``. Every number in it is finite: others are the strings "nan", "inf", "-inf"."""
+    def rows(kind: str, fields: tuple[str, ...]) -> list[dict[str, Any]]:
+        return [{field: data[field] for field in fields} for report in reports for data in report.found[kind]]
+
+    return {"lines": sum(report.lines for report in reports), "iterations": rows("iteration", _ITERATION),
+            "validations": rows("validation", _VALIDATION), "checkpoints": rows("checkpoint", _CHECKPOINT), "faults": rows("fault", _FAULT)}
+
+
+def encoded(found: dict[str, Any]) -> str:
+    """The document as JSON text; raises ValueError rather than print what is not JSON."""
+    return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def carrier(reports: Sequence[FileReport]) -> FileReport | None:
+    """The log that carries the loss: most iterations with one; of equals the one read last (Megatron prints at the last rank)."""
+    best: FileReport | None = None
+    for report in reports:
+        if losses(report) and (best is None or len(losses(report)) >= len(losses(best))):
+            best = report
+    return best
+
+
+def losses(report: FileReport) -> list[float]:
+    """The finite losses of one log, in their order."""
+    return [data["lm_loss"] for data in report.found["iteration"] if isinstance(data["lm_loss"], (int, float))]
+
+
+def sparkline(values: Sequence[float], width: int = 60) -> str:
+    """The values as a line of blocks, the mean of each of ``width`` stretches; "" without values."""
+    if not values:
+        return ""
+    count = min(width, len(values))
+    edges = [round(index * len(values) / count) for index in range(count + 1)]
+    means = [sum(values[low:high]) / (high - low) for low, high in zip(edges, edges[1:], strict=False)]
+    low, high = min(means), max(means)
+    spread = high - low
+    if spread <= 0 or not math.isfinite(spread):
+        return _BARS[0] * count
+    return "".join(_BARS[min(len(_BARS) - 1, int((value - low) / spread * len(_BARS)))] for value in means)
+
+
+def text(reports: Sequence[FileReport]) -> str:
+    """The compact report for people."""
+    main = carrier(reports)
+    lines: list[str] = []
+    for report in reports:
+        lines += _file_lines(report, carries=report is main and len(reports) > 1)
+    if main is None and any(report.lines for report in reports):
+        lines.append("no training loss in " + ("this log" if len(reports) == 1 else "any of these logs"))
+    return "\n".join(lines)
+
+
+def _file_lines(report: FileReport, *, carries: bool) -> list[str]:
+    lines = [f"{report.name}: {report.lines} lines" + (", carries the loss" if carries else "")]
+    found = report.found["iteration"]
+    if found:
+        first, last = found[0], found[-1]
+        total = f" of {last['total']}" if last["total"] else ""
+        again = f", {report.starts} starts" if report.starts > 1 else ""
+        lines.append(f"  iterations   {len(found)} records, {_shown(first['iteration'])} to {_shown(last['iteration'])}{total}{again}")
+        values = losses(report)
+        if values:
+            lines.append(f"  loss         {values[0]:.6g} to {values[-1]:.6g}, least {min(values):.6g}  {sparkline(values)}")
+        sick = sum(1 for data in found if isinstance(data["lm_loss"], str) or isinstance(data["grad_norm"], str))
+        skipped = sum(data["skipped"] or 0 for data in found)
+        if sick or skipped:
+            lines.append(f"  numerics     {sick} records with NaN or infinity, {skipped} iterations skipped")
+        lines += _speed(report)
+    for name, kind in (("validations", "validation"), ("checkpoints", "checkpoint")):
+        if report.found[kind]:
+            newest = report.found[kind][-1]
+            counts = Counter(data.get("event", "run") for data in report.found[kind])
+            what = f"loss {_shown(newest['lm_loss'])}" if kind == "validation" else newest["event"]
+            lines.append(f"  {name:<12} {', '.join(f'{count} {event}' for event, count in counts.items())}; newest: iteration {_shown(newest['iteration'])} {what}")
+    if report.save_ms:
+        lines.append(f"  saves        {sum(report.save_ms) / len(report.save_ms) / 1000.0:.1f} s each by their timers ({len(report.save_ms)})")
+    if report.max_allocated_mb is not None:
+        lines.append(f"  memory       {report.max_allocated_mb:.0f} MB allocated at most")
+    lines += _fault_lines(report)
+    return lines
+
+
+def _speed(report: FileReport) -> list[str]:
+    """Step time and throughput: what the log prints beside what S3's formula gives (the first record is warm-up)."""
+    found = report.found["iteration"][1:] or report.found["iteration"]
+    times = sorted(data["elapsed_ms"] for data in found if data["elapsed_ms"] is not None)
+    if not times:
+        return []
+    line = f"  step         {times[len(times) // 2]:.1f} ms median"
+    rates = sorted(data["tokens_per_s_per_device"] for data in found if data["tokens_per_s_per_device"] is not None)
+    if rates:
+        line += f", {rates[len(rates) // 2]:.1f} tokens/s/p"
+    flops = sorted(data["tflops"] for data in found if data["tflops"] is not None)
+    if flops:
+        line += f", {flops[len(flops) // 2]:.1f} TFLOP/s/p"
+    lines = [line]
+    computed = [(asides.tokens_per_s_per_device(data["global_batch_size"], data["extra"].get("actual seqlen", report.memory.get("seq_length")),
+                                                report.memory.get("world_size"), data["elapsed_ms"]), data["tokens_per_s_per_device"]) for data in found]
+    apart = [(ours, printed) for ours, printed in computed if ours and printed and abs(ours - printed) > 0.05 * printed]
+    if apart:
+        lines.append(f"               printed {apart[-1][1]:.1f} tokens/s/p, but GBS x seq / (NPUs x ms) x 1000 gives {apart[-1][0]:.1f}")
+    return lines
+
+
+def _fault_lines(report: FileReport) -> list[str]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for data in report.found["fault"]:
+        groups.setdefault(data["rule"], []).append(data)
+    order = {"root": 0, "unclear": 1, "cascade": 2, "teardown": 3, "benign": 4}
+    lines = []
+    for rule, members in sorted(groups.items(), key=lambda item: (order[item[1][0]["role"]], item[1][0]["line"])):
+        first = members[0]
+        more = report.untold[rule]
+        ranks = sorted({data["rank"] for data in members if data["rank"] is not None})
+        where = f", rank {_few(ranks)}" if ranks else ""
+        code = f" ({first['code']})" if first["code"] else ""
+        lines.append(f"  {first['role']:<12} {rule}{code} x {len(members) + more}, from line {first['line']}{where}: {first['action']}")
+        if first["role"] in ("root", "unclear"):
+            lines.append(f"               {first['text'][:160]}")
+    return lines
+
+
+def _few(ranks: Sequence[int]) -> str:
+    return ", ".join(map(str, ranks[:6])) + (f" and {len(ranks) - 6} more" if len(ranks) > 6 else "")
+
+
+def _shown(value: Any) -> str:
+    return "?" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -160,24 +160,24 @@ def test_m6_nothing_left_to_train() -> None:
 
 def test_own_limits_hold_for_the_own_trainer_only() -> None:
     unfit = {"train": {"iterations": 5, "precision": "fp8"}, "data": {"format": "jsonl"}}
-    assert [finding.path for finding in rules.check(job(**unfit)) if finding.rule == "T2"] == [("train", "precision"), ("data", "format")]
-    assert "T2" not in found(job(**unfit, runner={"entry": "mine.py"}))
+    assert [finding.path for finding in rules.check(job(**unfit)) if finding.rule == "B1"] == [("train", "precision"), ("data", "format")]
+    assert "B1" not in found(job(**unfit, runner={"entry": "mine.py"}))
 
 
 def test_text_needs_a_file_and_bytes() -> None:
     spec = job(data={"format": "text"}, model={"vocab_size": 128})
-    assert [finding.path for finding in rules.check(spec) if finding.rule == "T3"] == [("data", "prefix"), ("model", "vocab_size")]
+    assert [finding.path for finding in rules.check(spec) if finding.rule == "B2"] == [("data", "prefix"), ("model", "vocab_size")]
 
 
 def test_storage_of_each_node_its_own_is_refused() -> None:
-    assert found(job(2, checkpoint={"storage": "per-node"}))["T4"].severity == "error"
-    assert "T4" not in found(job(1, checkpoint={"storage": "per-node"}))
+    assert found(job(2, checkpoint={"storage": "per-node"}))["B3"].severity == "error"
+    assert "B3" not in found(job(1, checkpoint={"storage": "per-node"}))
 
 
 def test_sizes_that_are_not_positive_are_all_named_and_nothing_is_divided() -> None:
     spec = job(0, 0, train={"iterations": 0, "micro_batch_size": 0, "timeout_s": 0.0}, model={"num_attention_heads": 0}, parallel={"context_parallel_size": 0})
     findings = rules.check(spec)
-    assert {finding.rule for finding in findings} == {"T1"}
+    assert {finding.rule for finding in findings} == {"V1"}
     assert {".".join(finding.path) for finding in findings} == {
         "fleet.nodes", "fleet.npus_per_node", "train.iterations", "train.micro_batch_size", "train.timeout_s",
         "model.num_attention_heads", "parallel.context_parallel_size"}
@@ -198,7 +198,7 @@ def test_the_spec_does_not_need_torch() -> None:
 
 def test_a_layout_that_the_own_trainer_cannot_cut_is_refused() -> None:
     def places(nodes: int = 1, **blocks: object) -> list[str]:
-        return [".".join(finding.path) for finding in rules.check(job(nodes, 4, **blocks)) if finding.rule == "T5"]
+        return [".".join(finding.path) for finding in rules.check(job(nodes, 4, **blocks)) if finding.rule == "B4"]
 
     assert places(parallel={"tensor_model_parallel_size": 2, "pipeline_model_parallel_size": 2}) == []
     assert places(parallel={"tensor_model_parallel_size": 4}, model={"vocab_size": 254, "num_query_groups": 2}) == ["model.vocab_size", "model.num_query_groups"]

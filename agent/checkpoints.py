@@ -1,102 +1,89 @@
-"""What is in a checkpoint directory, and which iteration a job may go on from.
+"""What is in a checkpoint directory on this node, and which iteration a job may go on from.
 
-Owns the look at the files. Refuses to judge completeness itself: trainer, agent and console ask
-``trainer.spec.manifest.judge``. Never raises for what it finds on disk.
+Owns the look at the files. Refuses to judge: that is ``agent.parse.checkpoint``, for the node and for offline
+inspection alike. Never raises for what it finds on disk.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import stat
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Tuple
 
+from agent.parse import checkpoint
+from agent.parse.checkpoint_formats import Read
 from trainer.spec import manifest
 
-MANIFEST_LIMIT = 16 << 20
-"""Larger than any manifest; a file beyond it is not read."""
+FILES_MAX = 200000
+"""More files than any checkpoint tree has; a directory given by mistake must not be walked for ever."""
 
 
 def scan(directory: str) -> Dict[str, Any]:
-    """The answer to the wire's ``checkpoints``: {iterations, tracker, tracker_state, resume_from, why}.
+    """The answer to the wire's ``checkpoints``: what ``agent.parse.checkpoint.survey`` says, with full paths.
 
-    ``iterations``: [{iteration, complete, why, bytes, path}], ascending. ``tracker``: the iteration in the
-    tracker file, or None; ``tracker_state``: ok | missing | torn | release | denied. ``resume_from``: the
-    newest complete iteration, or None. ``why``: "" or why the directory could not be read.
+    ``why``: "" or why the directory could not be read (missing | denied | error: ...). ``tracker_state`` may also be denied.
     """
     path = os.path.expanduser(directory)
-    tracker, state = _tracker(path)
-    found: List[Dict[str, Any]] = []
-    why = ""
-    try:
-        names = sorted(os.listdir(path))
-    except FileNotFoundError:
-        names, why = [], "missing"
-    except PermissionError:
-        names, why = [], "denied"
-    except OSError as error:
-        names, why = [], "error: %s" % (error.strerror or error)
-    for name in names:
-        iteration = manifest.iteration_of(name)
-        if iteration is not None and os.path.isdir(os.path.join(path, name)):
-            found.append(_iteration(os.path.join(path, name), iteration, tracker))
-    found.sort(key=lambda row: row["iteration"])
-    complete = [row["iteration"] for row in found if row["complete"]]
-    return {"iterations": found, "tracker": tracker, "tracker_state": state,
-            "resume_from": complete[-1] if complete else None, "why": why}
+    files, folders, why = listing(path)
+    found = checkpoint.survey(files, reader(path), folders, os.path.basename(path.rstrip("/")), _free(path))
+    for row in found["iterations"]:
+        row["path"] = os.path.join(path, row["path"]) if row["path"] else path
+    tracker = os.path.join(path, manifest.TRACKER_NAME)
+    if found["tracker_state"] == "torn" and not os.access(tracker, os.R_OK):
+        found["tracker_state"] = "denied"
+    found["why"] = why
+    return found
 
 
-def _iteration(folder: str, iteration: int, tracker: Optional[int]) -> Dict[str, Any]:
-    files, unreadable = _files(folder)
-    written, trouble = _manifest(os.path.join(folder, manifest.MANIFEST_NAME))
-    if unreadable or trouble:
-        complete, why = False, unreadable or trouble
-    else:
-        files.pop(manifest.MANIFEST_NAME, None)
-        complete, why = manifest.judge(written, files, tracker, iteration)
-    return {"iteration": iteration, "complete": complete, "why": why, "bytes": sum(files.values()), "path": folder}
-
-
-def _files(folder: str) -> Tuple[Dict[str, int], str]:
-    """({relative name: size} of the regular files under the folder, why it could not all be read)."""
-    files: Dict[str, int] = {}
-    trouble: List[str] = []
-    for base, _, names in os.walk(folder, onerror=lambda error: trouble.append(str(error.strerror or error))):
+def listing(path: str) -> Tuple[Dict[str, Tuple[int, float]], List[str], str]:
+    """({name below: (bytes, changed at)} of the regular files, names of the directories in it, why it could not all be read)."""
+    files: Dict[str, Tuple[int, float]] = {}
+    folders: List[str] = []
+    trouble: List[OSError] = []
+    for base, inner, names in os.walk(path, onerror=trouble.append):
+        below = os.path.relpath(base, path)
+        prefix = "" if below == "." else below + "/"
+        folders += [prefix + name for name in inner]
         for name in names:
-            path = os.path.join(base, name)
             try:
-                status = os.stat(path)
-            except OSError as error:
-                trouble.append("%s: %s" % (name, error.strerror or error))
-                continue
+                status = os.stat(os.path.join(base, name))
+            except OSError:
+                continue  # removed meanwhile; what is missing then is said of its iteration
             if stat.S_ISREG(status.st_mode):
-                files[os.path.relpath(path, folder)] = status.st_size
-    return files, trouble[0] if trouble else ""
+                files[prefix + name] = (status.st_size, status.st_mtime)
+        if len(files) > FILES_MAX:
+            return files, folders, "error: more than %d files, only some were looked at" % FILES_MAX
+    if not trouble:
+        return files, folders, ""
+    first = trouble[0]
+    reason = {FileNotFoundError: "missing", PermissionError: "denied"}.get(type(first))
+    return files, folders, reason or "error: %s" % (first.strerror or first)
 
 
-def _manifest(path: str) -> Tuple[Optional[Dict[str, Any]], str]:
-    """(the manifest or None where there is none, why it could not be read)."""
+def reader(path: str) -> Read:
+    """Reads pieces of files below a directory; nothing where that cannot be done."""
+
+    def read(name: str, start: int, length: int) -> bytes:
+        try:
+            with open(os.path.join(path, name), "rb", buffering=0) as file:
+                file.seek(start)
+                parts = []
+                while length > 0:
+                    part = file.read(length)
+                    if not part:
+                        break
+                    parts.append(part)
+                    length -= len(part)
+                return b"".join(parts)
+        except OSError:
+            return b""
+
+    return read
+
+
+def _free(path: str) -> Any:
     try:
-        with open(path, "rb") as opened:
-            data = json.loads(opened.read(MANIFEST_LIMIT).decode("utf-8"))
-    except FileNotFoundError:
-        return None, ""
-    except (OSError, ValueError):
-        return None, "its manifest cannot be read"
-    return (data, "") if isinstance(data, dict) else (None, "its manifest is not an object")
-
-
-def _tracker(directory: str) -> Tuple[Optional[int], str]:
-    try:
-        with open(os.path.join(directory, manifest.TRACKER_NAME), "rb") as opened:
-            text = opened.read(64).decode("ascii", "replace").strip()
-    except FileNotFoundError:
-        return None, "missing"
-    except PermissionError:
-        return None, "denied"
+        found = os.statvfs(path)
     except OSError:
-        return None, "missing"
-    if text == "release":
-        return None, "release"
-    iteration = manifest.tracker_iteration(text)
-    return (iteration, "ok") if iteration is not None else (None, "torn")
+        return None
+    return found.f_bavail * found.f_frsize

@@ -75,7 +75,8 @@ def test_newer_than_the_tracker_does_not_count(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     found = checkpoints.scan(str(tmp_path / "nothing"))
-    assert found == {"iterations": [], "tracker": None, "tracker_state": "missing", "resume_from": None, "why": "missing"}
+    assert found == {"iterations": [], "tracker": None, "tracker_state": "missing", "tracker_text": None, "resume_from": None, "why": "missing",
+                     "problems": [], "save_seconds": None, "next_save": None}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -18,6 +18,7 @@ from typing import Any
 from agent import attempt as attempts
 from agent import tails, wire
 from agent.home import Home
+from agent.probe import command
 from agent.refusal import Refused
 
 _SIOCGIFCONF = 0x8912
@@ -41,11 +42,28 @@ def checked(op: Any, args: Any) -> dict[str, Any]:
     return args
 
 
-def facts(npu_count: int | None) -> dict[str, Any]:
-    """What this node is. ``npu_count``: of the last sample, for where the device files do not tell."""
+def facts(npu_count: int | None, folder: Any = None) -> dict[str, Any]:
+    """What this node is. ``npu_count``: of the last sample, for where the device files do not tell.
+
+    ``folder``: a directory that an attempt is to have; ``dir_trouble`` then says why it cannot, or nothing.
+    """
     devices = sum(1 for name in os.listdir("/dev") if re.match(r"davinci\d+\Z", name))
     return {"hostname": socket.gethostname(), "python": platform.python_version(), "cores": len(os.sched_getaffinity(0)),
-            "addresses": addresses(), "npu_count": devices or npu_count}
+            "addresses": addresses(), "npu_count": devices or npu_count,
+            "dir_trouble": _dir_trouble(folder) if isinstance(folder, str) else None}
+
+
+def _dir_trouble(folder: str) -> str | None:
+    """Looks and changes nothing: is there a bash, and is the nearest directory above one that we may write?"""
+    if command.find("bash") is None:
+        return "no bash"
+    above = os.path.abspath(os.path.expanduser(folder))
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    # By the effective user, as writing is; access() asks for the real one.
+    if not os.path.isdir(above) or not os.access(above, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        return "%s cannot be written" % above
+    return None
 
 
 def addresses() -> dict[str, list[str]]:

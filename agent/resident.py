@@ -271,6 +271,8 @@ class Resident:
         """Have a request carried out; ``end`` is called now or later. Raises Refused, LaneFull."""
         if op == "stats":
             end(self._stats(), None)
+        elif op == "note":
+            end({}, None)
         elif op == "retire":
             if args["revision"] <= agent.REVISION:
                 raise Refused("this agent is not older", where=socket.gethostname(), got="revision %d" % args["revision"],
@@ -298,7 +300,7 @@ class Resident:
             self._lanes["scans"].do(functools.partial(_checkpoints, args["dir"]), end)
         else:
             self._lanes["reads"].do({
-                "facts": lambda: requests.facts(self._samplers.npu_count if self._samplers is not None else None),
+                "facts": lambda: requests.facts(self._samplers.npu_count if self._samplers is not None else None, args.get("dir")),
                 "jobs": self._desk.jobs,
                 "files": lambda: requests.files(self._home, args["attempt"]),
                 "read": lambda: tails.read_piece(args["path"], args["offset"], args["length"]),

@@ -126,7 +126,7 @@ EVICTION_ORDER = ("host", "sample", "occupancy", "containers", "network", "healt
 # op -> (access, what it takes, what it returns). access "write" changes something on the node and lands
 # in the audit trail; the console refuses to send it unless armed.
 OPS: dict[str, tuple[str, dict[str, tuple[type, ...]], str]] = {
-    "facts": ("read", {}, "hostname, python, cores, addresses: {nic: [ip]}, npu_count"),
+    "facts": ("read", {}, "hostname, python, cores, addresses: {nic: [ip]}, npu_count; asked with dir: dir_trouble, a text or null"),
     "jobs": ("read", {}, "attempts: [{job, attempt, epoch, node_index, state, dir, pid, exit}]"),
     "files": ("read", {"attempt": TEXT}, "files: [{path, local_rank, round, size, file_id}]"),
     "read": ("read", {"path": TEXT, "offset": WHOLE, "length": WHOLE}, "text, offset, next_offset, size"),
@@ -148,6 +148,7 @@ OPS: dict[str, tuple[str, dict[str, tuple[type, ...]], str]] = {
     "abort": ("write", {"attempt": TEXT, "why": TEXT}, "what a prepare or lock left is gone"),
     "stop": ("write", {"attempt": TEXT, "grace_s": NUMBER, "why": TEXT},
              "state: stopping (the end comes as an exit record)"),
+    "note": ("write", {"what": TEXT, "text": TEXT}, "nothing: what a console does here by other means stands in the audit trail"),
     "retire": ("write", {"revision": WHOLE}, "the resident leaves for a newer one; jobs go on"),
 }
 

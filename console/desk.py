@@ -24,6 +24,7 @@ from console.core.launch.inventory import Inventory
 from console.store import LogRing, Store, default_path
 
 if TYPE_CHECKING:
+    from console.remote.prompts import Prompt
     from console.remote.ssh_backend import SshBackend
     from console.remote.supervisor import Supervisor
 
@@ -48,12 +49,14 @@ class Desk:
     file than the user's and the system's."""
 
     def __init__(self, inventory: Inventory, *, operator: str = "", accept_new: bool = False, store_path: Path | None = None,
-                 ssh_config: str | None = None) -> None:
+                 ssh_config: str | None = None, prompt: Prompt | None = None) -> None:
+        """``prompt``: who answers what a login asks (a one-time code); None: nobody."""
         self.inventory, self.clock = inventory, SystemClock()
         self.store = Store(store_path or default_path(), inventory.name)
         self.answers: deque[Answer] = deque(maxlen=100)
         """What requests came to, for the screen's bottom line."""
         self._operator, self._accept_new, self._ssh_config = operator or _login(), accept_new, ssh_config
+        self._prompt = prompt
 
     def emit(self, events: list[FleetEvent]) -> None:
         """Where the links' events go; returns when they are stored."""
@@ -66,7 +69,7 @@ class Desk:
         from console.remote.supervisor import Supervisor, transports
 
         return Supervisor(self.inventory.nodes, clock=self.clock, operator=self._operator, armed=lambda: True, emit=self.emit,
-                          transport_for=transports(self.inventory.known_hosts, accept_new=self._accept_new, **self._config()), cursor=self.store.cursor)
+                          transport_for=transports(self.inventory.known_hosts, accept_new=self._accept_new, prompt=self._prompt, **self._config()), cursor=self.store.cursor)
 
     @cached_property
     def backend(self) -> SshBackend:

@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from console.core.launch.inventory import Inventory
 from console.desk import LIVE, LOOK_S, Desk, SystemClock
 
-__all__ = ["LIVE", "LOOK_S", "Desk", "SystemClock", "at_desk", "put", "put_json", "say"]
+if TYPE_CHECKING:
+    from console.remote.prompts import Question
+
+__all__ = ["LIVE", "LOOK_S", "Desk", "SystemClock", "ask", "at_desk", "put", "put_json", "say"]
 
 
 @contextmanager
 def at_desk(args: argparse.Namespace, inventory: Inventory) -> Iterator[Desk]:
     """A desk whose links have been started, closed at the end."""
-    desk = Desk(inventory, operator=args.operator, accept_new=args.accept_new)
+    desk = Desk(inventory, operator=args.operator, accept_new=args.accept_new, prompt=ask if sys.stdin.isatty() and sys.stderr.isatty() else None)
     try:
         desk.supervisor.start()
         yield desk
     finally:
         desk.close()
+
+
+_asking = threading.Lock()
+
+
+def ask(question: Question) -> str | None:
+    """The answer of the person at the terminal to what a login asks; None when there is none."""
+    # One at a time, however many nodes log in at once. The text is a server's: nothing in it may reach the terminal as a command.
+    with _asking:
+        text = f"{question.node}: {''.join(mark if mark.isprintable() else ' ' for mark in question.text)} "
+        try:
+            if not question.echo:
+                return getpass.getpass(text, sys.stderr)
+            sys.stderr.write(text)
+            sys.stderr.flush()
+            return sys.stdin.readline().rstrip("\n")
+        except (EOFError, KeyboardInterrupt):
+            return None
 
 
 def say(text: str) -> None:

@@ -72,8 +72,8 @@ def launch(args: argparse.Namespace) -> int:
             say(f"{submission.job} is started as attempt {submission.attempt}")
             if args.wait:
                 desk.backend.observe(submission, lambda event: None)
-                view = _await_end(desk, submission.job, submission.attempt)
-                document["result"] = _result(view)
+                view = await_end(desk, submission.job, submission.attempt)
+                document["result"] = result_mapping(view)
                 document["ok"] = view.status.text == "finished"
     document["nodes"] = [
         {"node": node.node, "node_index": node.node_index, "dir": node.dir,
@@ -112,7 +112,7 @@ def new_attempt(wall_s: float) -> str:
     return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(wall_s))}-{secrets.token_hex(2)}"
 
 
-def _await_end(desk: Desk, job: str, attempt: str) -> JobView:
+def await_end(desk: Desk, job: str, attempt: str) -> JobView:
     """Watch the attempt to its end, telling of every tenth of the way."""
     told, link = -1, ""
     while True:
@@ -133,6 +133,6 @@ def _await_end(desk: Desk, job: str, attempt: str) -> JobView:
         time.sleep(LOOK_S)
 
 
-def _result(view: JobView) -> dict[str, Any]:
+def result_mapping(view: JobView) -> dict[str, Any]:
     return {"status": view.status.text, "iteration": view.iteration, "total": view.total, "loss": plain(view.loss),
             "saved_iteration": view.saved_iteration, "rounds": view.round + 1}

@@ -71,7 +71,15 @@ def attach_command(node: Node) -> str:
     content_hash, _ = build_archive()
     state = f" --state {path_word(node.state_dir)}" if node.state_dir else ""
     return sh_command(f"d={path_word(node.agent_dir)}/{content_hash}; [ -f \"$d/__main__.py\" ] || exit {AGENT_MISSING_STATUS}; "
-                  f"exec {path_word(node.python)} -I \"$d\" attach{state} --hash {content_hash}")
+                  f"exec {as_agent(node)}{path_word(node.python)} -I \"$d\" attach{state} --hash {content_hash}")
+
+
+def as_agent(node: Node) -> str:
+    """What goes before a command that runs as the agent's user; empty where that is the login's own.
+
+    -n: it never asks for a password, as there is nobody to ask. -H: ``~`` is that user's home.
+    """
+    return "sudo -n -H -- " if node.become == "sudo" else ""
 
 
 def install_agent(connection: Connection, node: Node) -> None:
@@ -111,7 +119,7 @@ def _check(connection: Connection, script: str, node: Node, what: str, stdin: by
     raise ConnectError(f"{what} failed", where=f"{node.name}:{node.agent_dir}", got=f"exit status {status}: {said}", expected="exit status 0", fix=fix)
 
 
-def sh_command(script: str) -> str:
-    """The command line that has ``script`` run by sh."""
+def sh_command(script: str, before: str = "") -> str:
+    """The command line that has ``script`` run by sh; ``before``: of ``as_agent``."""
     # The login shell may be of any kind; what we write is for sh.
-    return f"exec /bin/sh -c {shlex.quote(script)}"
+    return f"exec {before}/bin/sh -c {shlex.quote(script)}"

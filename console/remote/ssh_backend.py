@@ -18,11 +18,9 @@ from console.core.clock import Clock
 from console.core.errors import ConsoleError, LaunchError, RequestError
 from console.core.events import FleetEvent, LaunchPhase, LaunchProgress, PhaseState
 from console.core.launch import plan as plans
-from console.core.launch.commands import path_word
 from console.core.launch.inventory import Inventory
 from console.core.launch.plan import LaunchPlan, NodePlan
 from console.remote.backend import Submission
-from console.remote.deploy import sh_command
 from console.remote.session import Session
 from console.remote.transport import Connection
 from trainer.spec.job import JobSpec
@@ -134,16 +132,15 @@ class _Launch:
 
     def _preflight(self, node: NodePlan) -> None:
         session = self._nodes.session(node.node, CONNECT_S)
-        session.request("facts", {}, REQUEST_S)
+        facts = session.request("facts", {"dir": node.dir}, REQUEST_S)
+        if facts.get("dir_trouble"):
+            raise RequestError("the node cannot run the job", where=f"{node.node}:{node.dir}", got=str(facts["dir_trouble"]),
+                               expected="bash, and a work directory that can be written", fix="Change `paths.work`, or its owner and mode.")
         for known in session.request("jobs", {}, REQUEST_S).get("attempts") or ():
             if known.get("job") == self._plan.job and known.get("state") in LIVE_STATES:
                 raise RequestError(f"job {self._plan.job} is already there", where=f"{node.node}:{known.get('dir')}",
                                    got=f"attempt {known.get('attempt')}, {known.get('state')}", expected="no live attempt",
                                    fix=f"Stop it first: rankdeck stop {self._plan.job}")
-        status, _, err = self._nodes.connection(node.node, CONNECT_S).run(sh_command(_writable_script(node.dir)), timeout_s=REQUEST_S)
-        if status != 0:
-            raise RequestError("the node cannot run the job", where=f"{node.node}:{node.dir}", got=err.decode("utf-8", "replace").strip(),
-                               expected="bash, and a work directory that can be written", fix="Change `paths.work`, or its owner and mode.")
 
     def _lock(self) -> None:
         # One after the other and in an order that all consoles share, so that of two launches that want the
@@ -229,10 +226,3 @@ def _each(things: Mapping[str, Thing], do: Callable[[Thing], None]) -> dict[str,
         elif error is not None:
             raise error
     return failed
-
-
-def _writable_script(directory: str) -> str:
-    """A check that changes nothing: is the nearest directory above that exists one that we may write?"""
-    return (f"command -v bash >/dev/null || {{ echo 'no bash' >&2; exit 1; }}; d={path_word(directory)}; "
-            'while [ ! -e "$d" ]; do d=$(dirname "$d"); done; '
-            '[ -d "$d" ] && [ -w "$d" ] || { echo "$d cannot be written" >&2; exit 1; }')

@@ -41,6 +41,8 @@ class Node:
     jump: str = ""
     """ProxyJump as in OpenSSH: ``[user@]host[:port]``."""
     transport: Literal["paramiko", "openssh"] = "paramiko"
+    become: Literal["", "sudo"] = ""
+    """sudo: the agent, and with it every job, runs as root, by ``sudo -n`` (no password is asked for)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +68,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 _FLEET_KEYS = ("name", "defaults", "bastion", "nodes", "known_hosts")
 _TEXT_FIELDS = ("name", "host", "user", "key", "address", "python", "agent_dir", "state_dir", "jump")
-_CHOICES = {"role": ("worker", "spare"), "transport": ("paramiko", "openssh")}
+_CHOICES = {"role": ("worker", "spare"), "transport": ("paramiko", "openssh"), "become": ("sudo",)}
 _NODE_KEYS = tuple(f.name for f in fields(Node))
-_LATER = {"become": "Let the login user be one that may use the NPUs", "password": "Use a key or the SSH agent; passwords are not kept in files"}
+_LATER = {"password": "Use a key or the SSH agent; passwords are not kept in files"}
 
 
 def from_mapping(mapping: Any, *, name: str, where: str, locate: Locate | None = None) -> Inventory:

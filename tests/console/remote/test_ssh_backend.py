@@ -29,6 +29,7 @@ class Desk:
         self.locked: dict[str, list[int]] = {}
         self.refuse: dict[str, ConnectError] = {}
         self.hang: set[str] = set()
+        self.trouble: str | None = None
         for op in ("lock", "prepare", "commit", "abort", "stop", "jobs", "facts"):
             node.handlers[op] = self._handler(op)
 
@@ -44,7 +45,7 @@ class Desk:
         return handle
 
     def facts(self, args: dict[str, Any]) -> dict[str, Any]:
-        return {"hostname": self.node.name, "python": "3.9.1"}
+        return {"hostname": self.node.name, "python": "3.9.1", "dir_trouble": self.trouble}
 
     def jobs(self, args: dict[str, Any]) -> dict[str, Any]:
         return {"attempts": [{"job": "j", "attempt": attempt, "state": state, "dir": "/w"} for attempt, state in self.state.items()]}
@@ -165,7 +166,7 @@ def test_a_refusal_in_any_phase_undoes_everything(site: Site, op: str) -> None:
 
 
 def test_preflight_touches_nothing(site: Site) -> None:
-    site.nodes["n1"].run_result = (1, b"", b"/w cannot be written\n")
+    site.desks["n1"].trouble = "/w cannot be written"
     error = site.fails(make_plan())
     assert (error.node, error.phase) == ("n1", "preflight")
     assert "/w cannot be written" in error.got

@@ -92,7 +92,7 @@ nodes:
   - {name: 'n[1-3]', host: '10.0.0.[1-2]'}
   - {name: n5, role: sparse}
   - {host: h}
-  - {name: n6, become: sudo}
+  - {name: n6, become: su}
   - {name: n7, npus: "8"}
 bastoin: gate
 """)
@@ -104,7 +104,7 @@ bastoin: gate
     assert "fleet.yaml:6:28 host does not go with the range of name 2 hosts" in text
     assert "fleet.yaml:7:22 role is not one we know 'sparse' Did you mean 'spare'?" in text
     assert "fleet.yaml:8:5 a node needs a name" in text
-    assert "'become' is not supported" in text
+    assert "become is not one we know 'su'" in text
     assert "fleet.yaml:10:22 npus is out of range '8'" in text
     assert "fleet.yaml:11:1 unknown key 'bastoin'  Did you mean 'bastion'?" in text
     assert len(found) == 10

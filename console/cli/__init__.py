@@ -27,6 +27,7 @@ look:
   open      the screen: nodes, NPUs, loss, checkpoints, logs; changes nothing until armed
   status    the same as text or JSON, once
   ps        attempts on the nodes, as the nodes know them
+  check     whether the nodes are fit to train, what is wrong, what to type
   demo      a fleet without hardware, to look at or to rehearse an incident on
 
 train:
@@ -95,7 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         if fleet:
             # For jobs the fleet may be named in the job file instead.
-            made.add_argument("-i", "--inventory", metavar="FLEET", required=name not in ("plan", "launch"), help="fleet file (YAML)")
+            made.add_argument("-i", "--inventory", metavar="FLEET", required=name not in ("plan", "launch", "check"), help="fleet file (YAML)")
         if link:
             made.add_argument("--accept-new", action="store_true", help="accept host keys that are not known yet, and remember them")
             made.add_argument("--operator", metavar="NAME", default="", help="who you are, for the nodes' audit trail (default: your login)")
@@ -112,6 +113,15 @@ def build_parser() -> argparse.ArgumentParser:
     listed = add("ps", _ps, "List the attempts that the nodes know of.", fleet=True, link=True)
     listed.add_argument("--all", action="store_true", help="also those that have ended")
     _add_wait(listed)
+
+    checked = add("check", _check, "Say whether the nodes are fit to train, what exactly is wrong, and what to type. Exit status 1 when they are not.",
+                  fleet=True, link=True)
+    checked.add_argument("--job", metavar="JOB", default="", help="job file (YAML): also its paths, image and interpreter, on its nodes alone")
+    checked.add_argument("--level", metavar="LEVEL", choices=("quick", "standard", "deep"), help="quick, standard (default) or deep")
+    checked.add_argument("--waive", metavar="ID=REASON", action="append", default=[], help="let a check fail, and say why; may be repeated")
+    checked.add_argument("--fix", metavar="ID", default="", help="mend what this check found, where that is safe, after you have confirmed the exact command")
+    checked.add_argument("--yes-i-mean", metavar="WORD", default="", help="the node, or the number of nodes, instead of typing it when asked")
+    checked.add_argument("--timeout", metavar="S", type=_seconds, help="seconds for each node (default: 20 to 90, by level and job)")
 
     plan = add("plan", _plan, "Check a job and print what launch would write and run on each node, word for word. Connects to nothing.", fleet=True)
     plan.add_argument("job", metavar="JOB", help="job file (YAML)")
@@ -231,6 +241,12 @@ def _layouts(args: argparse.Namespace) -> int:
     from console.cli import looks
 
     return looks.layouts(args)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from console.cli import check
+
+    return check.check(args)
 
 
 def _plan(args: argparse.Namespace) -> int:

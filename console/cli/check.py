@@ -1,0 +1,153 @@
+"""``rankdeck check``: are the nodes fit to train, what exactly is wrong, and what to type; and ``--fix``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from console import files
+from console.cli import error_mapping
+from console.cli.desk import Desk, at_desk, put, put_json, say
+from console.core.errors import ConsoleError, FileError
+from console.core.preflight.facts import Case
+from console.core.preflight.finding import Finding
+from console.core.preflight.table import CHECKS, Report, checked_waivers, judge, level_of, report_mapping, report_text
+from trainer.spec.job import JobSpec
+
+if TYPE_CHECKING:
+    from console.core.launch.inventory import Inventory, Node
+
+TIMEOUT_S = {"quick": 20.0, "standard": 30.0, "deep": 30.0}
+JOB_TIMEOUT_S = 90.0
+"""With a job its interpreter is started, and that may be slow."""
+MEND_AT_ONCE = 32
+MEND_S = {"image-pull": 3700.0}
+
+
+def check(args: argparse.Namespace) -> int:
+    """Check the nodes. Exit status 0 fit, 1 not fit. Raises FileError, ConsoleError."""
+    job, inventory = _subject(args)
+    level = level_of(args.level or (job.preflight.level if job else "standard"))
+    waivers = _waivers(args, job)
+    if args.fix and args.fix not in {each.id for each in CHECKS}:
+        raise FileError(f"there is no check {args.fix}", where="--fix", got=args.fix, expected="an id from docs/guide/check.md")
+    nodes = _nodes(inventory, job)
+    timeout_s = args.timeout if args.timeout is not None else JOB_TIMEOUT_S if job and level != "quick" else TIMEOUT_S[level]
+    fixes: list[dict[str, Any]] = []
+    # Links only to the nodes that are asked.
+    with at_desk(args, replace(inventory, nodes=nodes)) as desk:
+        def look() -> Report:
+            return judge(_case(desk, nodes, job, level, timeout_s, quiet=args.json), waivers)
+
+        report = look()
+        if args.fix:
+            fixes = _mend(args, desk, [finding for finding in report.remediable if finding.id == args.fix])
+            if fixes:
+                say("looking again")
+                report = look()
+    if args.json:
+        put_json({**report_mapping(report, inventory.name), "fixes": fixes})
+    else:
+        put(report_text(report, inventory.name))
+    return 0 if report.ok and all(fix["ok"] for fix in fixes) else 1
+
+
+def _case(desk: Desk, nodes: tuple[Node, ...], job: JobSpec | None, level: Any, timeout_s: float, *, quiet: bool) -> Case:
+    from console.remote.check import Check
+
+    def offset(node: str) -> tuple[float, float] | None:
+        desk.store.drain()
+        known = desk.store.state.nodes.get(node)
+        return (known.met.clock_offset_s, known.met.clock_error_s) if known and known.met else None
+
+    def tell(node: str, text: str) -> None:
+        if not quiet and sys.stderr.isatty():
+            say(f"{node}: {text}")
+
+    found = Check(links=desk.supervisor, nodes=nodes, clock=desk.clock, level=level, job=job, timeout_s=timeout_s, tell=tell).carry_out()
+    # Only now, in this thread: the state is not to be folded by many at once.
+    offsets = {node.name: offset(node.name) for node in nodes}
+    return replace(found, nodes=tuple(
+        replace(node, clock_offset_s=known[0], clock_error_s=known[1]) if (known := offsets[node.name]) and node.reached else node
+        for node in found.nodes))
+
+
+def _subject(args: argparse.Namespace) -> tuple[JobSpec | None, Inventory]:
+    """The job, if there is one, and the fleet. Raises FileError."""
+    composed = files.read_job(args.job) if args.job else None
+    path = args.inventory or (files.fleet_path_of(composed) if composed else "")
+    if not path:
+        raise FileError("no fleet is named", where=args.job or "rankdeck check", expected="-i FLEET" + (", or fleet.inventory in the job file" if args.job else ""),
+                        fix="Say -i fleet.yaml")
+    return composed.spec if composed else None, files.read_fleet(path)
+
+
+def _nodes(inventory: Inventory, job: JobSpec | None) -> tuple[Node, ...]:
+    """The job's nodes and spares in its order, else the whole fleet. Raises FileError."""
+    if job is None:
+        return inventory.nodes
+    found = []
+    for name in (*job.fleet.nodes, *job.fleet.spares):
+        try:
+            found.append(inventory.node(name))
+        except KeyError:
+            raise FileError(f"the job names node {name}, and the fleet has none of that name", where="fleet.nodes", got=name,
+                            expected=", ".join(node.name for node in inventory.nodes)[:200], fix="Correct the job or the fleet file") from None
+    return tuple(found)
+
+
+def _waivers(args: argparse.Namespace, job: JobSpec | None) -> dict[str, str]:
+    found = {}
+    known = {each.id for each in CHECKS}
+    if job is not None:
+        # A job file's waivers are for the plan's rules as well; those are not ours to complain about.
+        found.update(checked_waivers({waiver.id: waiver.reason for waiver in job.preflight.waive if waiver.id in known}, "preflight.waive"))
+    given: dict[str, str] = {}
+    for text in args.waive:
+        name, _, reason = text.partition("=")
+        given[name] = reason
+    return {**found, **checked_waivers(given, "--waive")}
+
+
+def _mend(args: argparse.Namespace, desk: Desk, wanted: list[Finding]) -> list[dict[str, Any]]:
+    """Carry out the remedies of one check after they were confirmed; what came of each. Raises ConsoleError."""
+    from console.remote.check import mend
+
+    if not wanted:
+        say(f"rankdeck: {args.fix} has found nothing that can be mended from here")
+        return []
+    word = wanted[0].node if len(wanted) == 1 else str(len(wanted))
+    say(f"{args.fix}: will run")
+    for finding in wanted:
+        assert finding.remedy is not None
+        say(f"  {finding.node}  $ {finding.remedy.command}")
+    if not _confirmed(args, word, len(wanted)):
+        raise ConsoleError("nothing was changed", where=args.fix, fix=f"{word} was not typed")
+
+    def one(finding: Finding) -> dict[str, Any]:
+        assert finding.remedy is not None
+        done: dict[str, Any] = {"node": finding.node, "rule": finding.id, "argv": list(finding.remedy.argv), "ok": True, "output": "", "error": None}
+        try:
+            done["output"] = str(mend(desk.supervisor, finding, MEND_S.get(finding.remedy.name, 30.0)).get("output") or "").strip()
+        except ConsoleError as error:
+            done.update(ok=False, error=error_mapping(error))
+            say(f"rankdeck: {error}")
+        else:
+            say(f"{finding.node}: done")
+        return done
+
+    with ThreadPoolExecutor(max_workers=min(MEND_AT_ONCE, len(wanted))) as pool:
+        return list(pool.map(one, wanted))
+
+
+def _confirmed(args: argparse.Namespace, word: str, number: int) -> bool:
+    if args.yes_i_mean:
+        return bool(args.yes_i_mean == word)
+    if not sys.stdin.isatty():
+        raise FileError("nobody is there to confirm", where="standard input", got="no terminal", expected=word, fix=f"Add --yes-i-mean {word}")
+    sys.stderr.write(f"Type {'the node' if number == 1 else 'the number of nodes'} to do it ({word}): ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() == word

@@ -1,0 +1,181 @@
+"""The table of checks, and the judgement: facts in, one report out. Pure.
+
+A new check is a function in one of the modules beside this and a row here. ``docs/guide/check.md`` lists
+every id; a test holds it to that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from console.core.errors import FileError
+from console.core.preflight import device_checks as device
+from console.core.preflight import job_checks as job
+from console.core.preflight import machine_checks as machine
+from console.core.preflight import software_checks as software
+from console.core.preflight.facts import LEVELS, Case, Level
+from console.core.preflight.finding import Check, Finding, each_node, each_npu_node
+
+CHECKS: tuple[Check, ...] = (
+    Check(id="node-reachable", title="the node answers", level="quick", severity="error", run=machine.reachable),
+    Check(id="agent-python", title="Python 3.7 or later for the agent", level="quick", severity="error", run=each_node(machine.agent_python)),
+    Check(id="npu-tool", title="npu-smi answers", level="quick", severity="error", run=each_npu_node(device.tool)),
+    Check(id="npu-count", title="as many NPUs as expected", level="quick", severity="error", run=each_npu_node(device.count)),
+    Check(id="npu-health", title="every NPU is OK", level="quick", severity="error", run=each_npu_node(device.health)),
+    Check(id="npu-occupied", title="nobody holds the NPUs", level="quick", severity="error", run=each_npu_node(device.occupied)),
+    Check(id="npu-same", title="the same kind of NPU everywhere", level="quick", severity="warning", run=software.same_chip),
+    Check(id="driver-same", title="the same driver everywhere", level="quick", severity="error", run=software.same_version("driver", "the driver")),
+    Check(id="firmware-same", title="the same firmware everywhere", level="quick", severity="error", run=software.same_version("firmware", "the firmware")),
+    Check(id="cann-same", title="the same CANN everywhere", level="quick", severity="error", run=software.same_version("cann", "CANN")),
+    Check(id="disk-space", title="room and inodes", level="quick", severity="warning", run=each_node(machine.space)),
+    Check(id="shm-size", title="shared memory", level="quick", severity="warning", run=each_node(machine.shared_memory)),
+    Check(id="ulimits", title="open files, processes, locked memory", level="quick", severity="warning", run=each_node(machine.limits)),
+    Check(id="ports-free", title="rendezvous and HCCL ports are free", level="quick", severity="error", run=each_node(machine.ports)),
+    Check(id="ip-forward", title="IP forwarding for containers", level="quick", severity="error", run=each_node(machine.ip_forward)),
+    Check(id="nic", title="the network interface", level="quick", severity="error", run=each_node(machine.interface)),
+    Check(id="nic-same", title="the same network interface everywhere", level="quick", severity="warning", run=machine.same_interface),
+    Check(id="mtu-same", title="the same MTU everywhere", level="quick", severity="warning", run=machine.same_mtu),
+    Check(id="clock-kept", title="the clock is kept right", level="quick", severity="warning", run=each_node(machine.clock_kept)),
+    Check(id="clock-offset", title="the clocks agree", level="quick", severity="warning", run=machine.clock_offset),
+    Check(id="work-dir", title="the work directory", level="quick", severity="error", run=each_node(job.work_dir)),
+    Check(id="job-paths", title="the job's files and directories", level="quick", severity="error", run=each_node(job.paths)),
+    Check(id="engine", title="a container engine", level="standard", severity="error", run=each_node(software.engine)),
+    Check(id="engine-daemon", title="the container engine answers", level="standard", severity="error", run=each_node(software.daemon)),
+    Check(id="image", title="the image is there", level="standard", severity="error", run=each_node(software.image)),
+    Check(id="image-same", title="the same image everywhere", level="standard", severity="error", run=software.same_image),
+    Check(id="container-mounts", title="what is mounted into the container", level="standard", severity="error", run=software.mounts),
+    Check(id="container-name", title="the container's name is free", level="standard", severity="error", run=each_node(software.container_name)),
+    Check(id="runner", title="the job's interpreter and its packages", level="standard", severity="error", run=each_node(software.runner)),
+    Check(id="runner-same", title="the same packages everywhere", level="standard", severity="error", run=software.same_modules),
+    Check(id="npu-link", title="the NPUs' network links", level="standard", severity="error", run=each_npu_node(device.link)),
+    Check(id="npu-address", title="an address for each NPU", level="standard", severity="error", run=device.address),
+    Check(id="npu-tls", title="the same TLS switch on all NPUs", level="standard", severity="error", run=software.same_tls),
+    Check(id="storage", title="checkpoint storage is what the job says", level="standard", severity="error", run=job.storage),
+    Check(id="npu-ping", title="all NPUs reach each other", level="deep", severity="error", run=device.ping),
+    Check(id="disk-speed", title="how fast checkpoints are written", level="deep", severity="warning", run=each_node(machine.disk_speed)),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What came of all checks of a level."""
+
+    case: Case
+    checks: tuple[Check, ...]
+    """Those that were run."""
+    findings: tuple[Finding, ...]
+    """In the order of the table; waived ones too."""
+
+    @property
+    def ok(self) -> bool:
+        """No error that was not waived."""
+        return not any(finding.severity == "error" and finding.waived is None for finding in self.findings)
+
+    @property
+    def remediable(self) -> tuple[Finding, ...]:
+        """Findings that the agent can mend."""
+        return tuple(finding for finding in self.findings if finding.remedy is not None and finding.waived is None)
+
+
+def judge(case: Case, waivers: Mapping[str, str] | None = None, checks: Iterable[Check] = CHECKS) -> Report:
+    """Run the checks of the case's level. ``waivers``: check id -> why it may fail."""
+    ran = tuple(check for check in checks if LEVELS.index(check.level) <= LEVELS.index(case.level))
+    findings = [dataclasses.replace(finding, id=check.id, severity=finding.severity or check.severity, waived=(waivers or {}).get(check.id))
+                for check in ran for finding in check.run(case)]
+    return Report(case=case, checks=ran, findings=tuple(findings))
+
+
+def checked_waivers(waivers: Mapping[str, str], where: str) -> dict[str, str]:
+    """The waivers, when their ids exist and each has a reason. Raises FileError."""
+    known = {check.id for check in CHECKS}
+    for name, reason in waivers.items():
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            raise FileError(f"there is no check {name}", where=where, got=name, expected="an id from docs/guide/check.md",
+                            fix=f"Did you mean {near[0]}?" if near else "")
+        if not reason.strip():
+            raise FileError(f"check {name} is waived without a reason", where=where, got="nothing", expected=f"{name}=why it may fail", fix="Say why")
+    return dict(waivers)
+
+
+def state_of(report: Report, check: Check, node: str) -> str:
+    """One cell of the matrix: error, warning, unknown, info, waived, ok; "-" for a node that was not reached."""
+    mine = [finding for finding in report.findings if finding.id == check.id and finding.node == node]
+    live = [finding.severity for finding in mine if finding.waived is None]
+    for state in ("error", "warning", "unknown", "info"):
+        if state in live:
+            return state
+    if mine:
+        return "waived"
+    reached = {each.name for each in report.case.reached}
+    return "ok" if node in reached else "-"
+
+
+def report_mapping(report: Report, fleet: str) -> dict[str, Any]:
+    """The document of ``rankdeck check --json`` (schema/check.schema.json)."""
+    case = report.case
+    return {
+        "ok": report.ok, "fleet": fleet, "job": case.job.run.name if case.job else None, "level": case.level,
+        "nodes": [{"node": node.name, "reached": node.reached, "why": node.why, "took_s": node.took_s,
+                   "clock_offset_s": node.clock_offset_s, "absent": dict(node.absent)} for node in case.nodes],
+        "checks": [{"id": check.id, "title": check.title, "level": check.level, "severity": check.severity,
+                    "nodes": {node.name: state_of(report, check, node.name) for node in case.nodes},
+                    "between": state_of(report, check, "") if any(f.id == check.id and not f.node for f in report.findings) else "ok"}
+                   for check in report.checks],
+        "problems": [{"rule": finding.id, "severity": finding.severity, "node": finding.node or None, "where": finding.where, "message": finding.what,
+                      "got": finding.got, "expected": finding.expected, "fix": finding.fix, "command": finding.command or None,
+                      "remedy": {"name": finding.remedy.name, "subject": finding.remedy.subject, "argv": list(finding.remedy.argv)} if finding.remedy else None,
+                      "waived": finding.waived} for finding in report.findings],
+    }
+
+
+def report_text(report: Report, fleet: str) -> str:
+    """The report for people: the worst first, each with what to type."""
+    case = report.case
+    live = [finding for finding in report.findings if finding.waived is None]
+    counts = {severity: sum(finding.severity == severity for finding in live) for severity in ("error", "warning", "unknown", "info")}
+    reached = sum(node.reached for node in case.nodes)
+    subject = f"job {case.job.run.name} on fleet {fleet}" if case.job else f"fleet {fleet}"
+    tally = ", ".join(f"{number} {_plural(severity, number)}" for severity, number in counts.items() if number) or "nothing found"
+    lines = [f"{'Fit' if report.ok else 'Not fit'}: {subject}, {reached} of {len(case.nodes)} nodes, {len(report.checks)} checks ({case.level}): {tally}"]
+    for severity in ("error", "warning", "unknown", "info"):
+        for finding in live:
+            if finding.severity == severity:
+                lines += ["", *finding_lines(finding)]
+    waived = [finding for finding in report.findings if finding.waived is not None]
+    if waived:
+        lines += ["", "Waived:"]
+        lines += [f"  {finding.id} {finding.node}: {finding.what} ({finding.waived})" for finding in waived]
+    ids = list(dict.fromkeys(finding.id for finding in report.remediable))
+    if ids:
+        lines += ["", f"Can be mended from here, after you have confirmed it: {', '.join(f'--fix {name}' for name in ids)}"]
+    return "\n".join(lines) + "\n"
+
+
+def finding_lines(finding: Finding) -> list[str]:
+    """One finding on two to four lines."""
+    place = ": ".join(part for part in (finding.node, finding.where) if part)
+    lines = [f"{finding.severity:<7} {finding.id}  {place + ': ' if place else ''}{finding.what}"]
+    if finding.got or finding.expected:
+        lines.append(f"        got {finding.got or 'nothing'}" + (f"; expected {finding.expected}" if finding.expected else ""))
+    if finding.fix:
+        lines.append(f"        {finding.fix}")
+    if finding.command:
+        lines.append(f"        $ {finding.command}")
+    return lines
+
+
+def _plural(severity: str, number: int) -> str:
+    return severity + ("s" if severity in ("error", "warning") and number != 1 else "")
+
+
+def level_of(text: str) -> Level:
+    """One of LEVELS. Raises FileError."""
+    for level in LEVELS:
+        if level == text:
+            return level
+    raise FileError("there is no such level", where="--level", got=text, expected=", ".join(LEVELS))

@@ -38,7 +38,7 @@ train:
   exec      run one command on one node
 
 files:
-  inspect   what captured output says: log FILE…, npu FILE (npu-smi, hccn_tool); offline
+  inspect   what captured output says: log FILE…, npu FILE (npu-smi, hccn_tool), checkpoint DIR; offline
   import    a job file out of launch commands, a docker run line, AscendFactory settings, a HyperPod recipe
   schema    what a job file may hold, as JSON schema for editors
   layouts   screen layouts to choose from
@@ -195,6 +195,14 @@ def _add_inspect(commands: Any) -> None:
         "fault that may start an incident.", "log file, or - for standard input", True)
     add("npu", _inspect_npu, "What npu-smi or hccn_tool printed. Exit status 1 when it is cut short or reports an error.",
         "captured output, or - for standard input", False)
+    saves = kinds.add_parser("checkpoint", allow_abbrev=False, description=(
+        "Every save below a directory: whole or not and why, its layout and size, the tracker, and which one to go on from. Exit status 1 when "
+        "something is wrong. Several directories are taken for the parts of one that lie on several nodes' disks."))
+    saves.set_defaults(run=_inspect_checkpoint)
+    saves.add_argument("dirs", metavar="DIR", nargs="+", help="checkpoint directory, or copies of it from several nodes")
+    saves.add_argument("--at", metavar="N", type=_count, help="iteration the job has reached: tells what would be lost")
+    saves.add_argument("--step-s", metavar="S", type=_seconds, help="seconds of one iteration, for --at")
+    saves.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 # Each loads its module when it is run.
@@ -203,6 +211,12 @@ def _inspect_log(args: argparse.Namespace) -> int:
     from console.cli import inspect
 
     return inspect.log(args)
+
+
+def _inspect_checkpoint(args: argparse.Namespace) -> int:
+    from console.cli import inspect_checkpoint
+
+    return inspect_checkpoint.run(args)
 
 
 def _inspect_npu(args: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ common. Which choice is cheapest depends on the log: ``Search.tuned`` counts byt
 from __future__ import annotations
 
 import re
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 SHORTEST = 4
 """Bytes of the shortest text that may be looked for."""
@@ -106,40 +106,72 @@ def _planned(texts: Sequence[bytes], share: Callable[[bytes], float]) -> List[Tu
         for length in _LENGTHS:
             for place in range(len(text) - length + 1):
                 offers.setdefault(text[place:place + length], {}).setdefault(text, place)
-    order = sorted(needle for needle, covered in offers.items() if len(needle) in (1, 5) or len(covered) > 1)
+    usable = {needle: frozenset(covered) for needle, covered in offers.items()
+              if (len(needle) in (1, 5) or len(covered) > 1) and not _overlaps_itself(needle)}
     costs: Dict[bytes, float] = {}
-    left = {needle: len(offers[needle]) for needle in order}
-    waiting = set(texts)
-    chosen: List[bytes] = []
-    while waiting:
-        best, rate = b"", float("inf")
-        for needle in order:
-            count = left[needle]
-            # The least it can cost is one pass: only what may be best is measured.
-            if count and _BYTE_NS / count < rate:
-                if needle not in costs:
-                    costs[needle] = _cost(needle, share)
-                if costs[needle] / count < rate:
-                    best, rate = needle, costs[needle] / count
-        chosen.append(best)
-        for text in waiting.intersection(offers[best]):
-            waiting.discard(text)
-            for needle in {text[place:place + length] for length in _LENGTHS for place in range(len(text) - length + 1)}:
-                if needle in left:
-                    left[needle] -= 1
-    for needle in sorted(chosen, key=lambda one: (-costs[one], one)):
-        rest: Set[bytes] = set()
-        for other in chosen:
-            if other != needle:
-                rest.update(offers[other])
-        if rest.issuperset(offers[needle]):
-            chosen.remove(needle)
+    chosen = _without_idle(_cover(frozenset(texts), usable, costs, share) or [], usable, costs)    # single bytes cover all
+    for _ in range(3):    # what a dear needle alone covers may be had for less
+        before = list(chosen)
+        for needle in sorted(before, key=lambda one: (-costs[one], one))[:8]:
+            if needle not in chosen:
+                continue
+            others = [one for one in chosen if one != needle]
+            bare = usable[needle].difference(*(usable[one] for one in others))
+            again = _cover(bare, {one: covered for one, covered in usable.items() if one != needle}, costs, share)
+            if again is not None and sum(costs[one] for one in again) < costs[needle]:
+                chosen = _without_idle(others + again, usable, costs)
+        if chosen == before:
+            break
     chosen.sort(key=lambda one: (costs[one], one))
     plan: Dict[bytes, _Members] = {}
     for text in texts:
-        needle = next(one for one in chosen if text in offers[one])
+        needle = next(one for one in chosen if text in usable[one])
         plan.setdefault(needle, []).append((text, offers[needle][text]))
     return list(plan.items())
+
+
+def _cover(texts: FrozenSet[bytes], usable: Dict[bytes, FrozenSet[bytes]], costs: Dict[bytes, float],
+           share: Callable[[bytes], float]) -> Optional[List[bytes]]:
+    """Needles that cover the texts, each time the cheapest per text, or None; ``costs`` is filled in as far as needed."""
+    left = {needle: covered & texts for needle, covered in usable.items()}
+    order = sorted((needle for needle in left if left[needle]), key=lambda one: (-len(left[one]), one))
+    chosen: List[bytes] = []
+    waiting = set(texts)
+    while waiting:
+        best, rate = b"", float("inf")
+        for needle in order:
+            # The least it can cost is one pass: only what may be best is measured.
+            if rate * len(left[needle]) <= _BYTE_NS:
+                continue
+            count = len(left[needle] & waiting)
+            if count and rate * count > _BYTE_NS:
+                if needle not in costs:
+                    costs[needle] = _cost(needle, share)
+                if costs[needle] < rate * count:
+                    best, rate = needle, costs[needle] / count
+        if not best:
+            return None
+        chosen.append(best)
+        waiting -= left[best]
+    return chosen
+
+
+def _without_idle(chosen: List[bytes], usable: Dict[bytes, FrozenSet[bytes]], costs: Dict[bytes, float]) -> List[bytes]:
+    """The needles without those whose texts the others cover, dear ones going first."""
+    kept = sorted(set(chosen))
+    for needle in sorted(kept, key=lambda one: (-costs[one], one)):
+        rest: Set[bytes] = set()
+        for other in kept:
+            if other != needle:
+                rest |= usable[other]
+        if usable[needle] <= rest:
+            kept.remove(needle)
+    return kept
+
+
+def _overlaps_itself(needle: bytes) -> bool:
+    """Whether two of it can stand in each other ("ss" in "sss"): a match would hide the second."""
+    return any(needle.startswith(needle[place:]) for place in range(1, len(needle)))
 
 
 def _cost(needle: bytes, share: Callable[[bytes], float]) -> float:

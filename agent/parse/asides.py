@@ -26,9 +26,9 @@ _TIMES = re.compile(r"time \(ms\) ?\|")
 # "  seq_length ...................................... 4096" (Megatron's dump of its arguments)
 _ARGUMENT = re.compile(r"\b(seq_length|world_size|global_batch_size|train_iters|encoder_seq_length) \.{3,80} ([0-9]{1,12})\s*$")
 
+TRACEBACK = "Traceback (most recent call last)"
 ANCHORS = ("seq_length ...", "world_size ...", "memory (MB)", "training ...", "Training ...", "Running training", "Training starts at",
-           "the start of training", "save-checkpoint", "load-checkpoint")
-ARGUMENTS = ("seq_length", "world_size")
+           "the start of training", "save-checkpoint", "load-checkpoint", TRACEBACK)
 
 
 def asides(text: str) -> List[Record]:

@@ -96,7 +96,10 @@ def pairs(text: str) -> Iterator[Pair]:
         while place < len(segment):
             found = _PAIR.match(segment, place)
             if found is None:
-                break
+                place = segment.find(",", place + 1)
+                if place < 0:
+                    break
+                continue
             yield " ".join(found.group(1).split()), _value(found.group(2), found.group(3)), found.group(4) or ""
             place = found.end()
 
@@ -160,4 +163,4 @@ def _as(value: Number, kind: str, unit: str, finite: bool) -> Optional[Number]:
         return round(value * 1000.0, 6) if thousand else float(value)
     if kind != _TERA and unit[:1] in _SI:
         value = value * _SI[unit[0]]
-    return int(round(value)) if kind == _WHOLE else float(value)
+    return round(value) if kind == _WHOLE else float(value)

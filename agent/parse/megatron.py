@@ -37,7 +37,7 @@ _NEW_LINE = re.compile(r"^\s*(?:\[(?!\s)|time \(ms\)|\(min, max\)|Traceback|savi
 
 def iterations(text: str) -> List[Record]:
     """The iteration records in one (cleaned) line; several may be glued together."""
-    found = [match for match in _COUNTED.finditer(text)]
+    found = list(_COUNTED.finditer(text))
     records: List[Record] = []
     for place, match in enumerate(found):
         end = found[place + 1].start() if place + 1 < len(found) else len(text)

@@ -8,6 +8,7 @@ and to judge. Never raises; memory is bounded.
 
 from __future__ import annotations
 
+import re
 from typing import AbstractSet, Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from agent.parse import asides, bars, megatron, scan, training
@@ -18,8 +19,12 @@ _NEAR = 600
 """So many bytes beside a line are looked through for a progress bar."""
 _PROCESSES = 256
 """So many processes are remembered by their number."""
-# A save is held to have failed when one of these categories of root faults follows its start.
+# A save that has begun is held to have failed when one of these follows; one that holds up its process (not
+# --async-save), when a traceback does.
 _BREAKS_SAVES = ("checkpoint-writer-failed", "disk-full", "quota-exceeded", "io-error", "stale-file-handle", "checkpoint-stale-save")
+
+# "  rank      : 0 (local_rank: 0)" (torchrun's report)
+_REPORT = re.compile(rb"rank {1,9}: ([0-9]{1,9}) \(local_rank: ([0-9]{1,9})\)")
 
 Memory = Dict[str, Any]
 """Plain JSON: {step, bar: [step, steps], drawn, saving: {iteration, path}, seq_length, world_size, processes}; {} at the beginning."""
@@ -62,15 +67,19 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
             text, joined_to = _whole(raw, block, line.end)
             place = _place(raw)
             for kind, data in training.parse_line(text):
-                _complete(kind, data, memory, block, line)
+                _complete(kind, data, memory, block, line, text.find("saving checkpoint at iteration") >= 0)
                 if kind != "iteration" or _wanted(data, text, memory):
                     found.append(Found(kind, data, line.start, newlines, training.VERSION, place))
+            if asides.TRACEBACK in text and memory.get("saving", {}).get("waits"):
+                found.append(Found("checkpoint", _failed(memory, None), line.start, newlines, training.VERSION, place))
             for kind, data in asides.asides(text) if "..." in text or "memory" in text or "checkpoint" in text or "raining" in text else ():
                 if kind == "argument":
                     memory[data["name"]] = data["value"]
                 else:
                     found.append(Found(kind, data, line.start, newlines, training.VERSION, place))
         for data in scanner.faults_in(block, line, spent(line.start)):
+            if "exitcode" in data["text"]:
+                _report_above(data, block, line.start)
             _known_process(data, memory)
             if admit(data["rule"], line.start):
                 place = _place(raw if raw is not None else block[line.start:min(line.end, line.start + 200)].decode("utf-8", "replace"))
@@ -95,7 +104,7 @@ def _place(raw: str) -> Dict[str, int]:
 
 def _whole(raw: str, block: bytes, end: int) -> Tuple[str, int]:
     """(the line, with what was wrapped of it put back; where in the block that ends)."""
-    if raw.rstrip().endswith("|") and not _may_go_on(block, end) or "teration" not in raw and "Iter" not in raw:
+    if "teration" not in raw or (raw.rstrip().endswith("|") and not _may_go_on(block, end)):
         return raw, end
     following: List[str] = []
     ends: List[int] = []
@@ -116,8 +125,8 @@ def _may_go_on(block: bytes, end: int) -> bool:
     return b"|" in following and b"teration " not in following[:60] and not following.lstrip().startswith((b"[", b"time (ms)"))
 
 
-def _complete(kind: str, data: Dict[str, Any], memory: Memory, block: bytes, line: scan.Line) -> None:
-    """Put in what the line does not say itself."""
+def _complete(kind: str, data: Dict[str, Any], memory: Memory, block: bytes, line: scan.Line, waits: bool) -> None:
+    """Put in what the line does not say itself. ``waits``: a save begun here holds up its process."""
     if kind in ("iteration", "validation") and data["iteration"] is None:
         step = _bar_beside(block, line, memory)
         if step:
@@ -137,7 +146,8 @@ def _complete(kind: str, data: Dict[str, Any], memory: Memory, block: bytes, lin
             begun = memory.get("saving") if data["event"] in ("saved", "failed") else None
             data["iteration"] = begun["iteration"] if begun else memory.get("step")
         if data["event"] == "started":
-            memory["saving"] = {"iteration": data["iteration"], "path": data["path"]}
+            # Megatron's, unless it hands the save over: the process does nothing else until it is done.
+            memory["saving"] = {"iteration": data["iteration"], "path": data["path"], "waits": waits}
         elif data["event"] in ("saved", "failed"):
             begun = memory.pop("saving", None)
             if begun and data["path"] is None and begun["iteration"] == data["iteration"]:
@@ -172,6 +182,13 @@ def _remember_bar(memory: Memory, place: Optional[Tuple[int, int]]) -> None:
         memory["bar"] = [place[0], place[1]]
 
 
+def _report_above(fault: Dict[str, Any], block: bytes, start: int) -> None:
+    """torchrun's report of a failure names the rank in a line above its exit code."""
+    above = _REPORT.findall(block[max(0, start - 300):start])
+    if above and fault["rank"] is None:
+        fault["rank"], fault["local_rank"] = int(above[-1][0]), int(above[-1][1])
+
+
 def _known_process(fault: Dict[str, Any], memory: Memory) -> None:
     """Fill in rank and device of a process that named them in another line, and remember those it names here."""
     if fault["pid"] is None:
@@ -188,8 +205,11 @@ def _known_process(fault: Dict[str, Any], memory: Memory) -> None:
 
 
 def _broken_save(fault: Dict[str, Any], memory: Memory) -> Optional[Dict[str, Any]]:
-    begun = memory.get("saving")
-    if not begun or fault["rule"] not in _BREAKS_SAVES:
+    if not memory.get("saving") or fault["rule"] not in _BREAKS_SAVES:
         return None
-    del memory["saving"]
-    return {"iteration": begun["iteration"], "event": "failed", "path": begun["path"], "seconds": None, "bytes": None, "time": fault["time"]}
+    return _failed(memory, fault["time"])
+
+
+def _failed(memory: Memory, time: Optional[str]) -> Dict[str, Any]:
+    begun = memory.pop("saving")
+    return {"iteration": begun["iteration"], "event": "failed", "path": begun["path"], "seconds": None, "bytes": None, "time": time}

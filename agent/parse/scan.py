@@ -8,12 +8,16 @@ are decoded and looked at, and only by the signatures whose anchor that is.
 
 from __future__ import annotations
 
+import re
 from typing import AbstractSet, Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from agent.catalogue.loader import Signature, load
 from agent.parse import training
 from agent.parse.anchors import Search
 from agent.parse.text import NO_RANK, clean, named_place, printed_time
+
+# "EI0002: [PID: 2969] ...", "(EZ9999):  Kernel task happen error", "E39999", "ERR00100 PTA call acl api failed"
+_CODE = re.compile(r"\b(E[A-Z][0-9]{4}|E[0-9]{5}|ERR[0-9]{5})\b")
 
 VERSION = 2
 TEXT_LIMIT = 1000
@@ -142,7 +146,9 @@ def _fault(signature: Signature, found: Dict[str, str], text: str) -> Dict[str, 
         value = found.get(name, "")
         if value.isdigit() and len(value) < 11 and int(value) != NO_RANK:
             place[name] = int(value)
-    return {"rule": signature.rule, "code": found.get("code") or signature.code, "role": signature.role,
+    printed = _CODE.search(text) if "code" not in found and "E" in text else None
+    code = found.get("code") or (printed.group(1) if printed else signature.code)
+    return {"rule": signature.rule, "code": code, "role": signature.role,
             "category": signature.category, "action": signature.action, "rank": place.get("rank"),
             "local_rank": place.get("local_rank"), "device": place.get("device"), "pid": place.get("pid"),
             "text": text.strip()[:TEXT_LIMIT], "time": printed_time(text)}

@@ -58,8 +58,7 @@ def printed_time(text: str, last: bool = False) -> Optional[str]:
         return None
     found = _TIME.search(text)
     if last and found:
-        for found in _TIME.finditer(text):
-            pass
+        found = list(_TIME.finditer(text))[-1]
     if found:
         year, month, day, clock, fraction, more = found.groups()
         return "%s-%s-%sT%s%s" % (year, month, day, clock, "." + fraction + (more or "") if fraction else "")

@@ -13,7 +13,7 @@ from agent.parse import asides, bars, dicts, megatron, saves, steps
 from agent.parse.fields import ITERATION_FIELDS, Number, Record, number
 from agent.parse.text import clean
 
-__all__ = ["ANCHORS", "ITERATION_FIELDS", "LINE_LIMIT", "Number", "Record", "VERSION", "number", "parse_line"]
+__all__ = ["ANCHORS", "ITERATION_FIELDS", "LINE_LIMIT", "VERSION", "Number", "Record", "number", "parse_line"]
 
 VERSION = 2
 LINE_LIMIT = 20000
@@ -40,7 +40,7 @@ def parse_line(text: str) -> List[Record]:
         validation = megatron.validation(text)
         if validation is not None:
             return [("validation", validation)]
-    records = megatron.iterations(text)
+    records = steps.records(text) if "Epoch:[" in text else megatron.iterations(text)
     if not records and "{" in text:
         records = dicts.records(text)
     if not records and "<" in text and "[" in text:

@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 from agent.parse import outputs, scan
@@ -95,7 +96,7 @@ def opened(name: str) -> Iterator[IO[bytes]]:
         if name == "-":
             yield sys.stdin.buffer
         else:
-            with open(name, "rb") as stream:
+            with Path(name).open("rb") as stream:
                 yield stream
     except OSError as error:
         raise FileError("cannot be read", where=_where(name), got=error.strerror or str(error), expected="a readable file",

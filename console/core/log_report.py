@@ -7,6 +7,7 @@ printed, which log carries the loss, ranks where the log gives evidence of them.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -158,7 +159,7 @@ def sparkline(values: Sequence[float], width: int = 60) -> str:
         return ""
     count = min(width, len(values))
     edges = [round(index * len(values) / count) for index in range(count + 1)]
-    means = [sum(values[low:high]) / (high - low) for low, high in zip(edges, edges[1:], strict=False)]
+    means = [sum(values[low:high]) / (high - low) for low, high in itertools.pairwise(edges)]
     low, high = min(means), max(means)
     spread = high - low
     if spread <= 0 or not math.isfinite(spread):

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import List
+import zlib
+from typing import Dict, List, Tuple
 
 import pytest
 
 from agent.catalogue import loader
-from agent.parse import scan, training
+from agent.parse import anchors, reading, scan, training
+from agent.parse.text import clean
 
 SCANNER = scan.Scanner()
 SIGNATURES = loader.load()
@@ -16,9 +17,10 @@ SIGNATURES = loader.load()
 @pytest.mark.parametrize("signature", SIGNATURES, ids=lambda signature: signature.rule)
 def test_each_sample_is_found_and_matches_its_own_rule(signature: loader.Signature) -> None:
     block = b"before\n" + signature.sample.encode("utf-8") + b"\nafter\n"
-    start, end = SCANNER.candidates(block)[0]
-    rules = [fault["rule"] for fault in SCANNER.faults(block[start:end].decode("utf-8"))]
-    assert signature.rule in rules
+    [line] = [line for line in SCANNER.lines(block) if line.signatures]
+    assert block[line.start:line.end] == signature.sample.encode("utf-8")
+    rules = [fault["rule"] for fault in SCANNER.faults_in(block, line)]
+    assert signature.rule in rules or (signature.generic and rules)
 
 
 @pytest.mark.parametrize("signature", [one for one in SIGNATURES if one.unlike], ids=lambda signature: signature.rule)
@@ -70,25 +72,83 @@ def test_a_traceback_by_itself_is_no_fault() -> None:
     assert [(fault["rule"], fault["rank"]) for line in log for fault in SCANNER.faults(line)] == [("connection-reset", 0)]
 
 
-def test_candidates_equal_a_search_line_by_line() -> None:
-    # Overlapping and touching anchors, anchors at both ends, no last newline, empty lines.
+def naive(line: bytes) -> List[str]:
+    """The rules of one line, found the slow way: every anchor of every signature looked for in it."""
+    text, exact, generic = clean(line.decode("utf-8", "replace")), [], []
+    for signature in SIGNATURES:
+        for anchor in signature.anchors:
+            raw, place = anchor.encode("utf-8"), line.find(anchor.encode("utf-8"))
+            while place >= 0 and raw[-1:].isdigit() and line[place + len(raw):place + len(raw) + 1].isdigit():
+                place = line.find(raw, place + 1)
+            if place >= 0:
+                if signature.pattern is None or signature.pattern.search(text):
+                    (generic if signature.generic else exact).append(signature.rule)
+                break
+    return exact or generic[:1]
+
+
+def fast(block: bytes, scanner: scan.Scanner = SCANNER) -> List[Tuple[int, List[str]]]:
+    """[(where a line begins, its rules)] of all lines with faults."""
+    told = [(line.start, [fault["rule"] for fault in scanner.faults_in(block, line)]) for line in scanner.lines(block)]
+    return [one for one in told if one[1]]
+
+
+def slow(block: bytes) -> List[Tuple[int, List[str]]]:
+    """The same, found the slow way."""
+    told, start = [], 0
+    for line in re.split(b"[\r\n]", block):
+        told.append((start, naive(line)))
+        start += len(line) + 1
+    return [one for one in told if one[1]]
+
+
+def adversarial() -> bytes:
+    """Overlapping and touching anchors, halves of anchors, anchors at both ends, no last newline, empty lines."""
     anchors = sorted({anchor for signature in SIGNATURES for anchor in signature.anchors} | set(training.ANCHORS))
-    lines: List[str] = ["", "nothing here"]
-    lines += anchors
-    lines += [first + second[1:] for first in anchors[:40] for second in anchors[40:80] if first[-1] == second[0]]
+    lines: List[str] = ["", "nothing here", *anchors, *(signature.sample for signature in SIGNATURES)]
+    for first in anchors:
+        for second in anchors:
+            overlap = next((size for size in range(min(len(first), len(second)) - 1, 0, -1) if first.endswith(second[:size])), 0)
+            if overlap:
+                lines.append(first + second[overlap:])
     lines += [first[:-1] + second for first, second in zip(anchors, anchors[1:])]
-    lines += [first[:-1] for first in anchors]
-    block = "\n".join(lines).encode("utf-8")
-    naive, start = [], 0
-    for line in lines:
-        raw = line.encode("utf-8")
-        if any(anchor in line for anchor in anchors):
-            naive.append((start, start + len(raw)))
-        start += len(raw) + 1
-    got = SCANNER.candidates(block)
-    assert set(naive) <= set(got)
-    # The tails are shorter than the anchors: a few lines more are looked at, none is missed.
-    assert len(got) <= len(lines)
+    lines += [first[:-1] for first in anchors] + [first[1:] for first in anchors] + [first + "7" for first in anchors]
+    return "\n".join(lines).encode("utf-8")
+
+
+def test_the_fast_search_equals_the_slow_one_on_overlapping_signatures() -> None:
+    block = adversarial()
+    expected = slow(block)
+    assert len(expected) > 1000
+    assert fast(block) == expected
+    assert fast(block.replace(b"\n", b"\r")) == expected
+    for sample in (block, b"EEEEEEEE" * 9000, b"iteration loss " * 9000, bytes(range(256)) * 300):
+        assert fast(block, SCANNER.tuned(sample)) == expected
+
+
+def test_every_plan_finds_every_text() -> None:
+    texts = [b"abcd", b"bcda", b"abcdab", b"cdab", b"aaaa", b"aaaaa", b"xaaaa", b"\xff\xfe\xfd\xfc", b"a.c*", b"loss:", b"m loss:"]
+    block = b"abcdabcda aaaaaa xaaaaa \xff\xfe\xfd\xfc a.c* abcc lm loss: loss"
+    expected = sorted((place, text) for text in texts for place in range(len(block)) if block.startswith(text, place))
+    plans = [anchors.Search(texts)] + [anchors.Search(texts, share=lambda needle, salt=salt: (zlib.crc32(needle + salt) % 1000) / 2000.0)
+                                       for salt in (b"1", b"2", b"3", b"4", b"5", b"6")]
+    for search in plans:
+        assert search.occurrences(block) == expected
+    with pytest.raises(ValueError):
+        anchors.Search([b"abc"])
+
+
+def test_a_storm_of_one_fault_is_cut_short_by_who_asks() -> None:
+    block = b"OSError: [Errno 28] No space left on device\nRuntimeError: x\n" * 50
+    admitted: Dict[str, int] = {}
+
+    def admit(rule: str, offset: int) -> bool:
+        admitted[rule] = admitted.get(rule, 0) + 1
+        return admitted[rule] <= 3
+
+    found = reading.read_block(block, SCANNER, {}, admit, lambda offset: frozenset(rule for rule, count in admitted.items() if count >= 3))
+    assert sorted(one.data["rule"] for one in found) == ["disk-full"] * 3 + ["python-exception"] * 3
+    assert admitted == {"disk-full": 3, "python-exception": 3}
 
 
 def test_long_line_is_looked_at_around_its_anchor_only() -> None:
@@ -96,13 +156,3 @@ def test_long_line_is_looked_at_around_its_anchor_only() -> None:
     [fault] = SCANNER.faults(line)
     assert fault["rule"] == "disk-full"
     assert len(fault["text"]) <= scan.TEXT_LIMIT
-
-
-def test_captures_hold_faults_that_are_known(corpus: Path) -> None:
-    # Captures that are not failures of the job itself, or of which the index says the text is elsewhere.
-    silent = []
-    for path in sorted((corpus / "logs").glob("failure-*/*.log")):
-        text = path.read_text(encoding="utf-8", errors="replace")
-        if not any(SCANNER.faults(line) for line in re.split("[\r\n]", text)):
-            silent.append(path.name)
-    assert len(silent) <= 9, silent

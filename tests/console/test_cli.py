@@ -247,7 +247,7 @@ def test_plan_of_a_job_that_does_not_fit_is_1_with_places(nodes: dict[str, Node]
     document = check("plan", capsys.readouterr().out)
     assert not document["ok"] and document["nodes"] == []
     (problem,) = [one for one in document["problems"] if one["severity"] == "error"]
-    assert (problem["rule"], problem["where"], problem["got"]) == ("N2", "job.yaml:4:21", "n7")
+    assert (problem["rule"], problem["where"], problem["got"]) == ("F2", "job.yaml:4:21", "n7")
     assert run("plan", "job.yaml", "-i", "fleet.yaml") == 1
     assert "Not ready to launch" in capsys.readouterr().out
 

@@ -1,143 +1,143 @@
-"""One node's part of a job as the text that is run there. Pure: ``JobSpec`` and ``Node`` in, script out.
+"""One node's part of a job as the texts that are run there. Pure: ``JobSpec`` and ``Node`` in, scripts out.
 
-The script is bash, is written as ``command.sh`` into the attempt's directory and executed by the shim.
-Everything a person wrote reaches its program as it was written: nothing is expanded but a ``~/`` at the
-beginning of a path, which becomes the node's own ``$HOME``.
+``command.sh`` is bash, is written into the attempt's directory and executed by the shim. In a container it
+enters it and runs ``ranked.sh``, which lies beside it. Everything a person wrote reaches its program as it was
+written: nothing is expanded but a ``~/`` at the beginning of a path, which becomes the node's own ``$HOME``;
+``runner.setup`` and ``container.setup`` alone are code.
 
-``RUNNERS`` (who starts the ranks) and ``RUNTIMES`` (where) are the tables to extend: a new runner is a
-case here and nowhere else. What is not in them yet is said by ``unsupported``.
+Who starts the ranks is in ``runners``, what a container is in ``containers``.
 
-Sources: torchrun's options are those of torch.distributed.run (torch 2.13); TORCH_DISABLE_SHARE_RDZV_TCP_STORE
-keeps restarted ranks off the agent's store, whose stale keys of the round before made them hang.
+Source: TORCH_DISABLE_SHARE_RDZV_TCP_STORE keeps restarted ranks off the agent's store, whose stale keys of the
+round before made them hang.
 """
 
 from __future__ import annotations
 
-import math
-import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import ipaddress
+from collections.abc import Iterator
 
-from console.core.launch.inventory import Node
-from trainer.spec.job import JobSpec
-from trainer.spec.rules import Finding
+from console.core.launch import containers, runners
+from console.core.launch.runners import RUNNERS
+from console.core.launch.words import DIR, Place, address, endpoint, path_word, quote
+from trainer.spec.finding import Finding
+from trainer.spec.job import JobSpec, Secret
 
-DIR = '"$RANKDECK_DIR"'
+__all__ = ["DIR", "RUNTIMES", "Place", "address", "endpoint", "environment", "files", "path_word", "quote", "script", "unsupported"]
 
+RUNTIMES = ("process", "docker", "podman")
+"""container.runtime; podman by golden tests only."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a script will run: the node, its place in the job, and who leads."""
-
-    node: Node
-    node_index: int
-    master: Node
-    attempt: str
-    dir: str
+_SHELL_PATHS = ("RANKDECK_DIR", "ASCEND_PROCESS_LOG_PATH")
+"""Exported values that are paths of ours, in which a leading ~/ is the node's home."""
 
 
 def script(spec: JobSpec, place: Place) -> str:
     """The text of ``command.sh``, ending in a newline. Raises KeyError for what ``unsupported`` names."""
-    return RUNTIMES[spec.container.runtime](spec, place)
+    names = environment(spec, place)
+    lines = ["#!/usr/bin/env bash", "# Written by Rankdeck and executed as it stands.", "set -euo pipefail"]
+    lines += [f"export {name}={path_word(value) if name in _SHELL_PATHS else quote(value)}" for name, value in names.items()]
+    looked_up = _interface(spec, place)
+    lines += looked_up
+    secrets = {name: value for name, value in spec.env.items() if isinstance(value, Secret)}
+    for key, secret in (("HF_TOKEN", spec.model.access_token),):
+        if secret is not None:
+            secrets.setdefault(key, secret)
+    lines += [_secret(name, secret) for name, secret in secrets.items()]
+    if "ASCEND_PROCESS_LOG_PATH" in names:
+        lines.append('mkdir -p -- "$ASCEND_PROCESS_LOG_PATH"')
+    if spec.container.runtime == "process":
+        lines += _inside(spec, place)
+    else:
+        extra = ["GLOO_SOCKET_IFNAME", "HCCL_SOCKET_IFNAME"] if looked_up else []
+        lines += containers.enter_lines(spec, dict.fromkeys([*names, *extra, *secrets]))
+    return "\n".join(lines) + "\n"
+
+
+def files(spec: JobSpec, place: Place) -> dict[str, str]:
+    """What else has to lie in the attempt's directory: name -> text."""
+    found = {}
+    if spec.container.runtime != "process":
+        lines = ["#!/usr/bin/env bash", "# Written by Rankdeck and executed as it stands, inside the container.", "set -euo pipefail",
+                 "# For whoever has to end this: the group is called by its leader.", f'echo "$$" > {DIR}/ranked.pid', *_inside(spec, place)]
+        found[containers.RANKED] = "\n".join(lines) + "\n"
+    factory = spec.runner.ascendfactory
+    if spec.runner.kind == "ascendfactory" and factory.dialect == "v1" and not factory.config:
+        found[runners.SETTINGS] = runners.settings_text(spec)
+    return found
 
 
 def environment(spec: JobSpec, place: Place) -> dict[str, str]:
-    """What the script exports, in its order; a leading ``~/`` stands for the node's ``$HOME``.
+    """What the script exports, in its order; a leading ``~/`` stands for the node's ``$HOME``. Secrets are not in it.
 
-    The job's own ``env`` comes after the defaults, so that it may replace them, and before RANKDECK_*,
-    which it may not.
+    The job's own ``env`` comes after the defaults, so that it may replace them, and before what belongs to the
+    node and RANKDECK_*, which it may not.
     """
     found = {
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": str(spec.train.threads),
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
     }
+    if spec.runner.kind != "torchrun":
+        # A vendor's launcher settles these itself.
+        found = {"PYTHONUNBUFFERED": "1"}
     if spec.fleet.nic:
         found["GLOO_SOCKET_IFNAME"] = spec.fleet.nic
         found["HCCL_SOCKET_IFNAME"] = f"={spec.fleet.nic}"
-    return {
-        **found, **{name: value for name, value in spec.env.items() if isinstance(value, str)},
+    ascend = place.node.npus and spec.fleet.hardware.startswith("ascend")
+    if ascend and spec.logging.plog:
+        # Not under HOME, which in a container is gone with it.
+        found["ASCEND_PROCESS_LOG_PATH"] = f"{place.dir}/plog" if spec.runner.kind == "torchrun" else f"{place.dir}/round-00/plog"
+    found |= {name: value for name, value in spec.env.items() if isinstance(value, str)}
+    found |= runners.rank_variables(spec, place)
+    found |= {
         "RANKDECK_JOB": spec.run.name,
         "RANKDECK_ATTEMPT": place.attempt,
         "RANKDECK_NODE": place.node.name,
         "RANKDECK_NODE_INDEX": str(place.node_index),
         "RANKDECK_DIR": place.dir,
     }
+    if spec.runner.kind != "torchrun":
+        # Their ranks are not under the rank shim, which would count rounds; they have one.
+        found["RANKDECK_ROUND"] = "0"
+    return found
 
 
 def unsupported(spec: JobSpec) -> Iterator[Finding]:
-    """What the job asks for and this version cannot run yet."""
-    for path, value, table in ((("runner", "kind"), spec.runner.kind, RUNNERS),
+    """What the job asks for and this version cannot run."""
+    for path, value, table in ((("runner", "kind"), spec.runner.kind, tuple(RUNNERS)),
                                (("container", "runtime"), spec.container.runtime, RUNTIMES)):
         if value not in table:
             yield Finding(rule="L1", severity="error", path=path, message=f"{'.'.join(path)} {value} is not supported yet",
                           got=value, expected=" or ".join(table), fix=f"Use {next(iter(table))}")
 
 
-def quote(text: str) -> str:
-    """One shell word that is exactly ``text``."""
-    return shlex.quote(text)
+def _inside(spec: JobSpec, place: Place) -> list[str]:
+    """From the directory to the ranks: the same on the node and in a container."""
+    lines = [f"cd -- {path_word(spec.runner.workdir or spec.paths.work)}"]
+    if spec.runner.setup:
+        # set_env.sh and its like read variables that nobody has set.
+        lines += ["set +u", *spec.runner.setup, "set -u"]
+    lines.append(" \\\n  ".join(runners.command(spec, place)))
+    return lines
 
 
-def path_word(path: str) -> str:
-    """One shell word that is ``path``, a leading ``~/`` (or ``~`` alone) being the node's home."""
-    if path == "~":
-        return '"$HOME"'
-    return f'"$HOME"/{quote(path[2:])}' if path.startswith("~/") else quote(path)
+def _interface(spec: JobSpec, place: Place) -> list[str]:
+    """Finds the interface that has this node's address, where the job does not name it."""
+    if spec.fleet.nic or len(spec.fleet.nodes) < 2:
+        return []
+    try:
+        number = ipaddress.ip_address(address(place.node))
+    except ValueError:
+        return []
+    if number.is_loopback:
+        return []
+    return [f"if read -r _ nic _ < <(ip -o address show to {quote(str(number))} 2>/dev/null) && [ -n \"$nic\" ]; then",
+            '  export GLOO_SOCKET_IFNAME="$nic" HCCL_SOCKET_IFNAME="=$nic"',
+            "fi"]
 
 
-def endpoint(node: Node, port: int) -> str:
-    """``address:port`` as torchrun reads it, an IPv6 address in brackets."""
-    host = address(node)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def address(node: Node) -> str:
-    """The address under which the other nodes reach this one, without brackets."""
-    return (node.address or node.host).strip("[]")
-
-
-def _process(spec: JobSpec, place: Place) -> str:
-    """Straight on the node, no container engine."""
-    lines = ["#!/usr/bin/env bash", "# Written by Rankdeck and executed as it stands.", "set -euo pipefail"]
-    lines += [f"export {name}={path_word(value) if name == 'RANKDECK_DIR' else quote(value)}"
-              for name, value in environment(spec, place).items()]
-    lines.append(f"cd -- {path_word(spec.runner.workdir or spec.paths.work)}")
-    lines.append("exec " + " \\\n  ".join(RUNNERS[spec.runner.kind](spec, place)))
-    return "\n".join(lines) + "\n"
-
-
-def _torchrun(spec: JobSpec, place: Place) -> list[str]:
-    """The elastic agent over all nodes, each worker under the shim. One group of shell words a line."""
-    leads = place.node_index == 0
-    options = [
-        f"--nnodes={len(spec.fleet.nodes)}",
-        f"--nproc-per-node={spec.fleet.npus_per_node}",
-        f"--max-restarts={spec.recovery.in_place}",
-        "--monitor-interval=0.5",
-        "--rdzv-backend=c10d",
-        f"--rdzv-endpoint={endpoint(place.master, spec.fleet.master_port)}",
-        f"--rdzv-id={place.attempt}",
-        # Said, not guessed: torchrun would compare host names, and a node's address need not be one of its name's.
-        f"--rdzv-conf=join_timeout={math.ceil(spec.recovery.join_timeout_s)},is_host={'true' if leads else 'false'}",
-        f"--local-addr={address(place.node)}",
-    ]
-    shim = " ".join((path_word(place.node.python), "-I", f"{DIR}/shim.py", "rank", "--"))
-    return [f"{path_word(spec.runner.python)} -m torch.distributed.run", *map(quote, options), "--no-python", shim,
-            " ".join(_worker(spec))]
-
-
-def _worker(spec: JobSpec) -> Sequence[str]:
-    """What one rank executes: the user's program, or the project's trainer by its path."""
-    runner = spec.runner
-    if runner.entry:
-        return [path_word(runner.python), "-u", path_word(runner.entry), *map(quote, runner.args)]
-    program = path_word(f"{runner.trainer_dir.rstrip('/')}/trainer/__main__.py")
-    return [path_word(runner.python), program, "train", "--job", f"{DIR}/job.json"]
-
-
-RUNNERS: Mapping[str, Callable[[JobSpec, Place], list[str]]] = {"torchrun": _torchrun}
-"""runner.kind -> the command that starts this node's ranks, as groups of shell words."""
-
-RUNTIMES: Mapping[str, Callable[[JobSpec, Place], str]] = {"process": _process}
-"""container.runtime -> the whole script."""
+def _secret(name: str, secret: Secret) -> str:
+    """Reads the value where it is, at the moment it is needed; a missing one ends the command before it begins."""
+    if secret.from_file:
+        return f"{name}=$(cat -- {path_word(secret.from_file)}); export {name}"
+    return f'export {name}="${{{secret.from_env}:?is not set on this node}}"'

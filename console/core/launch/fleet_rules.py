@@ -1,7 +1,7 @@
 """The rules that need more than the job: its nodes in the fleet, and what a path, a name or a variable may be.
 
 Pure. ``trainer.spec.rules`` has the rules of the job alone; these stand beside them in ``rankdeck plan``.
-Ids: N nodes, L what a launch can carry out, E environment, K paths and names.
+Ids: F nodes of the fleet, L what a launch can carry out, E environment, K paths and names.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from console.core.launch.inventory import Inventory
+from trainer.spec.finding import Finding
 from trainer.spec.job import JobSpec, to_mapping
-from trainer.spec.rules import Finding
 
 ATTEMPT = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
 """Attempt ids sort by time: YYYYMMDDTHHMMSSZ-xxxx, UTC and 4 hexadecimal digits."""
@@ -41,36 +41,36 @@ def _nodes(spec: JobSpec, inventory: Inventory) -> Iterator[Finding]:
         for at, name in enumerate(names):
             path = ("fleet", key, str(at))
             if name in names[:at]:
-                yield _error("N1", path, f"node {name!r} stands twice in fleet.{key}", fix="Name it once")
+                yield _error("F1", path, f"node {name!r} stands twice in fleet.{key}", fix="Name it once")
             elif name not in known:
-                yield _error("N2", path, f"node {name!r} is not in fleet {inventory.name!r}", got=name,
+                yield _error("F2", path, f"node {name!r} is not in fleet {inventory.name!r}", got=name,
                              expected=_some(list(known)), fix="Mend the name or add the node to the fleet file")
     for at, name in enumerate(fleet.spares):
         if name in fleet.nodes:
-            yield _error("N3", ("fleet", "spares", str(at)), f"node {name!r} is both a worker and a spare", fix="Leave it in one of the two")
+            yield _error("F3", ("fleet", "spares", str(at)), f"node {name!r} is both a worker and a spare", fix="Leave it in one of the two")
     addresses: dict[str, str] = {}
     for at, name in enumerate(fleet.nodes):
         if name not in known or name in fleet.nodes[:at]:
             continue
         node, path = known[name], ("fleet", "nodes", str(at))
         if node.npus and fleet.npus_per_node > node.npus:
-            yield _error("N4", ("fleet", "npus_per_node"), f"node {name!r} has fewer NPUs than the job wants", got=str(node.npus),
+            yield _error("F4", ("fleet", "npus_per_node"), f"node {name!r} has fewer NPUs than the job wants", got=str(node.npus),
                          expected=f"{fleet.npus_per_node} or more", fix="Lower npus_per_node or take another node")
         if node.role == "spare":
-            yield _warning("N5", path, f"node {name!r} is a spare in the fleet file", got=name, expected="a worker",
+            yield _warning("F5", path, f"node {name!r} is a spare in the fleet file", got=name, expected="a worker",
                            fix="Keep it for a failure, or give it role: worker")
         address = node.address or node.host
         if address in addresses:
-            yield _error("N6", path, f"nodes {addresses[address]!r} and {name!r} have the same address", got=address,
+            yield _error("F6", path, f"nodes {addresses[address]!r} and {name!r} have the same address", got=address,
                          fix="Give each its own address in the fleet file")
         elif len(fleet.nodes) > 1 and address.strip("[]") in ("localhost", "127.0.0.1", "::1"):
-            yield _error("N9", path, f"the other nodes cannot reach {name!r} under its address", got=address,
+            yield _error("F9", path, f"the other nodes cannot reach {name!r} under its address", got=address,
                          expected="an address of the training network", fix="Give it an address in the fleet file")
         addresses.setdefault(address, name)
     if not 1 <= fleet.master_port <= 65535:
-        yield _error("N7", ("fleet", "master_port"), "not a port", got=str(fleet.master_port), expected="1 to 65535", fix="29500 is usual")
+        yield _error("F7", ("fleet", "master_port"), "not a port", got=str(fleet.master_port), expected="1 to 65535", fix="29500 is usual")
     if len(fleet.nodes) > 1 and not fleet.nic:
-        yield _warning("N8", ("fleet", "nic"), "no network interface is named: gloo takes the one that the node's own name leads to",
+        yield _warning("F8", ("fleet", "nic"), "no network interface is named: it is looked up on each node by its address, where that is a number",
                        got="nothing", expected="for example bond0", fix="Set fleet.nic to the interface of the training network")
 
 
@@ -88,6 +88,9 @@ def _names(spec: JobSpec, attempt: str) -> Iterator[Finding]:
 def _paths(spec: JobSpec) -> Iterator[Finding]:
     runner = spec.runner
     paths = {("paths", "work"): spec.paths.work, ("checkpoint", "dir"): spec.checkpoint.dir}
+    if runner.kind in ("env-script", "script") and runner.entry and not runner.entry.startswith(("/", "~/")):
+        # A relative script is one of a directory that is named.
+        paths["runner", "workdir"] = runner.workdir
     optional = {("checkpoint", "load_dir"): spec.checkpoint.load_dir, ("runner", "workdir"): runner.workdir}
     if not runner.entry and runner.kind == "torchrun":
         paths["runner", "trainer_dir"] = runner.trainer_dir
@@ -100,8 +103,35 @@ def _paths(spec: JobSpec) -> Iterator[Finding]:
                          expected="a path that begins with / or ~/", fix="Write it in full")
         elif ".." in value.split("/"):
             yield _error("K4", path, f"{'.'.join(path)} leads upwards", got=repr(value), expected="a path without ..", fix="Write it in full")
+    yield from _runner(spec)
     if not runner.python:
         yield _error("K5", ("runner", "python"), "no interpreter is named", expected="python3, or a path", fix="Set runner.python")
+
+
+def _runner(spec: JobSpec) -> Iterator[Finding]:
+    """L3 and L4: what the runner needs, and what it would not be told."""
+    runner, factory = spec.runner, spec.runner.ascendfactory
+    if runner.kind in ("env-script", "script") and not runner.entry:
+        yield _error("L3", ("runner", "entry"), "no script is named", expected="for example scripts/qwen/qwen.sh", fix="Set runner.entry")
+    if runner.kind == "ascendfactory":
+        for key in ("model_name", "exp_name"):
+            if not getattr(factory, key) and (factory.dialect == "v1" or not factory.config):
+                yield _error("L3", ("runner", "ascendfactory", key), f"ascendfactory-cli needs {key}", expected="for example qwen2-7b" if key == "model_name" else "for example full-4k",
+                             fix=f"Set runner.ascendfactory.{key}")
+        for key in ("model_name", "exp_name", "config"):
+            if getattr(factory, key).startswith("-"):
+                yield _error("L3", ("runner", "ascendfactory", key), "this would be read as an option", got=getattr(factory, key), fix="Mend it")
+        if factory.config and not factory.config.startswith(("/", "~/")) and not runner.workdir:
+            yield _error("L3", ("runner", "ascendfactory", "config"), "a relative settings file needs runner.workdir", got=factory.config, fix="Write it in full")
+    if runner.kind == "ascendfactory" and factory.config:
+        yield _warning("L4", ("runner", "ascendfactory", "config"), "the settings file decides: train, parallel, data and checkpoint of this job are checked and shown, but not handed over",
+                       got=factory.config, expected="the same values there", fix="Keep the two together, or leave config empty to have it made from the job")
+    if runner.kind == "env-script":
+        plain = type(spec.train)(iterations=1)
+        for name in ("learning_rate", "min_learning_rate", "warmup_iterations", "weight_decay", "clip_grad", "precision"):
+            if getattr(spec.train, name) != getattr(plain, name):
+                yield _warning("L4", ("train", name), "the script reads no such variable", got=str(getattr(spec.train, name)), expected="nothing",
+                               fix="Set it in the script, or in env under the name it reads")
 
 
 def _environment(spec: JobSpec) -> Iterator[Finding]:

@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from console.core.launch import commands
+from console.core.launch import commands, container_rules, containers, environment_rules, waivers
 from console.core.launch.document import Locate
 from console.core.launch.fleet_rules import check_fleet
 from console.core.launch.inventory import Inventory
 from console.core.launch.problems import Problem, problem_text
 from trainer.spec import batch, rules
+from trainer.spec.facts import Facts
 from trainer.spec.job import JobSpec, to_mapping
 
 __all__ = ["LaunchPlan", "NodeCommand", "NodePlan", "Problem", "make_plan", "plan_mapping", "plan_text", "refused_plan"]
@@ -49,6 +50,8 @@ class NodePlan:
     devices: tuple[int, ...]
     """Davinci indices to lock."""
     commands: tuple[NodeCommand, ...]
+    undo: tuple[NodeCommand, ...] = ()
+    """What takes back what the commands of the same phase did; safe to repeat, and to run without them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +72,16 @@ class LaunchPlan:
         return not any(problem.severity == "error" for problem in self.problems)
 
 
-def make_plan(spec: JobSpec, inventory: Inventory, attempt: str, locate: Locate | None = None) -> LaunchPlan:
+def make_plan(spec: JobSpec, inventory: Inventory, attempt: str, locate: Locate | None = None, facts: Facts | None = None) -> LaunchPlan:
     """The launch of ``spec`` on ``inventory`` as attempt ``attempt`` (YYYYMMDDTHHMMSSZ-xxxx).
 
     ``locate`` turns a path of keys into file:line:column for the findings (``ComposedJob.locate``); without
-    it they name the key. Never raises for a job that does not fit: ``problems`` says what is wrong, and a
+    it they name the key. ``facts`` is what has been seen on the nodes. Never raises for a job that does not fit: ``problems`` says what is wrong, and a
     plan with errors has no nodes, so that there is nothing to run by mistake.
     """
-    found = [*check_fleet(spec, inventory, attempt), *commands.unsupported(spec), *rules.check(spec)]
+    found = [*check_fleet(spec, inventory, attempt), *commands.unsupported(spec), *container_rules.check(spec),
+             *environment_rules.check(spec), *rules.check(spec, facts=facts)]
+    found = waivers.apply(spec, found)
     order = {"error": 0, "warning": 1, "info": 2}
     problems = tuple(
         Problem(rule=f.rule, severity=f.severity, where=locate(f.path) if locate else ".".join(f.path), message=f.message,
@@ -102,9 +107,15 @@ def _nodes(spec: JobSpec, inventory: Inventory, attempt: str) -> tuple[NodePlan,
         where = f"{work}/.rankdeck/{spec.run.name}/{attempt}/{name}"
         place = commands.Place(node=node, node_index=index, master=master, attempt=attempt, dir=where)
         start = NodeCommand(phase="start", script=commands.script(spec, place), env=commands.environment(spec, place))
+        made: tuple[NodeCommand, ...] = ()
+        undo: tuple[NodeCommand, ...] = ()
+        if spec.container.runtime != "process":
+            made = (NodeCommand(phase="container", script=containers.make_script(spec, place)),)
+            undo = (NodeCommand(phase="container", script=containers.remove_script(spec, place)),)
         # A node without NPUs (the cpu profile) has no device to lock.
         devices = tuple(range(spec.fleet.npus_per_node)) if node.npus else ()
-        nodes.append(NodePlan(node=name, node_index=index, dir=where, files={"job.json": job_json}, devices=devices, commands=(start,)))
+        nodes.append(NodePlan(node=name, node_index=index, dir=where, files={"job.json": job_json, **commands.files(spec, place)},
+                              devices=devices, commands=(*made, start), undo=undo))
     return tuple(nodes)
 
 
@@ -129,7 +140,7 @@ def plan_mapping(plan: LaunchPlan) -> dict[str, Any]:
         "derived": dict(plan.derived),
         "nodes": [
             {"node": node.node, "node_index": node.node_index, "dir": node.dir, "devices": list(node.devices),
-             "files": dict(node.files), "commands": [command(one) for one in node.commands]}
+             "files": dict(node.files), "commands": [command(one) for one in node.commands], "undo": [command(one) for one in node.undo]}
             for node in plan.nodes
         ],
     }
@@ -149,6 +160,10 @@ def plan_text(plan: LaunchPlan) -> str:
         devices = ", ".join(map(str, node.devices)) or "none"
         lines += ["", f"Node {node.node} (index {node.node_index}), devices {devices}", f"  in {node.dir}",
                   f"  files: {', '.join(node.files)}, command.sh"]
+        for name, text in node.files.items():
+            if name != "job.json":
+                lines.append(f"  {name}:")
+                lines += [f"    {line}" for line in text.splitlines()]
         for command in node.commands:
             lines.append(f"  {command.phase}:")
             lines += [f"    {line}" for line in (command.script or " ".join(map(commands.quote, command.argv))).splitlines()]

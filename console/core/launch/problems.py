@@ -16,6 +16,9 @@ from console.core.errors import FileError
 
 Severity = Literal["error", "warning", "info"]
 
+_RULES: dict[tuple[str, ...], str] = {("run", "mode"): "M1", ("data", "format"): "D5"}
+"""Values that have a rule of their own."""
+
 _GOT_EXPECTED = re.compile(r"^got (?P<got>.*?), expected (?P<expected>.*?)(?:; (?P<fix>did you mean .*))?$", re.DOTALL)
 _UNKNOWN = re.compile(r"^(?P<message>unknown key .*?)(?:; (?P<fix>did you mean .*))?$", re.DOTALL)
 
@@ -58,8 +61,9 @@ def problem_text(problem: Problem) -> str:
 def from_spec_text(path: Sequence[str], text: str, where: str) -> Problem:
     """One finding of ``trainer.spec.job.SpecError`` (path of keys, message) as a Problem at ``where``."""
     name = ".".join(path) or "job file"
+    rule = _RULES.get(tuple(path), "J1")
     if found := _GOT_EXPECTED.match(text):
-        return Problem(rule="J1", severity="error", where=where, message=f"{name} is not what it should be",
+        return Problem(rule=rule, severity="error", where=where, message=f"{name} is not what it should be",
                        got=found["got"], expected=found["expected"], fix=_sentence(found["fix"]))
     if found := _UNKNOWN.match(text):
         block = ".".join(path[:-1])

@@ -57,6 +57,10 @@ class Call:
     where: str = ""
     setup: list[str] = field(default_factory=list)
     install: list[str] = field(default_factory=list)
+    made: bool = False
+    """The settings are written by ``config`` at each start."""
+    edited: bool = False
+    """A settings file was given, so it is more than what ``config`` writes."""
     overrides: dict[str, str] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
 
@@ -66,6 +70,7 @@ def read(commands: Sequence[Source], settings: Sequence[Source]) -> list[Importe
     findings, job = Findings(), JobMapping()
     call = _call(commands, findings)
     table: dict[str, Value] = {}
+    call.edited = bool(settings)
     for source in settings:
         value, problems = parse_yaml(source.text, source.name)
         findings.problems += problems
@@ -113,6 +118,7 @@ def _subcommand(call: Call, words: Sequence[Word], findings: Findings) -> None:
         call.backend = options.get("backend", call.backend)
         call.model, call.experiment = options.get("af_model_name", call.model), options.get("exp_name", call.experiment)
         call.settings = options.get("output_file_path", call.settings)
+        call.made = True
     elif kind == "train":
         files = [word.text for word in plain[1:]]
         call.settings = files[0] if files else call.settings
@@ -267,7 +273,9 @@ def _llamafactory(job: JobMapping, table: Mapping[str, Value], findings: Finding
 
 def _runner(job: JobMapping, call: Call, findings: Findings) -> None:
     factory: dict[str, Any] = {"dialect": call.dialect or "v1"}
-    if call.settings:
+    if call.made and not call.edited:
+        findings.leave(call.where, f"--output_file_path={call.settings}", "every attempt has settings of its own, written in its directory")
+    elif call.settings:
         factory["config"] = escape(call.settings)
     elif factory["dialect"] == "v1":
         factory["config"] = FILL_IN

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from console.core.launch import commands
-from console.core.launch.commands import Place, environment, path_word, script, unsupported
+from console.core.launch.commands import Place, environment, path_word, script
 from tests.console.core.launch.jobs import ATTEMPT, make_fleet, make_job
 from trainer.spec.job import JobSpec
 
@@ -116,12 +116,6 @@ def test_any_text_survives_bash(text: str) -> None:
     done = subprocess.run(["bash", "-c", f"printf %s {commands.quote(text)}\nprintf '\\0'\nprintf %s {word}"], env={"HOME": "/h"},
                           capture_output=True, check=True)
     assert done.stdout == f"{text}\0/h/{text}".encode()
-
-
-def test_what_comes_later_is_said() -> None:
-    spec = make_job(runner={"kind": "ascendfactory"}, container={"runtime": "docker"})
-    assert [(f.path, f.severity) for f in unsupported(spec)] == [(("runner", "kind"), "error"), (("container", "runtime"), "error")]
-    assert not list(unsupported(make_job()))
 
 
 def test_bash_finds_no_fault() -> None:

@@ -67,14 +67,14 @@ def test_a_node_without_npus_locks_none() -> None:
 
 
 @pytest.mark.parametrize(("changes", "rule", "where"), [
-    ({"fleet": {"nodes": ["n0", "n0"]}}, "N1", "fleet.nodes.1"),
-    ({"fleet": {"nodes": ["n0", "nX"]}}, "N2", "fleet.nodes.1"),
-    ({"fleet": {"spares": ["n1"]}}, "N3", "fleet.spares.0"),
-    ({"fleet": {"npus_per_node": 16}}, "N4", "fleet.npus_per_node"),
-    ({"fleet": {"nodes": ["n0", "n3"], "spares": []}}, "N5", "fleet.nodes.1"),
-    ({"fleet": {"master_port": 0}}, "N7", "fleet.master_port"),
-    ({"fleet": {"master_port": 65536}}, "N7", "fleet.master_port"),
-    ({"fleet": {"nic": ""}}, "N8", "fleet.nic"),
+    ({"fleet": {"nodes": ["n0", "n0"]}}, "F1", "fleet.nodes.1"),
+    ({"fleet": {"nodes": ["n0", "nX"]}}, "F2", "fleet.nodes.1"),
+    ({"fleet": {"spares": ["n1"]}}, "F3", "fleet.spares.0"),
+    ({"fleet": {"npus_per_node": 16}}, "F4", "fleet.npus_per_node"),
+    ({"fleet": {"nodes": ["n0", "n3"], "spares": []}}, "F5", "fleet.nodes.1"),
+    ({"fleet": {"master_port": 0}}, "F7", "fleet.master_port"),
+    ({"fleet": {"master_port": 65536}}, "F7", "fleet.master_port"),
+    ({"fleet": {"nic": ""}}, "F8", "fleet.nic"),
     ({"run": {"name": "a/b"}}, "K1", "run.name"),
     ({"run": {"name": "../x"}}, "K1", "run.name"),
     ({"run": {"name": "-x"}}, "K1", "run.name"),
@@ -88,8 +88,8 @@ def test_a_node_without_npus_locks_none() -> None:
     ({"runner": {"trainer_dir": ""}}, "K4", "runner.trainer_dir"),
     ({"runner": {"python": ""}}, "K5", "runner.python"),
     ({"runner": {"args": ["--x"]}}, "L2", "runner.args"),
-    ({"runner": {"kind": "script"}}, "L1", "runner.kind"),
-    ({"container": {"runtime": "docker"}}, "L1", "container.runtime"),
+    ({"runner": {"kind": "script"}}, "L3", "runner.entry"),
+    ({"container": {"runtime": "docker"}}, "C4", "container.image"),
     ({"env": {"A-B": "x"}}, "E1", "env.A-B"),
     ({"env": {"RANK": "0"}}, "E2", "env.RANK"),
     ({"env": {"RANKDECK_DIR": "/x"}}, "E2", "env.RANKDECK_DIR"),
@@ -108,12 +108,12 @@ def test_what_does_not_fit_is_said(changes: dict[str, Any], rule: str, where: st
 
 def test_nodes_that_share_an_address() -> None:
     found = make_plan(make_job(), make_fleet(n1={"host": "10.0.0.1"}), ATTEMPT)
-    assert [p.rule for p in found.problems if p.severity == "error"] == ["N6"]
+    assert [p.rule for p in found.problems if p.severity == "error"] == ["F6"]
 
 
 def test_a_loopback_address_is_of_no_use_to_others() -> None:
     found = make_plan(make_job(), make_fleet(n0={"address": "127.0.0.1"}), ATTEMPT)
-    assert [p.rule for p in found.problems if p.severity == "error"] == ["N9"]
+    assert [p.rule for p in found.problems if p.severity == "error"] == ["F9"]
 
 
 @pytest.mark.parametrize("attempt", ["", "x", "20261122T051001Z", "20261122T051001Z-1A2B", "../../etc"])
@@ -124,7 +124,7 @@ def test_an_attempt_id_has_one_form(attempt: str) -> None:
 def test_all_problems_at_once_errors_first() -> None:
     found = plan(run={"name": "a/b"}, fleet={"nodes": ["n0", "nX"], "nic": ""}, env={"RANK": "1"}, train={"global_batch_size": 7})
     assert [p.severity for p in found.problems] == sorted((p.severity for p in found.problems), key=["error", "warning", "info"].index)
-    assert {"K1", "N2", "N8", "E2", "P3"} <= {p.rule for p in found.problems}
+    assert {"K1", "F2", "F8", "E2", "P3"} <= {p.rule for p in found.problems}
 
 
 def test_places_are_looked_up() -> None:

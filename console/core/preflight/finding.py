@@ -70,6 +70,14 @@ class Check:
     level: Level
     severity: Severity
     run: Callable[[Case], Iterable[Finding]]
+    of: Literal["node", "npu", "job", "container"] = "node"
+    """What there must be for it to make sense: NPUs that matter, a job, a container engine that may be wanted."""
+
+    def applies(self, case: Case) -> bool:
+        """Whether there is anything to look at."""
+        if self.of == "npu":
+            return case.uses_npus and any(node.node.npus for node in case.nodes)
+        return case.job is not None if self.of == "job" else case.job is None or bool(case.engine) if self.of == "container" else True
 
 
 def each_node(judge: Callable[[NodeFacts, Case], Iterable[Finding]]) -> Callable[[Case], Found]:

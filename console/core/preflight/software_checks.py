@@ -155,6 +155,8 @@ def same_modules(case: Case) -> Found:
 
 def same_version(name: str, words: str) -> Callable[[Case], Found]:
     """A check that a version of ``versions`` is the same everywhere; the driver's falls back to npu-smi's word."""
+    file = "/usr/local/Ascend/ascend-toolkit/latest/*/ascend_toolkit_install.info" if name == "cann" else f"/usr/local/Ascend/{name}/version.info"
+
     def run(case: Case) -> Found:
         found = {}
         for node in case.reached:
@@ -163,7 +165,8 @@ def same_version(name: str, words: str) -> Callable[[Case], Found]:
                 value = ", ".join(value)
             if value:
                 found[node.name] = str(value)
-        file = "/usr/local/Ascend/ascend-toolkit/latest/*/ascend_toolkit_install.info" if name == "cann" else f"/usr/local/Ascend/{name}/version.info"
+            elif node.node.npus and not (name == "cann" and case.engine):
+                yield unknown(node, f"the version of {words}", node.lacks("versions") or "missing", where=file, command=f"cat {file}")
         yield from differing(case, words, found, fix="Install the same on all nodes; unlike ones fail in the middle of a collective", command=f"cat {file}",
                              severity="warning" if name == "cann" and case.engine else None)
     return run

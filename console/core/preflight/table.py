@@ -18,45 +18,45 @@ from console.core.preflight import job_checks as job
 from console.core.preflight import machine_checks as machine
 from console.core.preflight import software_checks as software
 from console.core.preflight.facts import LEVELS, Case, Level
-from console.core.preflight.finding import Check, Finding, each_node, each_npu_node
+from console.core.preflight.finding import Check, Finding, each_node, each_npu_node, names
 
 CHECKS: tuple[Check, ...] = (
     Check(id="node-reachable", title="the node answers", level="quick", severity="error", run=machine.reachable),
     Check(id="agent-python", title="Python 3.7 or later for the agent", level="quick", severity="error", run=each_node(machine.agent_python)),
-    Check(id="npu-tool", title="npu-smi answers", level="quick", severity="error", run=each_npu_node(device.tool)),
-    Check(id="npu-count", title="as many NPUs as expected", level="quick", severity="error", run=each_npu_node(device.count)),
-    Check(id="npu-health", title="every NPU is OK", level="quick", severity="error", run=each_npu_node(device.health)),
-    Check(id="npu-occupied", title="nobody holds the NPUs", level="quick", severity="error", run=each_npu_node(device.occupied)),
-    Check(id="npu-same", title="the same kind of NPU everywhere", level="quick", severity="warning", run=software.same_chip),
-    Check(id="driver-same", title="the same driver everywhere", level="quick", severity="error", run=software.same_version("driver", "the driver")),
-    Check(id="firmware-same", title="the same firmware everywhere", level="quick", severity="error", run=software.same_version("firmware", "the firmware")),
-    Check(id="cann-same", title="the same CANN everywhere", level="quick", severity="error", run=software.same_version("cann", "CANN")),
+    Check(id="npu-tool", title="npu-smi answers", level="quick", severity="error", run=each_npu_node(device.tool), of="npu"),
+    Check(id="npu-count", title="as many NPUs as expected", level="quick", severity="error", run=each_npu_node(device.count), of="npu"),
+    Check(id="npu-health", title="every NPU is OK", level="quick", severity="error", run=each_npu_node(device.health), of="npu"),
+    Check(id="npu-occupied", title="nobody holds the NPUs", level="quick", severity="error", run=each_npu_node(device.occupied), of="npu"),
+    Check(id="npu-same", title="the same kind of NPU everywhere", level="quick", severity="warning", run=software.same_chip, of="npu"),
+    Check(id="driver-same", title="the same driver everywhere", level="quick", severity="error", run=software.same_version("driver", "the driver"), of="npu"),
+    Check(id="firmware-same", title="the same firmware everywhere", level="quick", severity="error", run=software.same_version("firmware", "the firmware"), of="npu"),
+    Check(id="cann-same", title="the same CANN everywhere", level="quick", severity="error", run=software.same_version("cann", "CANN"), of="npu"),
     Check(id="disk-space", title="room and inodes", level="quick", severity="warning", run=each_node(machine.space)),
     Check(id="shm-size", title="shared memory", level="quick", severity="warning", run=each_node(machine.shared_memory)),
     Check(id="ulimits", title="open files, processes, locked memory", level="quick", severity="warning", run=each_node(machine.limits)),
     Check(id="ports-free", title="rendezvous and HCCL ports are free", level="quick", severity="error", run=each_node(machine.ports)),
-    Check(id="ip-forward", title="IP forwarding for containers", level="quick", severity="error", run=each_node(machine.ip_forward)),
+    Check(id="ip-forward", title="IP forwarding for containers", level="quick", severity="error", run=each_node(machine.ip_forward), of="container"),
     Check(id="nic", title="the network interface", level="quick", severity="error", run=each_node(machine.interface)),
     Check(id="nic-same", title="the same network interface everywhere", level="quick", severity="warning", run=machine.same_interface),
     Check(id="mtu-same", title="the same MTU everywhere", level="quick", severity="warning", run=machine.same_mtu),
     Check(id="clock-kept", title="the clock is kept right", level="quick", severity="warning", run=each_node(machine.clock_kept)),
     Check(id="clock-offset", title="the clocks agree", level="quick", severity="warning", run=machine.clock_offset),
-    Check(id="work-dir", title="the work directory", level="quick", severity="error", run=each_node(job.work_dir)),
-    Check(id="job-paths", title="the job's files and directories", level="quick", severity="error", run=each_node(job.paths)),
-    Check(id="engine", title="a container engine", level="standard", severity="error", run=each_node(software.engine)),
-    Check(id="engine-daemon", title="the container engine answers", level="standard", severity="error", run=each_node(software.daemon)),
-    Check(id="image", title="the image is there", level="standard", severity="error", run=each_node(software.image)),
-    Check(id="image-same", title="the same image everywhere", level="standard", severity="error", run=software.same_image),
-    Check(id="container-mounts", title="what is mounted into the container", level="standard", severity="error", run=software.mounts),
-    Check(id="container-name", title="the container's name is free", level="standard", severity="error", run=each_node(software.container_name)),
-    Check(id="runner", title="the job's interpreter and its packages", level="standard", severity="error", run=each_node(software.runner)),
-    Check(id="runner-same", title="the same packages everywhere", level="standard", severity="error", run=software.same_modules),
-    Check(id="npu-link", title="the NPUs' network links", level="standard", severity="error", run=each_npu_node(device.link)),
-    Check(id="npu-address", title="an address for each NPU", level="standard", severity="error", run=device.address),
-    Check(id="npu-tls", title="the same TLS switch on all NPUs", level="standard", severity="error", run=software.same_tls),
-    Check(id="storage", title="checkpoint storage is what the job says", level="standard", severity="error", run=job.storage),
-    Check(id="npu-ping", title="all NPUs reach each other", level="deep", severity="error", run=device.ping),
-    Check(id="disk-speed", title="how fast checkpoints are written", level="deep", severity="warning", run=each_node(machine.disk_speed)),
+    Check(id="work-dir", title="the work directory", level="quick", severity="error", run=each_node(job.work_dir), of="job"),
+    Check(id="job-paths", title="the job's files and directories", level="quick", severity="error", run=each_node(job.paths), of="job"),
+    Check(id="engine", title="a container engine", level="standard", severity="error", run=each_node(software.engine), of="container"),
+    Check(id="engine-daemon", title="the container engine answers", level="standard", severity="error", run=each_node(software.daemon), of="container"),
+    Check(id="image", title="the image is there", level="standard", severity="error", run=each_node(software.image), of="container"),
+    Check(id="image-same", title="the same image everywhere", level="standard", severity="error", run=software.same_image, of="container"),
+    Check(id="container-mounts", title="what is mounted into the container", level="standard", severity="error", run=software.mounts, of="container"),
+    Check(id="container-name", title="the container's name is free", level="standard", severity="error", run=each_node(software.container_name), of="container"),
+    Check(id="runner", title="the job's interpreter and its packages", level="standard", severity="error", run=each_node(software.runner), of="job"),
+    Check(id="runner-same", title="the same packages everywhere", level="standard", severity="error", run=software.same_modules, of="job"),
+    Check(id="npu-link", title="the NPUs' network links", level="standard", severity="error", run=each_npu_node(device.link), of="npu"),
+    Check(id="npu-address", title="an address for each NPU", level="standard", severity="error", run=device.address, of="npu"),
+    Check(id="npu-tls", title="the same TLS switch on all NPUs", level="standard", severity="error", run=software.same_tls, of="npu"),
+    Check(id="storage", title="checkpoint storage is what the job says", level="standard", severity="error", run=job.storage, of="job"),
+    Check(id="npu-ping", title="all NPUs reach each other", level="deep", severity="error", run=device.ping, of="npu"),
+    Check(id="disk-speed", title="how fast checkpoints are written", level="deep", severity="warning", run=each_node(machine.disk_speed), of="job"),
 )
 
 
@@ -82,8 +82,8 @@ class Report:
 
 
 def judge(case: Case, waivers: Mapping[str, str] | None = None, checks: Iterable[Check] = CHECKS) -> Report:
-    """Run the checks of the case's level. ``waivers``: check id -> why it may fail."""
-    ran = tuple(check for check in checks if LEVELS.index(check.level) <= LEVELS.index(case.level))
+    """Run the checks of the case's level that have something to look at. ``waivers``: check id -> why it may fail."""
+    ran = tuple(check for check in checks if LEVELS.index(check.level) <= LEVELS.index(case.level) and check.applies(case))
     findings = [dataclasses.replace(finding, id=check.id, severity=finding.severity or check.severity, waived=(waivers or {}).get(check.id))
                 for check in ran for finding in check.run(case)]
     return Report(case=case, checks=ran, findings=tuple(findings))
@@ -143,9 +143,8 @@ def report_text(report: Report, fleet: str) -> str:
     tally = ", ".join(f"{number} {_plural(severity, number)}" for severity, number in counts.items() if number) or "nothing found"
     lines = [f"{'Fit' if report.ok else 'Not fit'}: {subject}, {reached} of {len(case.nodes)} nodes, {len(report.checks)} checks ({case.level}): {tally}"]
     for severity in ("error", "warning", "unknown", "info"):
-        for finding in live:
-            if finding.severity == severity:
-                lines += ["", *finding_lines(finding)]
+        for finding, nodes in _alike([finding for finding in live if finding.severity == severity]):
+            lines += ["", *finding_lines(finding, nodes)]
     waived = [finding for finding in report.findings if finding.waived is not None]
     if waived:
         lines += ["", "Waived:"]
@@ -156,9 +155,17 @@ def report_text(report: Report, fleet: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def finding_lines(finding: Finding) -> list[str]:
-    """One finding on two to four lines."""
-    place = ": ".join(part for part in (finding.node, finding.where) if part)
+def _alike(findings: list[Finding]) -> list[tuple[Finding, list[str]]]:
+    """Findings that say the same of several nodes once, with those nodes."""
+    groups: dict[Finding, list[str]] = {}
+    for finding in findings:
+        groups.setdefault(dataclasses.replace(finding, node=""), []).append(finding.node)
+    return [(finding, [node for node in nodes if node]) for finding, nodes in groups.items()]
+
+
+def finding_lines(finding: Finding, nodes: list[str]) -> list[str]:
+    """One finding of these nodes on one to four lines."""
+    place = ": ".join(part for part in (names(nodes), finding.where) if part)
     lines = [f"{finding.severity:<7} {finding.id}  {place + ': ' if place else ''}{finding.what}"]
     if finding.got or finding.expected:
         lines.append(f"        got {finding.got or 'nothing'}" + (f"; expected {finding.expected}" if finding.expected else ""))

@@ -324,5 +324,8 @@ def test_a_hundred_and_twenty_eight_nodes() -> None:
 def test_the_transport_is_chosen_in_one_place_and_shared() -> None:
     transport_for = transports()
     assert transport_for(Node(name="a", host="a")) is transport_for(Node(name="b", host="b"))
-    with pytest.raises(ConnectError, match="no transport openssh"):
-        transport_for(Node(name="c", host="c", transport="openssh"))
+    by_system = transport_for(Node(name="c", host="c", transport="openssh"))
+    assert by_system is transport_for(Node(name="d", host="d", transport="openssh"))
+    assert by_system is not transport_for(Node(name="a", host="a"))
+    with pytest.raises(ConnectError, match="no transport carrier"):
+        transport_for(Node(name="e", host="e", transport="carrier"))  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from agent.catalogue import npu_codes
 from console.core.errors import FileError
 from console.core.preflight import table
 from console.core.preflight.asking import ask_for, ping_pairs, proof_places
-from console.core.preflight.facts import Case, NodeFacts, Proof
+from console.core.preflight.facts import LEVELS, Case, NodeFacts, Proof
 from console.core.preflight.finding import Finding
 from console.core.preflight.software_checks import DOCKER_INSTALL, covers
 from tests.console.core.preflight.facts import HEX, case, job, node, parts, path, process_job
@@ -296,6 +296,7 @@ def test_the_proof_is_written_where_the_directory_will_be() -> None:
 
 
 def test_every_check_is_in_the_guide() -> None:
-    listed = [line.split("`")[1] for line in GUIDE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
-    assert listed == [check.id for check in table.CHECKS]
-    assert len(set(listed)) == len(listed)
+    rows = [[cell.strip() for cell in line.split("|")] for line in GUIDE.read_text(encoding="utf-8").splitlines()]
+    listed = [(row[1].strip("`"), row[2]) for row in rows if len(row) == 5 and row[2] in LEVELS]
+    assert listed == [(check.id, check.level) for check in table.CHECKS]
+    assert len({ident for ident, _ in listed}) == len(listed)

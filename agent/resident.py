@@ -21,7 +21,7 @@ import time
 from typing import Any, Callable
 
 import agent
-from agent import clock, jobs, processes, requests, tails, wire
+from agent import clock, jobs, pieces, processes, requests, tails, wire
 from agent.clients import SILENT_S, Clients, room_for_stream
 from agent.follow import Follower
 from agent.home import Home
@@ -79,7 +79,7 @@ class Resident:
         assert source is not None
         self._desk = jobs.Desk(home, source.decode("utf-8"))
         self._lanes = {name: Lane(self._loop, name, threads) for name, threads in
-                       (("reads", 3), ("scans", 1), ("writes", 1), ("kills", 1), ("watch", 1), ("npu", 1), ("host", 1), ("network", 1),
+                       (("reads", 3), ("scans", 2), ("searches", 2), ("writes", 1), ("kills", 1), ("watch", 1), ("npu", 1), ("host", 1), ("network", 1),
                         ("containers", 1), ("occupancy", 1), ("health", 1), ("checks", 2), ("remedies", 1))}
         self._watch = Watch(home, self._spool.states(), _make_follower, reopen=self._spool.is_new)
         self._unstored: list[dict[str, Any]] = []
@@ -107,6 +107,7 @@ class Resident:
         self._loop.every(_TIDY_S, functools.partial(self._when_idle, "writes", self._desk.tidy, "tidy"))
         self._loop.every(_KILL_S, functools.partial(self._when_idle, "kills", self._kill_overdue, "kill"))
         self._loop.every(1.0, self._check_idle)
+        self._watch_saves()
         while not self._leaving:
             self._loop.step()
             self._clients.pump()
@@ -180,6 +181,19 @@ class Resident:
             return
         self._samplers = Samplers(self._options, self._when_idle, self._take_in)
         self._samplers.start(self._loop.every)
+
+    def _watch_saves(self) -> None:
+        try:
+            from agent.saves import LOOK_S, Saves
+        except ImportError:
+            return  # an agent without the manifest's rules; told at the start
+        saves = Saves(self._home)
+
+        def store(records: list[dict[str, Any]]) -> None:
+            if records and not self._store(records):
+                saves.forget()
+
+        self._loop.every(LOOK_S, functools.partial(self._when_idle, "scans", saves.look, "saves", store))
 
     def _when_idle(self, lane: str, work: Callable[[], Any], name: str, then: Callable[[Any], None] | None = None) -> None:
         """Do something in a lane unless it is busy: never two at once, and what hangs is not asked again."""
@@ -298,12 +312,16 @@ class Resident:
             self._lanes["remedies" if op == "remedy" else "checks"].do(functools.partial(getattr(repairs, op), args), end)
         elif op == "checkpoints":
             self._lanes["scans"].do(functools.partial(_checkpoints, args["dir"]), end)
+        elif op == "search":
+            self._lanes["searches"].do(functools.partial(pieces.search, args), end)
         else:
             self._lanes["reads"].do({
                 "facts": lambda: requests.facts(self._samplers.npu_count if self._samplers is not None else None, args.get("dir")),
                 "jobs": self._desk.jobs,
                 "files": lambda: requests.files(self._home, args["attempt"]),
                 "read": lambda: tails.read_piece(args["path"], args["offset"], args["length"]),
+                "window": lambda: pieces.window(args),
+                "bytes": lambda: pieces.piece(args),
             }[op], end)
 
     def _stats(self) -> dict[str, Any]:

@@ -107,6 +107,11 @@ RECORD_FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "validation": dict(_FILE, iteration=WHOLE, lm_loss=NUMBER + TEXT, ppl=NUMBER + TEXT, time=TEXT),
     # event: started | saved | loaded | failed.
     "checkpoint": dict(_FILE, iteration=WHOLE, event=TEXT, path=TEXT, seconds=NUMBER, bytes=NUMBER, time=TEXT),
+    # What an attempt's checkpoint directory holds (agent.parse.checkpoint). iterations: columns iteration,
+    # format, complete, why, resumable, bytes, seconds, saved_at, path, the newest ones; count: of all.
+    "saves": {"job": TEXT, "attempt": TEXT, "dir": TEXT, "why": TEXT, "iterations": TABLE, "layout": TABLE, "count": WHOLE,
+              "tracker": WHOLE, "tracker_state": TEXT, "resume_from": WHOLE, "problems": LIST, "save_seconds": NUMBER,
+              "next_bytes": WHOLE, "free_bytes": WHOLE, "fits": FLAG},
     # role, category, action: the closed lists of DESIGN section 8.
     "fault": dict(_FILE, code=TEXT, rule=TEXT, role=TEXT, category=TEXT, action=TEXT, device=WHOLE,
                   pid=WHOLE, text=TEXT, time=TEXT),
@@ -130,6 +135,12 @@ OPS: dict[str, tuple[str, dict[str, tuple[type, ...]], str]] = {
     "jobs": ("read", {}, "attempts: [{job, attempt, epoch, node_index, state, dir, pid, exit}]"),
     "files": ("read", {"attempt": TEXT}, "files: [{path, local_rank, round, size, file_id}]"),
     "read": ("read", {"path": TEXT, "offset": WHOLE, "length": WHOLE}, "text, offset, next_offset, size"),
+    # Lines around a place; also line (from 1) or offset, before, after: how many.
+    "window": ("read", {"path": TEXT}, "path, file_id, size, lines, offsets, offset, next_offset, line"),
+    # A literal or an expression, in bytes; also from (offset), before, after, most, ignore_case, limit_s.
+    "search": ("read", {"path": TEXT, "pattern": TEXT, "regex": FLAG},
+               "hits: [{offset, line, text, before, after}], next_offset, searched, size, done"),
+    "bytes": ("read", {"path": TEXT, "offset": WHOLE, "length": WHOLE}, "data (base64), offset, next_offset, size, file_id"),
     "tail": ("read", {"path": TEXT, "lines": WHOLE}, "stream: lines then flow on it, by credit"),
     "untail": ("read", {"stream": TEXT}, "nothing"),
     "checkpoints": ("read", {"dir": TEXT}, "iterations: [{iteration, complete, why, bytes, path}], tracker, resume_from"),

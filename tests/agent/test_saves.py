@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from agent import attempt, wire
+from agent.attempt import Pointer
+from agent.home import Home
+from agent.saves import Saves
+from tests.agent.test_checkpoints import save, track
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    home = Home(str(tmp_path / "state"))
+    folder = tmp_path / "attempt"
+    folder.mkdir()
+    (folder / "shim.json").write_text("{}")
+    (folder / "job.json").write_text(json.dumps({"checkpoint": {"dir": str(tmp_path / "ckpt")}}))
+    attempt.save(home.attempts, Pointer({"job": "j", "attempt": "a", "dir": str(folder)}))
+    return tmp_path
+
+
+def test_a_save_is_told_when_it_is_begun_and_when_it_is_whole_and_not_in_between(place: Path) -> None:
+    saves = Saves(Home(str(place / "state")))
+    (first,) = saves.look()
+    assert (first["kind"], first["key"], first["data"]["why"], first["data"]["iterations"]["iteration"]) == ("saves", "saves:a:%s" % (place / "ckpt"), "missing", [])
+    assert saves.look() == []
+    folder = save(place / "ckpt", 10)
+    kept = (folder / "common.pt").read_bytes()
+    (folder / "common.pt").unlink()
+    (begun,) = saves.look()
+    assert begun["data"]["iterations"]["complete"] == [False] and begun["data"]["resume_from"] is None
+    (folder / "common.pt").write_bytes(kept)
+    track(place / "ckpt", "10")
+    (whole,) = saves.look()
+    data = whole["data"]
+    assert data["iterations"]["complete"] == [True] and data["resume_from"] == 10 and data["next_bytes"] == 61 and data["fits"] is True
+    assert wire.problems_in("saves", data) == []
+    assert saves.look() == []
+    shutil.rmtree(str(folder))
+    assert [record["data"]["resume_from"] for record in saves.look()] == [None]
+    saves.forget()
+    assert len(saves.look()) == 1
+
+
+def test_only_attempts_that_began_and_have_a_directory_are_looked_at(place: Path) -> None:
+    home = Home(str(place / "state"))
+    (place / "attempt" / "job.json").write_text('{"checkpoint": {"dir": "relative"}}')
+    assert Saves(home).look() == []
+    (place / "attempt" / "job.json").write_text("{")
+    assert Saves(home).look() == []
+    (place / "attempt" / "job.json").write_text(json.dumps({"checkpoint": {"dir": str(place)}}))
+    (place / "attempt" / "shim.json").unlink()
+    assert Saves(home).look() == []

@@ -18,8 +18,10 @@ from typing import Any
 from agent import attempt as attempts
 from agent import clock, disk, processes
 from agent.attempt import Pointer
+from agent.container_phase import ContainerPhase
 from agent.home import Home
 from agent.locks import Locks
+from agent.probe import occupancy
 from agent.refusal import Refused
 
 # A commit whose resident died before the shim began is carried out by the next one, if it comes this soon:
@@ -29,7 +31,10 @@ _LATE_START_S = 60.0
 _CLOSED_KEPT = 200
 # A second stop may shorten the first one's grace; nothing is overwritten, so it gets a name of its own.
 _STOPS = ("stop.json",) + tuple("stop-%d.json" % again for again in range(1, 100))
-_OWN_FILES = ("prepared.json", "committed.json", "shim.json", "stop.json", "exit-command.json", "launcher.log", "shim.py", "command.sh")
+# An undone launch waits no longer for its container's end; a sweep goes on trying.
+_UNDO_S = 20.0
+_CONTAINER_MAX_S = 24 * 3600.0
+_OWN_FILES = ("container.sh", "container-undo.sh", "container.log", "prepared.json", "committed.json", "shim.json", "stop.json", "exit-command.json", "launcher.log", "shim.py", "command.sh")
 
 
 class Desk:
@@ -40,6 +45,7 @@ class Desk:
         self._shim_source = shim_source
         self.locks = Locks(home.locks, self._lock_is_live)
         self._pruned = False
+        self.phase = ContainerPhase(home)
 
     def lock(self, args: dict[str, Any], operator: str) -> dict[str, Any]:
         """Lock devices for an attempt to come. Raises Refused."""
@@ -69,7 +75,8 @@ class Desk:
         now = clock.wall_s()
         pointer = Pointer({"job": args["job"], "attempt": args["attempt"], "epoch": args["epoch"], "node": args["node"],
                            "node_index": args["node_index"], "dir": folder, "operator": operator, "deadline": now + args["ttl_s"],
-                           "ended": "", "why": "", "closed": False})
+                           "ended": "", "why": "", "closed": False, "ttl_s": args["ttl_s"],
+                           "time_limit_s": _seconds(args.get("time_limit_s")), "stop_grace_s": _seconds(args.get("stop_grace_s"))})
         if os.path.lexists(folder):
             raise Refused("the attempt's directory is there already", where=folder, expected="no such directory", move="Launch again, under a new attempt id")
         # First the pointer: whatever happens now, somebody knows what to clean up.
@@ -82,6 +89,25 @@ class Desk:
             raise Refused("the attempt could not be prepared", where=error.filename or folder, got=error.strerror or str(error),
                           expected="a writable directory with room", move="Check the work directory's owner and free space")
         return {"dir": folder}
+
+    def hold(self, args: dict[str, Any], operator: str) -> Pointer:
+        """A prepared attempt, held while its container is made: that may take longer than a commit may. Raises Refused."""
+        pointer = self._known(args["attempt"])
+        if pointer.ended or pointer.has("committed.json") or not pointer.has("prepared.json") or clock.wall_s() >= pointer.deadline:
+            raise Refused("attempt %s is not prepared" % pointer.attempt, where=pointer.dir, got=pointer.ended or "another state", expected="a prepared attempt", move="Launch again")
+        if pointer.epoch != args["epoch"]:
+            raise _overtaken(args["epoch"], pointer.epoch)
+        if not 0 < args["limit_s"] <= _CONTAINER_MAX_S:
+            raise Refused("limit_s is out of range", got=repr(args["limit_s"]), expected="up to %d" % _CONTAINER_MAX_S, move="Correct the request")
+        pointer = pointer.changed(deadline=clock.wall_s() + args["limit_s"] + _ttl(pointer))
+        attempts.save(self._home.attempts, pointer)
+        return pointer
+
+    def rest(self, attempt: str) -> None:
+        """The container is made, or is not: from now on the usual time limit for the commit counts again."""
+        pointer = attempts.load(self._home.attempts, attempt)
+        if pointer is not None and not pointer.ended and not pointer.has("committed.json"):
+            attempts.save(self._home.attempts, pointer.changed(deadline=clock.wall_s() + _ttl(pointer)))
 
     def commit(self, args: dict[str, Any], operator: str) -> dict[str, Any]:
         """Start a prepared attempt. Said again, it only answers. Raises Refused."""
@@ -120,6 +146,8 @@ class Desk:
             return {"state": "aborted"}
         if pointer.ended or pointer.has("exit-command.json"):
             return {"state": attempts.passed(pointer)[-1][0]}
+        if isinstance(args.get("keep_container"), bool):
+            self.phase.keep(pointer.attempt, args["keep_container"])
         note = {"operator": operator, "why": args.get("why") or "", "time": clock.wall_s(), "grace_s": max(0.0, float(args["grace_s"]))}
         if not any(disk.write_new(pointer.path(name), note) for name in _STOPS):
             raise Refused("attempt %s was told to stop %d times" % (pointer.attempt, len(_STOPS)), where=pointer.dir, move="See which process hangs, and why")
@@ -135,7 +163,7 @@ class Desk:
             found.append({"job": pointer.job, "attempt": pointer.attempt, "epoch": pointer.epoch, "node": pointer.node,
                           "node_index": pointer.node_index, "state": states[-1][0] if states else None, "dir": pointer.dir,
                           "operator": pointer.operator, "pid": shim.get("pid"), "exit": disk.read_json(pointer.path("exit-command.json")),
-                          "devices": self.locks.held_by(pointer.attempt)})
+                          "devices": self.locks.held_by(pointer.attempt), "container": self.phase.has(pointer.attempt)})
         return {"attempts": found}
 
     def tidy(self) -> int:
@@ -163,6 +191,8 @@ class Desk:
                 except Refused:
                     pass  # given up, with its reason
                 changed += 1
+            elif pointer.data.get("time_limit_s") and not pointer.has("stop.json") and self._is_out_of_time(pointer, now):
+                changed += 1
             elif not attempts.is_live(pointer, now):
                 self._give_up(pointer, "its shim ended without writing a record (killed, or the node was restarted)")
                 changed += 1
@@ -172,6 +202,28 @@ class Desk:
                 if not lock:
                     disk.remove(os.path.join(self._home.locks, "device-%d.json" % device))
         return changed
+
+    def _is_out_of_time(self, pointer: Pointer, now: float) -> bool:
+        """Whether its time is up; if so it has been told to stop, as an operator would."""
+        began = (disk.read_json(pointer.path("shim.json")) or {}).get("started")
+        limit_s = float(pointer.data["time_limit_s"])
+        if not isinstance(began, (int, float)) or now < began + limit_s:
+            return False
+        grace_s = _seconds(pointer.data.get("stop_grace_s"))
+        if not disk.write_new(pointer.path("stop.json"), {
+                "operator": "rankdeck", "why": "its time limit of %g s is over" % limit_s, "time": now, "grace_s": 60.0 if grace_s is None else grace_s}):
+            return False
+        self._terminate(pointer)
+        return True
+
+    def left(self, args: dict[str, Any]) -> dict[str, Any]:
+        """What is left of an attempt on this node: processes, its container, who holds the given devices."""
+        pointer = self._known(args["attempt"])
+        found = processes.of_attempt(pointer.attempt, pointer.dir)
+        seen = occupancy.read()
+        wanted = set(args.get("devices") or ())
+        return {"processes": [process.pid for process in found], "container": self.phase.has(pointer.attempt),
+                "holders": [holder for holder in seen["holders"] if holder.get("device") in wanted], "complete": seen["complete"]}
 
     def overdue(self) -> list[Pointer]:
         """Attempts that were told to stop, have had their grace and still run."""
@@ -241,6 +293,9 @@ class Desk:
     def _end(self, pointer: Pointer, state: str, why: str) -> list[int]:
         """Take an uncommitted attempt away; the pointer stays until the watch has recorded how it ended."""
         attempts.save(self._home.attempts, pointer.changed(ended=state, why=why, operator=pointer.operator))
+        # Before its directory: what the container still writes there would come back as root's.
+        self.phase.cancel(pointer.attempt)
+        self.phase.undo(pointer.attempt, _UNDO_S)
         self._clear(pointer)
         return self.locks.release(pointer.attempt)
 
@@ -293,6 +348,15 @@ def _kill_time(pointer: Pointer) -> float:
             break
         times.append(float(note.get("time") or 0) + float(note.get("grace_s") or 0))
     return min(times) if times else float("inf")
+
+
+def _seconds(value: Any) -> float | None:
+    """A positive number of seconds, else None."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else None
+
+
+def _ttl(pointer: Pointer) -> float:
+    return float(pointer.data.get("ttl_s") or 60.0)
 
 
 def _overtaken(got: int, newest: int) -> Refused:

@@ -80,7 +80,7 @@ class Resident:
         self._desk = jobs.Desk(home, source.decode("utf-8"))
         self._lanes = {name: Lane(self._loop, name, threads) for name, threads in
                        (("reads", 3), ("scans", 2), ("searches", 2), ("writes", 1), ("kills", 1), ("watch", 1), ("npu", 1), ("host", 1), ("network", 1),
-                        ("containers", 1), ("occupancy", 1), ("health", 1), ("checks", 2), ("remedies", 1))}
+                        ("containers", 1), ("occupancy", 1), ("health", 1), ("checks", 2), ("remedies", 1), ("makes", 4), ("sweeps", 1))}
         self._watch = Watch(home, self._spool.states(), _make_follower, reopen=self._spool.is_new)
         self._unstored: list[dict[str, Any]] = []
         self._lost: dict[str, int] = {}
@@ -105,6 +105,7 @@ class Resident:
         self._sample()
         self._loop.every(_FOLLOW_S, self._poll)
         self._loop.every(_TIDY_S, functools.partial(self._when_idle, "writes", self._desk.tidy, "tidy"))
+        self._loop.every(_TIDY_S, functools.partial(self._when_idle, "sweeps", self._desk.phase.sweep, "containers"))
         self._loop.every(_KILL_S, functools.partial(self._when_idle, "kills", self._kill_overdue, "kill"))
         self._loop.every(1.0, self._check_idle)
         self._watch_saves()
@@ -303,6 +304,10 @@ class Resident:
                 {"stream": self._clients.tail(client, tail)} if error is None else None, error))
         elif op in ("lock", "prepare", "commit", "abort", "stop"):
             self._lanes["writes"].do(functools.partial(getattr(self._desk, op), args, client.operator), end)
+        elif op == "container":
+            self._lanes["writes"].do(functools.partial(self._desk.hold, args, client.operator), lambda held, error: self._make_container(held, error, args, end))
+        elif op == "left":
+            self._lanes["checks"].do(functools.partial(self._desk.left, args), end)
         elif op in ("check_facts", "npu_ping"):
             self._lanes["checks"].do(functools.partial(_check, op, args, self._samplers), end)
         elif op in ("nonce", "write_speed", "remedy"):
@@ -323,6 +328,23 @@ class Resident:
                 "window": lambda: pieces.window(args),
                 "bytes": lambda: pieces.piece(args),
             }[op], end)
+
+    def _make_container(self, held: Any, error: Exception | None, args: dict[str, Any], end: Callable[[Any, Exception | None], None]) -> None:
+        """The slow middle of a `container` request, in a lane where nothing else waits for it."""
+        if error is not None:
+            return end(None, error)
+
+        def made(result: Any, error: Exception | None) -> None:
+            try:
+                self._lanes["writes"].do(functools.partial(self._desk.rest, held.attempt), lambda _, failure: end(result, error or failure))
+            except LaneFull as full:
+                end(None, error or full)
+
+        try:
+            self._lanes["makes"].do(functools.partial(self._desk.phase.make, held, args), made)
+        except LaneFull as full:
+            made(None, full)
+        return None
 
     def _stats(self) -> dict[str, Any]:
         with open("/proc/self/statm", encoding="ascii") as file:

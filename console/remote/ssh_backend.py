@@ -1,14 +1,17 @@
 """The launch engine over SSH: two-phase, on the sessions that the supervisor keeps.
 
-Owns the order of a launch: preflight everywhere, lock node by node, prepare everywhere, commit everywhere.
+Owns the order of a launch: preflight everywhere, lock node by node, prepare everywhere, containers everywhere
+where the job has them, commit everywhere; a phase begins when the one before has ended on all nodes.
 Until the first commit nothing runs; whatever fails, every node that was touched is told to undo it, and a
 node that cannot be told any more undoes it by itself when the commit does not come (``plan.ttl_s``). From
 the commit on the agents' records are the truth; this engine reports the phases it carries out itself
-(preflight, prepare, start) and leaves rendezvous, loading and training to what the records say.
+(preflight, prepare, container, start); rendezvous, loading and training are read from the records
+(``console.core.launch.phases``).
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,11 +27,14 @@ from console.remote.backend import Submission
 from console.remote.session import Session
 from console.remote.transport import Connection
 from trainer.spec.job import JobSpec
+from trainer.spec.saving_rules import time_limit_s
 
 LIVE_STATES = ("prepared", "committed", "running", "stopping")
 REQUEST_S = 20.0
 CONNECT_S = 20.0
-UNDO_S = 10.0
+CONTAINER_S = 3600.0
+"""For a container and its setup steps (pip install over a slow mirror); the node gives up by itself then."""
+UNDO_S = 30.0
 UNDO_GRACE_S = 10.0
 """SIGTERM to SIGKILL for what an undone launch has started: it has nothing to save yet."""
 PARALLEL = 32
@@ -103,13 +109,17 @@ class _Launch:
         self._reached: dict[str, LaunchPhase] = {}
 
     def carry_out(self) -> None:
+        contained = any(_script(node, "container") for node in self._plan.nodes)
+        phases: list[LaunchPhase] = ["preflight", "prepare", *(["container"] if contained else []), "start"]  # type: ignore[list-item]
         for node in self._plan.nodes:
-            for phase in ("preflight", "prepare", "start"):
+            for phase in phases:
                 self._tell(node.node, phase, "waiting")
         try:
             self._phase("preflight", self._preflight)
             self._lock()
             self._phase("prepare", self._prepare)
+            if contained:
+                self._phase("container", self._container)
             self._phase("start", self._commit)
         except LaunchError:
             raise
@@ -154,20 +164,33 @@ class _Launch:
                 self._give_up("prepare", {node.node: error})
 
     def _prepare(self, node: NodePlan) -> None:
-        script = "".join(command.script for command in node.commands if command.phase == "start")
+        job = _job(node)
+        limits = {"time_limit_s": time_limit_s(str(_in(job, "run", "time_limit") or "")), "stop_grace_s": _in(job, "recovery", "stop_grace_s")}
         self._ask(node, "prepare", {"job": self._plan.job, "node": node.node, "node_index": node.node_index, "dir": node.dir,
-                                    "files": dict(node.files), "script": script, "ttl_s": self._plan.ttl_s})
+                                    "files": dict(node.files), "script": _script(node, "start"), "ttl_s": self._plan.ttl_s,
+                                    **{name: value for name, value in limits.items() if value}})
+
+    def _container(self, node: NodePlan) -> None:
+        script = _script(node, "container")
+        if not script:
+            return
+        undo = "".join(command.script for command in node.undo if command.phase == "container")
+        args = {"attempt": self._plan.attempt, "epoch": self.epoch, "script": script, "undo": undo,
+                "keep": _in(_job(node), "container", "keep") is True, "limit_s": CONTAINER_S}
+        self._surely(node, "container", args, CONTAINER_S + REQUEST_S, self._clock.mono_s() + CONTAINER_S)
 
     def _commit(self, node: NodePlan) -> None:
         self._committed.add(node.node)
-        deadline_s = self._clock.mono_s() + self._plan.ttl_s
+        self._surely(node, "commit", {"attempt": self._plan.attempt, "epoch": self.epoch}, REQUEST_S, self._clock.mono_s() + self._plan.ttl_s)
+
+    def _surely(self, node: NodePlan, op: str, args: Mapping[str, Any], timeout_s: float, deadline_s: float) -> None:
+        """Ask for something that may be said twice, again when the link broke before the answer came."""
         while True:
             session = self._nodes.session(node.node, CONNECT_S)
             try:
-                session.request("commit", {"attempt": self._plan.attempt, "epoch": self.epoch}, REQUEST_S)
+                session.request(op, args, timeout_s)
                 return
             except RequestError:
-                # Saying it twice is harmless, so a link that broke in between is no reason to give up.
                 if session.alive or self._clock.mono_s() >= deadline_s:
                     raise
             time.sleep(0.05)
@@ -212,6 +235,24 @@ class _Launch:
             self._reached[node] = phase
         self._emit(LaunchProgress(job=self._plan.job, attempt=self._plan.attempt, node=node, phase=phase, state=state,
                                   at=self._clock.wall_s(), why=why))
+
+
+def _script(node: NodePlan, phase: LaunchPhase) -> str:
+    return "".join(command.script for command in node.commands if command.phase == phase)
+
+
+def _job(node: NodePlan) -> Mapping[str, Any]:
+    """The resolved job as the node will have it."""
+    try:
+        job = json.loads(node.files.get("job.json") or "{}")
+    except ValueError:
+        return {}
+    return job if isinstance(job, Mapping) else {}
+
+
+def _in(job: Mapping[str, Any], block: str, key: str) -> Any:
+    found = job.get(block)
+    return found.get(key) if isinstance(found, Mapping) else None
 
 
 def _each(things: Mapping[str, Thing], do: Callable[[Thing], None]) -> dict[str, ConsoleError]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -30,7 +32,8 @@ class Desk:
         self.refuse: dict[str, ConnectError] = {}
         self.hang: set[str] = set()
         self.trouble: str | None = None
-        for op in ("lock", "prepare", "commit", "abort", "stop", "jobs", "facts"):
+        self.containers: dict[str, dict[str, Any]] = {}
+        for op in ("lock", "prepare", "container", "commit", "abort", "stop", "jobs", "facts"):
             node.handlers[op] = self._handler(op)
 
     def _handler(self, op: str) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
@@ -59,6 +62,10 @@ class Desk:
         self.state[args["attempt"]] = "prepared"
         return {"dir": args["dir"]}
 
+    def container(self, args: dict[str, Any]) -> dict[str, Any]:
+        self.containers[args["attempt"]] = args
+        return {"said": ""}
+
     def commit(self, args: dict[str, Any]) -> dict[str, Any]:
         self.state[args["attempt"]] = "running"
         return {"pid": 1}
@@ -68,6 +75,7 @@ class Desk:
             raise ConnectError("it was committed")
         self.locked.pop(args["attempt"], None)
         self.state.pop(args["attempt"], None)
+        self.containers.pop(args["attempt"], None)
         return {}
 
     def stop(self, args: dict[str, Any]) -> dict[str, Any]:
@@ -75,11 +83,12 @@ class Desk:
             raise ConnectError("not known here")
         self.locked.pop(args["attempt"], None)
         self.state[args["attempt"]] = "stopped"
+        self.containers.pop(args["attempt"], None)
         return {"state": "stopping"}
 
     @property
     def clean(self) -> bool:
-        return not self.locked and not set(self.state.values()) & {"prepared", "running"}
+        return not self.locked and not self.containers and not set(self.state.values()) & {"prepared", "running"}
 
 
 class Site:
@@ -163,6 +172,48 @@ def test_a_refusal_in_any_phase_undoes_everything(site: Site, op: str) -> None:
     assert site.matrix()["n1", error.phase] == "undone"
     told = next(event for event in site.told if event.state == "failed")
     assert "device 3 is in use" in told.why
+
+
+JOB = {"container": {"keep": True}, "run": {"time_limit": "0-01:00:00"}, "recovery": {"stop_grace_s": 33.0}}
+
+
+def contained(plan: LaunchPlan) -> LaunchPlan:
+    """The same plan in containers."""
+    return dataclasses.replace(plan, nodes=tuple(
+        dataclasses.replace(node, files={"job.json": json.dumps(JOB)}, commands=(NodeCommand(phase="container", script=f"make {node.node}\n"), *node.commands),
+                            undo=(NodeCommand(phase="container", script=f"remove {node.node}\n"),)) for node in plan.nodes))
+
+
+def test_containers_are_made_everywhere_before_anything_starts(site: Site) -> None:
+    site.submit(contained(make_plan()))
+    order = [op for _, op in site.log if op in ("prepare", "container", "commit")]
+    assert order == ["prepare"] * 3 + ["container"] * 3 + ["commit"] * 3
+    assert {phase for _, phase in site.matrix()} == {"preflight", "prepare", "container", "start"} and set(site.matrix().values()) == {"done"}
+    asked = site.desks["n2"].containers["20260101T000000Z-abcd"]
+    assert asked["script"] == "make n2\n" and asked["undo"] == "remove n2\n" and asked["keep"] is True and asked["limit_s"] > 600
+    assert site.desks["n2"].prepared["time_limit_s"] == 3600 and site.desks["n2"].prepared["stop_grace_s"] == 33.0
+
+
+def test_a_container_that_does_not_come_up_takes_the_others_with_it(site: Site) -> None:
+    site.desks["n1"].refuse["container"] = ConnectError("the container did not come up", got="exit status 125 of: docker run: no such image")
+    error = site.fails(contained(make_plan()))
+    assert (error.node, error.phase) == ("n1", "container") and "docker run: no such image" in error.got
+    assert all(desk.clean for desk in site.desks.values()) and site.asked("commit") == []
+    assert site.matrix()["n1", "container"] == "failed" and site.matrix()["n3", "container"] == "undone"
+
+
+def test_a_link_that_breaks_while_a_container_is_made_is_waited_for(site: Site) -> None:
+    desk = site.desks["n2"]
+
+    def make_and_die(args: dict[str, Any]) -> dict[str, Any] | None:
+        site.nodes["n2"].handlers["container"] = desk.container
+        assert site.nodes["n2"].channel is not None
+        site.nodes["n2"].channel.end()
+        return None
+
+    site.nodes["n2"].handlers["container"] = make_and_die
+    site.submit(contained(make_plan()))
+    assert desk.containers and desk.state == {"20260101T000000Z-abcd": "running"}
 
 
 def test_preflight_touches_nothing(site: Site) -> None:

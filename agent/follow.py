@@ -16,6 +16,7 @@ import os
 import stat
 from typing import IO, Any, Dict, FrozenSet, List, Optional, Tuple
 
+from agent import backlog
 from agent.parse import reading, scan
 
 HEAD_BYTES = 256
@@ -27,6 +28,9 @@ TAIL_BYTES = 64
 STORM_WINDOW_BYTES = 1 << 20
 STORM_LIMIT = 20
 """At most so many faults of one rule from one such stretch of a file; which ones depends on bytes alone."""
+
+TUNED_FROM_BYTES = 1 << 18
+"""From a block of this size on it pays to plan the search for the file at hand."""
 
 SHIPPED = frozenset(("iteration", "validation", "checkpoint", "fault"))
 """Kinds of what ``agent.parse.reading`` finds that become records; iterations and checkpoints only with their number."""
@@ -49,6 +53,9 @@ class Follower:
         self._file: Optional[IO[bytes]] = None
         self._state: State = dict(_fresh(""), **(state or {}))
         self._resumed = bool(state and state.get("file_id"))
+        self._tuned = False
+        self._no_grep = False
+        self._backlog: Optional[backlog.Backlog] = None
 
     @property
     def state(self) -> State:
@@ -69,6 +76,7 @@ class Follower:
         if self._file is not None:
             self._file.close()
             self._file = None
+        self._leave_backlog()
 
     def poll(self, budget_bytes: int = 1 << 20, final: bool = False) -> Tuple[List[Record], State]:
         """(records, state) of what was written since; reads at most about ``budget_bytes``.
@@ -214,7 +222,7 @@ class Follower:
 
     def _parse(self, block: bytes, base: int, records: List[Record]) -> None:
         memory: Dict[str, Any] = json.loads(json.dumps(self._state["memory"]))    # ours: the state that was handed out stays
-        found = reading.read_block(block, self._scanner, memory, admit=lambda rule, offset: self._admits(rule, base + offset),
+        found = reading.read_block(block, self._fitting_scanner(block), memory, spans=self._known_spans(block, base), admit=lambda rule, offset: self._admits(rule, base + offset),
                                    spent=lambda offset: self._spent(base + offset))
         self._state["memory"] = memory
         count: Dict[Tuple[int, str], int] = {}
@@ -233,6 +241,32 @@ class Follower:
             count[(offset, one.kind)] = index + 1
             key = "%s:%d:%s%s" % (self._state["file_id"], offset, one.kind, ":%d" % index if index else "")
             records.append({"kind": one.kind, "key": key, "data": data, "v": one.version})
+
+    def _fitting_scanner(self, block: bytes) -> scan.Scanner:
+        """The scanner, once planned anew for this file where much of it is read at a time."""
+        if not self._tuned and len(block) >= TUNED_FROM_BYTES:
+            self._tuned = True
+            self._scanner = self._scanner.tuned(block)
+        return self._scanner
+
+    def _known_spans(self, block: bytes, base: int) -> Optional[List[Tuple[int, int]]]:
+        """Where grep says the block's lines of interest are, when a great deal is waiting to be read; else None."""
+        if self._backlog is None and self._file is not None and self.behind_bytes >= backlog.LEAST_BYTES and not self._no_grep:
+            self._backlog = backlog.Backlog.begin(self._file, base, os.fstat(self._file.fileno()).st_size, self._scanner.texts)
+            self._no_grep = self._backlog is None
+        if self._backlog is None:
+            return None
+        spans = self._backlog.spans(base, base + len(block))
+        if spans is None:
+            self._leave_backlog()
+            return None
+        return [(start - base, end - base) for start, end in spans]
+
+    def _leave_backlog(self) -> None:
+        if self._backlog is not None:
+            self._backlog.close()
+            self._backlog = None
+            self._no_grep = True    # what comes now is little, or grep does not serve here
 
     def _admits(self, rule: str, offset: int) -> bool:
         storm = self._state["storm"]

@@ -9,7 +9,7 @@ and to judge. Never raises; memory is bounded.
 from __future__ import annotations
 
 import re
-from typing import AbstractSet, Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import AbstractSet, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from agent.parse import asides, bars, megatron, scan, training
 from agent.parse.text import clean, label, named_place
@@ -50,15 +50,17 @@ def _all_admitted(rule: str, offset: int) -> bool:
 
 
 def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
-               admit: Callable[[str, int], bool] = _all_admitted, spent: Callable[[int], AbstractSet[str]] = lambda offset: frozenset()) -> List[Found]:
+               admit: Callable[[str, int], bool] = _all_admitted, spent: Callable[[int], AbstractSet[str]] = lambda offset: frozenset(),
+               spans: Optional[Sequence[Tuple[int, int]]] = None) -> List[Found]:
     """The records of whole lines, in their order; ``memory`` is brought up to date in place.
 
     ``admit(rule, offset)`` says whether a fault is wanted and ``spent(offset)`` which rules surely are not
-    (a storm of one fault is cut short by its caller).
+    (a storm of one fault is cut short by its caller). ``spans``: where in the block lines of interest are,
+    if that is known already.
     """
     found: List[Found] = []
     newlines, counted, joined_to = 0, 0, 0
-    for line in scanner.lines(block):
+    for line in scanner.lines(block, spans):
         newlines += block.count(b"\n", counted, line.start)
         counted = line.start
         raw: Optional[str] = None

@@ -58,8 +58,19 @@ class Scanner:
         search = self._search.tuned(sample)
         return self if search is self._search else Scanner(self._signatures, self._anchors, search)
 
-    def lines(self, block: bytes) -> List[Line]:
-        """The lines of the block that hold an anchor, ascending. The last one may lack its end."""
+    @property
+    def texts(self) -> Tuple[bytes, ...]:
+        """All anchors: a line without any of them is of no interest."""
+        return tuple(self._owners)
+
+    def lines(self, block: bytes, spans: Optional[Sequence[Tuple[int, int]]] = None) -> List[Line]:
+        """The lines of the block that hold an anchor, ascending. The last one may lack its end.
+
+        ``spans``: only these lines of it can (places in the block); None: any.
+        """
+        if spans is not None:
+            return [Line(line.start + start, line.end + start, line.training, tuple((owner, place + start) for owner, place in line.signatures))
+                    for start, end in spans for line in self.lines(block[start:end])]
         found: List[Line] = []
         start, end, trains = 0, -1, False
         owned: Dict[int, int] = {}

@@ -95,6 +95,10 @@ class CheckpointSeen:
     node: str
     seconds: float | None = None
     size_bytes: float | None = None
+    complete: bool | None = None
+    """What a look at its files said; None before anybody looked."""
+    why: str = ""
+    """Why it is not complete, or what says that it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +152,8 @@ class RunState:
     loads: tuple[tuple[str, int, int], ...] = ()
     """(attempt, round, iteration) of every checkpoint load."""
     last_iteration_time: float | None = None
+    saves: Mapping[str, Taken] = field(default_factory=dict)
+    """Node -> what its agent last said of the newest attempt's checkpoint directory (kind ``saves``)."""
 
     @property
     def latest(self) -> AttemptState | None:
@@ -310,9 +316,37 @@ def _checkpoint(state: FleetState, event: RecordArrived, job: str, attempt: str)
         old = run.checkpoints.get(iteration)
         if what == "started" and old is not None and old.state == "saved":
             return run
-        seen = CheckpointSeen(iteration=iteration, state=what, path=data.get("path") or (old.path if old else ""),
-                              time=event.time, node=event.node, seconds=data.get("seconds"), size_bytes=data.get("bytes"))
+        seconds = data.get("seconds")
+        if seconds is None and what == "saved" and old is not None and old.node == event.node:
+            # From the line that began it to the line that ended it, both as this node saw them.
+            seconds = event.time - old.time if old.state == "started" else old.seconds
+        seen = CheckpointSeen(
+            iteration=iteration, state=what, path=data.get("path") or (old.path if old else ""), time=event.time, node=event.node,
+            seconds=seconds, size_bytes=data.get("bytes") if data.get("bytes") is not None else old.size_bytes if old else None,
+            complete=old.complete if old else None, why=old.why if old else "")
         return replace(run, checkpoints={**run.checkpoints, iteration: seen})
+
+    return _run(state, job, change)
+
+
+def _saves(state: FleetState, event: RecordArrived, job: str, attempt: str) -> FleetState:
+    def change(run: RunState) -> RunState:
+        data = event.data
+        newest = max((str(taken.data.get("attempt")) for taken in run.saves.values()), default="")
+        if attempt < newest:
+            return run
+        kept = run.saves if attempt == newest else {}
+        columns = data.get("iterations") or {}
+        checkpoints = dict(run.checkpoints)
+        for iteration, complete, why, size, seconds, saved_at, path in zip(
+                *(columns.get(name) or () for name in ("iteration", "complete", "why", "bytes", "seconds", "saved_at", "path")), strict=False):
+            if not isinstance(iteration, int):
+                continue
+            old = checkpoints.get(iteration) or CheckpointSeen(
+                iteration=iteration, state="saved" if complete else "started", path=str(path), time=saved_at or event.time, node=event.node)
+            checkpoints[iteration] = replace(old, complete=bool(complete), why=str(why), size_bytes=size,
+                                             seconds=old.seconds if old.seconds is not None else seconds)
+        return replace(run, saves={**kept, event.node: Taken(data=data, time=event.time, at=event.at)}, checkpoints=checkpoints)
 
     return _run(state, job, change)
 
@@ -333,7 +367,7 @@ def _fault(state: FleetState, event: RecordArrived, job: str, attempt: str) -> F
 
 
 _FOLDS = {"job": _job, "rank_map": _rank_map, "exit": _exit, "iteration": _iteration,
-          "checkpoint": _checkpoint, "fault": _fault}
+          "checkpoint": _checkpoint, "saves": _saves, "fault": _fault}
 
 __all__ = [
     "COUNTS",

@@ -156,7 +156,7 @@ def test_many_points_at_once_are_the_same_as_one_by_one() -> None:
 
 def test_hundreds_of_starts_are_told_apart() -> None:
     run = RunState(job="gpt")
-    for number in range(300):
-        put_points(run, ("a", number), [number, number + 1], {"loss": [1.0, 2.0]})
+    for start in range(300):
+        put_points(run, ("a", start), [start, start + 1], {"loss": [1.0, 2.0]})
     assert [run.standing.get(x, ("", 0))[1] for x in (0, 255, 256, 299, 300)] == [0, 255, 256, 299, 299]
     assert len(run.overtaken) == 299

@@ -60,8 +60,8 @@ def make_script(spec: JobSpec, place: Place) -> str:
     """
     engine, name = spec.container.runtime, quote(container_name(spec))
     lines = _head()
-    for path in devices(spec):
-        lines.append(f"[ -e {quote(path)} ] || fail {quote(f'{path} is not on this node')}")
+    if devices(spec):
+        lines.append(f"for device in {words(devices(spec))}; do [ -e \"$device\" ] || fail \"$device is not on this node\"; done")
     if spec.container.device_access == "devices":
         for mount in spec.container.driver_mounts:
             host = mount.split(":")[0]

@@ -21,6 +21,8 @@ from console.core.launch.problems import Problem, problem_text
 from trainer.spec import batch, rules
 from trainer.spec.facts import Facts
 from trainer.spec.job import JobSpec, to_mapping
+from trainer.spec.layout_rules import shape_known, vendor
+from trainer.spec.saving_rules import time_limit_s
 
 __all__ = ["LaunchPlan", "NodeCommand", "NodePlan", "Problem", "make_plan", "plan_mapping", "plan_text", "refused_plan"]
 
@@ -85,7 +87,7 @@ def make_plan(spec: JobSpec, inventory: Inventory, attempt: str, locate: Locate 
     order = {"error": 0, "warning": 1, "info": 2}
     problems = tuple(
         Problem(rule=f.rule, severity=f.severity, where=locate(f.path) if locate else ".".join(f.path), message=f.message,
-                got=f.got, expected=f.expected, fix=f.fix)
+                got=f.got, expected=f.expected, fix=f.fix[:1].upper() + f.fix[1:])
         for f in sorted(found, key=lambda finding: order[finding.severity]))
     fits = not any(problem.severity == "error" for problem in problems)
     return LaunchPlan(job=spec.run.name, attempt=attempt, nodes=_nodes(spec, inventory, attempt) if fits else (),
@@ -123,6 +125,13 @@ def _derived(spec: JobSpec) -> Mapping[str, Any]:
     found = dict(batch.derived(spec))
     # The promised name of what the trainer calls tokens_per_iteration.
     found["tokens_per_step"] = found["tokens_per_iteration"]
+    if not shape_known(spec):
+        found |= dict.fromkeys(("parameters", "checkpoint_bytes", "checkpoints_bytes"))
+    if vendor(spec) and spec.checkpoint.interval > 0:
+        # S2's own formula, which counts the last save also where it falls on an interval.
+        found["saves_documented"] = spec.train.iterations // spec.checkpoint.interval + 1
+    if limit := time_limit_s(spec.run.time_limit):
+        found["time_limit_s"] = limit
     return found
 
 
@@ -172,6 +181,8 @@ def plan_text(plan: LaunchPlan) -> str:
 
 def _short(value: Any) -> str:
     """A value on one line; a long list by its ends."""
+    if value is None:
+        return "not known"
     if isinstance(value, list):
         return ", ".join(map(str, value)) if len(value) <= 12 else ", ".join(map(str, value[:8])) + f", ... {value[-1]}"
     return str(value)

@@ -69,8 +69,12 @@ def settings_text(spec: JobSpec) -> str:
     experiment: dict[str, object] = {
         "micro-batch-size": train.micro_batch_size, "global-batch-size": train.global_batch_size,
         "tensor-model-parallel-size": cut.tensor_model_parallel_size, "pipeline-model-parallel-size": cut.pipeline_model_parallel_size,
-        "context_parallel_size": cut.context_parallel_size, "lr": train.learning_rate, "min-lr": train.min_learning_rate, "SEQ_LEN": train.seq_length,
+        "context_parallel_size": cut.context_parallel_size, "SEQ_LEN": train.seq_length,
         "MAX_PE": max(spec.model.max_position_embeddings, train.seq_length), "train-iters": train.iterations, "seed": spec.run.seed}
+    # Rankdeck's own defaults are for small models; the vendor's are for these.
+    plain = type(train)(iterations=1)
+    experiment |= {key: value for key, value, usual in (("lr", train.learning_rate, plain.learning_rate),
+                                                        ("min-lr", train.min_learning_rate, plain.min_learning_rate)) if value != usual}
     if spec.checkpoint.interval:
         experiment |= {"save-interval": spec.checkpoint.interval, "save-total-limit": spec.checkpoint.keep}
     if spec.run.mode == "lora":

@@ -1,7 +1,7 @@
 """Pasted shell text as commands: assignments, words, places. Pure; nothing is ever executed.
 
-A reader for what people paste, not a shell: quoting, line continuation, comments, ``;`` ``&&`` ``||`` ``|``
-and newlines, and ``$NAME``/``${NAME}`` of variables set earlier in the same text. What only a shell could
+A reader for what people paste, not a shell: quoting, line continuation, comments, redirections (dropped), ``;``
+``&&`` ``||`` ``|`` and newlines, and ``$NAME``/``${NAME}`` of variables set earlier in the same text. What only a shell could
 work out (``$(...)``, globs, unknown variables) stays as it is written and is marked.
 
 Documentation pasted out of a browser often arrives on one line, with the comment that headed the second
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _RESUMES = re.compile(r"(?:[A-Z_][A-Z0-9_]*=\S*\s+){2,}|[A-Za-z_][A-Za-z0-9_]*=[\"']|(?:docker|podman)\s+(?:container\s+)?run\s+-")
 _EXPANSION = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
+_REDIRECTION = re.compile(r"[0-9]?>&[0-9-]|&>>?\s*[^\s;|&]+|[0-9]?>>?\s*[^\s;|&>]+")
 _SEPARATORS = ("&&", "||", ";", "|", "&", "\n")
 
 
@@ -105,6 +106,8 @@ def _tokens(text: str, name: str, variables: Mapping[str, str]) -> Iterator[Word
             if inside:
                 yield "\n"
             at = inside.start() if inside else end
+        elif (redirected := _REDIRECTION.match(text, at)):
+            at = redirected.end()
         elif (separator := next((s for s in _SEPARATORS if text.startswith(s, at)), "")):
             yield separator
             at += len(separator)

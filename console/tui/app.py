@@ -3,6 +3,9 @@
 ``run(feed, submit, clock, layout_spec, layout_css)`` shows the screen until the operator leaves. The feed is
 drained at a fixed rate; panes get the newest state when something changed or a second went by. What the
 operator asks for goes to ``submit`` as an intent, after the one check that matters: a write needs arming.
+
+Keys of the main screen are taken here, in the order in which they came and before any widget: a burst of
+keys means the same as the keys one by one.
 """
 
 from __future__ import annotations
@@ -12,32 +15,38 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from textual import events
+from textual import events, messages
 from textual.app import App, ComposeResult
-from textual.binding import Binding
+from textual.geometry import Offset
+from textual.strip import Strip
 from textual.widgets import Static
 
 from console.core.clock import Clock
 from console.core.errors import ConsoleError
+from console.core.fleet.state import FleetState, NodeState
 from console.core.fleet.views import fleet_summary, node_rows
 from console.core.i18n import say
 from console.core.intents import ACCESS, Intent
 from console.core.layout import LayoutSpec
 from console.tui import theme
-from console.tui.actions import ACTIONS, BY_NAME
+from console.tui.actions import BY_KEY, BY_NAME
 from console.tui.arming import Arming
+from console.tui.context import Context
 from console.tui.doings import Doings
 from console.tui.feed import Feed
 from console.tui.layout_host import LayoutHost
+from console.tui.navigator import Navigator
+from console.tui.pacing import Pacer
 from console.tui.panes import Pane
-from console.tui.widgets.bars import Bar, key_line, notice_line, top_line
+from console.tui.time_cursor import Moments, TimeCursor
+from console.tui.widgets.bars import Bar, key_line, notice_line, prompt_line, top_line
 
 if TYPE_CHECKING:
-    from console.tui.widgets.command_line import CommandLine
+    from console.tui.line_editor import LineEditor
 
 SMALLEST = (40, 8)
 NOTICE_S = 12.0
@@ -51,6 +60,42 @@ class Ending:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line has to say about the screen."""
+
+    arm_s: float = 600.0
+    """How long ``:arm`` lasts when not told."""
+    fps: float = 10.0
+    """Most frames a second; a slow line gets fewer by itself."""
+    grace_s: float = 60.0
+    """Between SIGTERM and SIGKILL of a stop."""
+    notice: str = ""
+    """Something to say at the start."""
+    quit_label: str = "quit (job goes on)"
+    """What the bottom line says of q."""
+    view: str = ""
+    """A view to begin with; empty: the layout."""
+    theme: str = ""
+    """One of theme.THEMES; empty: by the environment."""
+    read_only: bool = False
+    """Whether ``:arm`` is refused."""
+    layouts: Callable[[], Mapping[str, object]] = dict
+    """Layout names there are."""
+    read_layout: Callable[[str], tuple[LayoutSpec, str]] | None = None
+    """Reads a layout by name, raising ConsoleError; None: layouts cannot be changed."""
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Node -> label -> value, from the fleet file."""
+    shell: Callable[[str], list[str]] | None = None
+    """Node -> the command that opens a shell on it; None: no shells."""
+    cursor: TimeCursor | None = None
+    """A time cursor to begin with: a replay's."""
+    moments: Moments | None = None
+    """What was known when, where that is known already: a replay's."""
+    plan_text: tuple[str, ...] = ()
+    """What the launch would run or ran, line by line, as ``rankdeck plan`` prints it."""
+
+
 class ConsoleApp(App[Ending]):
     """See the module."""
 
@@ -59,30 +104,35 @@ class ConsoleApp(App[Ending]):
     AUTO_FOCUS = None  # else Textual turns to the first pane whenever the terminal regains focus
     CSS = theme.BASE
     VERTICAL_BREAKPOINTS = theme.VERTICAL_BREAKPOINTS
-    BINDINGS = [Binding(key, f"do('{action.name}')", action.label or action.name, show=False)
-                for action in ACTIONS for key in action.keys if key not in ("tab", "shift+tab")]
+    BINDINGS = []
 
     def __init__(self, feed: Feed, submit: Callable[[Intent], None], clock: Clock, layout_spec: LayoutSpec, layout_css: str = "",
-                 *, arm_s: float = 600.0, fps: float = 10.0, grace_s: float = 60.0, notice: str = "",
-                 environ: Mapping[str, str] | None = None) -> None:
-        chosen = theme.choose(os.environ if environ is None else environ)
+                 *, options: Options | None = None, environ: Mapping[str, str] | None = None) -> None:
+        self.options = options or Options()
+        environ = os.environ if environ is None else environ
+        chosen = theme.choose(environ, self.options.theme)
         # Said at once, and not by the theme alone: Textual picks its NO_COLOR filter in here, and the one for
         # other themes makes the terminal's default colours black on black.
-        super().__init__(ansi_color=True if chosen == theme.THEME else None)
-        self.feed, self.submit, self.clock, self.spec = feed, submit, clock, layout_spec
-        self.arm_s, self.grace_s, self.fps = arm_s, grace_s, fps
-        self.theme = chosen
+        super().__init__(ansi_color=True if chosen.ansi else None)
+        chosen.adopt(self)
+        self.feed, self.submit, self.clock, self.home_spec = feed, submit, clock, layout_spec
         self.animation_level = "none"
         layout_css, css_problem = theme.checked(layout_css)
         self.CSS = f"{theme.BASE}\n{layout_css}"  # type: ignore[misc]  # Textual reads it from the instance
         self.arming = Arming(clock)
-        self.host = LayoutHost(layout_spec, feed)
+        self.moments = self.options.moments or Moments()
+        self.context = Context(cursor=self.options.cursor or TimeCursor(), moments=self.moments, labels=self.options.labels,
+                               plan_text=self.options.plan_text)
+        self.host = LayoutHost(layout_spec, feed, self.context)
         self.top, self.bottom = Bar("top"), Bar("bottom")
         self.notice: tuple[str, str, float] | None = None
+        self.prompt: LineEditor | None = None
+        self.navigator = Navigator(self)
         self.doings = Doings(self)
-        self._second = -1
-        if notice or css_problem:
-            self.tell(notice or css_problem, "warn")
+        self.pacer = Pacer(clock)
+        self._second, self._ticked = -1, clock.mono_s()
+        if self.options.notice or css_problem:
+            self.tell(self.options.notice or css_problem, "warn")
 
     def compose(self) -> ComposeResult:
         yield self.top
@@ -91,39 +141,91 @@ class ConsoleApp(App[Ending]):
         yield self.bottom
 
     def on_mount(self) -> None:
-        self.host.fit_to(*self.size)
-        self.host.turn_to(self.host.pane("logs") or self.host.panes[0])
+        self._fit(*self.size)
+        if self.options.view:
+            self.navigator.go(self.options.view)
+        else:
+            self.host.turn_to(self.host.pane("logs") or self.host.panes[0])
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(layout=True))
         self.tick()
-        self.set_interval(1 / self.fps, self.tick)
+        self.set_interval(1 / self.options.fps, self.tick)
+
+    def _fit(self, width: int, height: int) -> None:
+        self.host.fit_to(width, height, short=height < theme.HIGH_FROM)
 
     def on_resize(self, event: events.Resize) -> None:
         self.screen_stack[0].set_class(event.size.width < SMALLEST[0] or event.size.height < SMALLEST[1], "-too-small")
-        self.host.fit_to(*event.size)
-        self._show(full=True)
+        self._fit(*event.size)
+        self.show()
 
     def tick(self) -> None:
-        """Take in what arrived, and draw what changed. Runs ``fps`` times a second."""
+        """Take in what arrived, and draw what changed. Runs ``fps`` times a second, less often on a slow line."""
         changed = self.feed.drain()
         for answer in self.feed.answers():
             self.tell(say("{op}: {node} has it", op=answer.op, node=answer.node) if answer.ok else
                       say("{op} failed on {node}: {why}", op=answer.op, node=answer.node, why=answer.error), "good" if answer.ok else "bad")
-        second = int(self.clock.wall_s())
+        mono, now = self.clock.mono_s(), self.clock.wall_s()
+        changed = self.context.cursor.tick(mono - self._ticked, self.end()) or changed
+        self._ticked = mono
+        if not self.pacer.may_paint():
+            self._second = -1  # what is not drawn now is drawn as soon as the terminal has caught up
+            return
+        second = int(now)
         if changed or second != self._second:
             self._second = second
-            self._show()
+            if not self.context.cursor.replay:
+                self.moments.add(float(second), self.feed.state)
+            self.show()
 
-    def _show(self, full: bool = False) -> None:
-        now, state = self.clock.wall_s(), self.feed.state
+    def end(self) -> float:
+        """The latest moment there is to show."""
+        return self.moments.times[-1] if self.context.cursor.replay and self.moments.times else self.clock.wall_s()
+
+    def earliest(self) -> float:
+        """The earliest moment that anything is known of: the first attempt's start."""
+        run = self.feed.state.current
+        starts = [attempt.started_at for attempt in run.attempts.values() if attempt.started_at] if run is not None else []
+        return min(starts, default=self.clock.wall_s())
+
+    def wear(self, spec: LayoutSpec, css: str) -> None:
+        """Take another layout, live; colours that cannot be read are left out and said."""
+        css, problem = theme.checked(css)
+        self.home_spec = spec
+        key = next(key for key in self.stylesheet.source if key[1].endswith("ConsoleApp.CSS"))
+        self.stylesheet.add_source(f"{theme.BASE}\n{css}", read_from=key)
+        self.stylesheet.reparse()
+        self.refresh_css(animate=False)
+        if problem:
+            self.tell(problem, "warn")
+
+    def show(self) -> None:
+        """Hand the panes what they show, at the time cursor's moment."""
+        now, state, at = self.clock.wall_s(), self.feed.state, self.context.moment
+        then = state if at is None else self.moments.at(at) or _unseen(state)
         for pane in self.host.panes:
             if not self.host.alone or pane is self.host.current:
-                pane.show(state, now)
+                if pane.of_the_moment:
+                    pane.show(then, now if at is None else at)
+                else:
+                    pane.show(state, self.end() if self.context.cursor.replay else now)
         self.screen_stack[0].set_class(self.arming.armed, "-armed")
-        clock = datetime.fromtimestamp(now, timezone.utc).strftime("%H:%M:%SZ")
-        self.top.put(top_line(self.spec.title, fleet_summary(node_rows(state, now)), self.arming.left_s, clock, self.size.width))
+        self.screen_stack[0].set_class(at is not None, "-past")
+        shown_at = now if at is None else at
+        clock = datetime.fromtimestamp(shown_at, timezone.utc).strftime("%H:%M:%SZ")
+        self.top.put(top_line(self.navigator.title, fleet_summary(node_rows(then, shown_at)), self.arming.left_s, clock, self.size.width,
+                              cursor=self.context.cursor, now=self.end(), slow_s=self.pacer.slow_s))
         if self.notice is not None and self.clock.mono_s() > self.notice[2]:
             self.notice = None
-        self.bottom.put(notice_line(self.notice[0], self.notice[1]) if self.notice else key_line(self.size.width))
+        self._put_bottom()
+
+    def _put_bottom(self) -> None:
+        if self.prompt is not None:
+            line, at = prompt_line(self.prompt, self.size.width)
+            self.bottom.put(line)
+            self.cursor_position = self.bottom.region.offset + Offset(at, 0)
+        else:
+            self.bottom.put(notice_line(self.notice[0], self.notice[1]) if self.notice else
+                            key_line(self.size.width, self.options.quit_label, {pane.pane_name for pane in self.host.panes}))
 
     def tell(self, text: str, tone: str = "plain") -> None:
         """Put a notice on the bottom line for a while."""
@@ -136,7 +238,8 @@ class ConsoleApp(App[Ending]):
             self.tell(say("{name} refused: the console is read-only; :arm first", name=name), "warn")
         else:
             self.doings.do(name, argument)
-        self._show()
+        if self.is_running:
+            self.show()
 
     def send(self, intent: Intent) -> None:
         """Hand an intent down; the second lock on writes, whoever made it."""
@@ -145,21 +248,36 @@ class ConsoleApp(App[Ending]):
             return
         self.submit(intent)
 
-    def action_do(self, name: str) -> None:
-        if len(self.screen_stack) == 1:
-            self.perform(name)
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded and len(self.screen_stack) == 1 and self._take(event):
+            return
+        await super().on_event(event)
 
-    def action_focus_next(self) -> None:
-        self._step(1)
-
-    def action_focus_previous(self) -> None:
-        self._step(-1)
-
-    def _step(self, by: int) -> None:
-        if len(self.screen_stack) > 1:
-            (self.screen.focus_next if by > 0 else self.screen.focus_previous)()
-        else:
-            self.perform("next" if by > 0 else "previous")
+    def _take(self, event: events.Key | events.Paste) -> bool:
+        """Take a key or a paste of the main screen; False for what is a widget's business (scrolling)."""
+        if isinstance(event, events.Paste):
+            if self.prompt is not None:
+                self.prompt.insert(event.text)
+                self._put_bottom()
+            return True
+        if self.prompt is not None:
+            outcome = self.prompt.key(event.key, event.character)
+            if outcome:
+                prompt, self.prompt = self.prompt, None
+                self.doings.finished(prompt, outcome == "entered")
+                if self.is_running:
+                    self.show()
+            else:
+                self._put_bottom()
+            return True
+        pane = self.host.current
+        if pane is not None and pane.press(event.key):
+            return True
+        action = BY_KEY.get(event.key)
+        if action is None:
+            return False
+        self.perform(action.name)
+        return True
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         if isinstance(event.widget, Pane) and event.widget is not self.host.current:
@@ -171,28 +289,55 @@ class ConsoleApp(App[Ending]):
     def on_pane_say(self, message: Pane.Say) -> None:
         self.tell(message.text, message.tone)
 
-    def on_command_line_entered(self, message: CommandLine.Entered) -> None:
-        self.doings.entered(message.line)
-        self._show()
+    def on_pane_go(self, message: Pane.Go) -> None:
+        self.doings.go_to(message.time)
+
+    def write_raw(self, sequence: str) -> bool:
+        """Write a control sequence of our own making to the terminal; False where there is none."""
+        if self._driver is None or self.is_headless:
+            return False
+        self._driver.write(sequence)
+        return True
+
+    def screen_lines(self) -> list[Strip]:
+        """What is on the screen, line by line."""
+        return self.screen._compositor.render_strips()
 
     def leave(self, reason: str, text: str = "") -> None:
         """End the screen; nothing on the nodes changes."""
         self.exit(Ending(reason=reason, text=text))
 
+    # The terminal's answer to our question after a frame (see ``pacing``); Textual knows it as this message.
+    def _on_terminal_supports_synchronized_output(self, message: messages.TerminalSupportsSynchronizedOutput) -> None:
+        self.pacer.answered()  # Textual calls its own handler of the message as well
+
+    def post_display_hook(self) -> None:
+        if self._driver is not None and not self.is_headless and not self._batch_count:
+            question = self.pacer.painted()
+            if question:
+                self._driver.write(question)
+
+
+def _unseen(state: FleetState) -> FleetState:
+    """The state for a moment of which no readings are kept."""
+    nodes = {name: NodeState(name=name, link="", met=node.met) for name, node in state.nodes.items()}  # type: ignore[arg-type]  # no link of any kind is known
+    return replace(state, nodes=nodes)
+
 
 def run(feed: Feed, submit: Callable[[Intent], None], clock: Clock, layout_spec: LayoutSpec, layout_css: str = "", *,
-        arm_s: float = 600.0, fps: float = 10.0, grace_s: float = 60.0, notice: str = "",
-        environ: Mapping[str, str] | None = None) -> Ending:
+        options: Options | None = None, environ: Mapping[str, str] | None = None, notice: str = "", quit_label: str = "") -> Ending:
     """Show the screen on this terminal until the operator or a signal ends it. Main thread only.
 
-    ``arm_s``: how long ``:arm`` lasts when not told; ``grace_s``: between SIGTERM and SIGKILL of a stop;
-    ``notice``: something to say at the start. Raises ConsoleError on a terminal that cannot show it.
+    ``notice`` and ``quit_label`` are those of ``options``, for callers that need no other.
+    Raises ConsoleError on a terminal that cannot show it.
     """
+    options = options or Options()
+    options = replace(options, notice=notice or options.notice, quit_label=quit_label or options.quit_label)
     environ = os.environ if environ is None else environ
     if environ.get("TERM", "dumb") in ("", "dumb", "unknown") or not sys.stdout.isatty() or not sys.stdin.isatty():
         raise ConsoleError("the screen needs a terminal that can move its cursor", where="TERM", got=environ.get("TERM") or "nothing",
-                           expected="a terminal such as xterm-256color or tmux", fix="rankdeck status shows the same as text.")
-    app = ConsoleApp(feed, submit, clock, layout_spec, layout_css, arm_s=arm_s, fps=fps, grace_s=grace_s, notice=notice, environ=environ)
+                           expected="a terminal such as xterm-256color or tmux", fix="--plain shows the same as text, and so does rankdeck status.")
+    app = ConsoleApp(feed, submit, clock, layout_spec, layout_css, options=options, environ=environ)
 
     async def serve() -> Ending | None:
         loop = asyncio.get_running_loop()

@@ -1,22 +1,35 @@
-"""What each action of ``actions.ACTIONS`` does, one method a name. ``ConsoleApp.perform`` has the guard."""
+"""What each action of ``actions.ACTIONS`` does, one method a name. ``ConsoleApp.perform`` has the guard.
+
+An action that names a pane is done by that pane (``act``), one that names a view by the navigator.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from console.core.fleet.run_views import log_choices, stop_targets
+from console.core.errors import ConsoleError
+from console.core.fleet.drill import Target
+from console.core.fleet.fleet_look import ORDERS, VALUES
+from console.core.fleet.run_views import LogChoice, log_choices, stop_targets
 from console.core.fleet.views import duration_text, natural_key
 from console.core.i18n import say
 from console.core.intents import ReconnectNode, StopJob
-from console.tui.actions import parse, seconds
+from console.tui import outside
+from console.tui.actions import BY_NAME, complete, parse, seconds
+from console.tui.line_editor import LineEditor
 from console.tui.lines import clip
-from console.tui.widgets.curve import Loss
+from console.tui.views import HOME, KEYS, VIEWS
 from console.tui.widgets.log_view import LogView
 
 if TYPE_CHECKING:
     from console.tui.app import ConsoleApp
+
+STEP_S, LEAP_S = 10.0, 300.0
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 
 
 class Doings:
@@ -24,16 +37,33 @@ class Doings:
 
     def __init__(self, app: ConsoleApp) -> None:
         self._app = app
-        self._history: list[str] = []
+        self._history: dict[str, list[str]] = {}
 
     def do(self, name: str, argument: str) -> None:
         """Carry out the action of that name."""
-        getattr(self, name.replace("-", "_"))(argument)
+        action = BY_NAME[name]
+        if name in VIEWS:
+            self._app.navigator.go(name)
+        elif action.pane:
+            self._by_pane(action.pane, name, argument)
+        else:
+            getattr(self, name.replace("-", "_"))(argument)
+
+    def _by_pane(self, pane: str, name: str, argument: str) -> None:
+        found = self._app.host.pane(pane)
+        if found is not None:
+            found.act(name, argument)
+        else:
+            view = {"logs": "logs", "loss": "training"}[pane]
+            key = next(key for key, known in KEYS.items() if known == view)
+            self._app.tell(say("{name}: not on this screen; key {key} has it", name=name, key=key), "warn")
+
+    # --- the console itself ------------------------------------------------------------------------------
 
     def quit(self, argument: str) -> None:
         run = self._app.feed.state.current
         live = run is not None and run.latest is not None and stop_targets(self._app.feed.state, run.latest, 0.0, "")
-        self._app.leave("quit", say("{job} keeps running.", job=clip(run.job, 60)) if run is not None and live else "")
+        self._app.leave("quit", say("{job} keeps running.", job=clip(run.job, 60)) if run is not None and live and not self._app.context.cursor.replay else "")
 
     def suspend(self, argument: str) -> None:
         self._app.action_suspend_process()
@@ -43,35 +73,53 @@ class Doings:
 
         self._app.push_screen(HelpScreen())
 
+    def palette(self, argument: str) -> None:
+        from console.tui.screens.palette_screen import PaletteScreen
+
+        def picked(line: str | None) -> None:
+            if line and BY_NAME[line].needs:
+                self._ask("command", ":", f"{line} ")
+            elif line:
+                self._app.perform(line)
+
+        self._app.push_screen(PaletteScreen(), picked)
+
     def command(self, argument: str) -> None:
-        from console.tui.widgets.command_line import CommandLine
+        self._ask("command", ":")
 
-        if not self._app.query(CommandLine):
-            self._app.bottom.display = False
-            self._app.mount(CommandLine(self._words(), self._history), after=self._app.bottom)
+    def _ask(self, kind: str, prompt: str, text: str = "") -> None:
+        words = self._words()
+        self._app.prompt = LineEditor(kind=kind, prompt=prompt, text=text, at=len(text), history=self._history.get(kind, ()),
+                                      candidates=(lambda line: complete(line, words)) if kind == "command" else (lambda line: ()))
 
-    def entered(self, line: str) -> None:
-        """A command line was finished; an empty one was given up."""
-        app, pane = self._app, self._app.host.current
-        app.query("CommandLine").remove()
-        app.bottom.display = True
-        if pane is not None:
-            pane.focus(scroll_visible=False)
-        if not line.strip():
+    def finished(self, prompt: LineEditor, entered: bool) -> None:
+        """A line was finished, or given up."""
+        app, line = self._app, prompt.text.strip()
+        if not entered:
             return
-        self._history.append(line.strip())
-        try:
-            action, argument = parse(line)
-        except ValueError as error:
-            app.tell(str(error), "warn")
-        else:
-            app.perform(action.name, argument)
+        if line:
+            self._history.setdefault(prompt.kind, []).append(line)
+        if prompt.kind == "filter":
+            self.filter(line, given=True)
+        elif prompt.kind == "find":
+            self._by_pane("logs", "find", line)
+        elif line:
+            try:
+                action, argument = parse(line)
+            except ValueError as error:
+                app.tell(str(error), "warn")
+            else:
+                app.perform(action.name, argument)
 
     def _words(self) -> dict[str, Sequence[str]]:
-        state = self._app.feed.state
+        app, state = self._app, self._app.feed.state
         choices = log_choices(state.current) if state.current is not None else ()
-        return {"node": sorted(state.nodes, key=natural_key), "pane": [pane.pane_name for pane in self._app.host.panes],
-                "log": [str(choice.pin[1]) for choice in choices], "duration": ["5m", "10m", "30m", "1h"]}
+        labels = sorted({key for known in app.context.labels.values() for key in known})
+        return {"node": sorted(state.nodes, key=natural_key), "pane": [pane.pane_name for pane in app.host.panes],
+                "log": [str(choice.pin[1]) for choice in choices], "duration": ["5m", "10m", "30m", "1h"],
+                "layout": sorted(app.options.layouts()), "order": ORDERS, "label": labels, "value": VALUES,
+                "moment": ["-1m", "-5m", "-30m"], "metric": sorted(state.current.series) if state.current is not None else [],
+                "speed": ["1", "10", "60"]}
 
     def next(self, argument: str) -> None:
         self._app.host.step(1)
@@ -87,7 +135,7 @@ class Doings:
             self._app.host.turn_to(found)
 
     def last(self, argument: str) -> None:
-        if self._app.host.before is not None:
+        if not self._app.navigator.last() and self._app.host.before in self._app.host.panes and self._app.host.before is not None:
             self._app.host.turn_to(self._app.host.before)
 
     def zoom(self, argument: str) -> None:
@@ -95,41 +143,230 @@ class Doings:
         self._app.host.place()
 
     def back(self, argument: str) -> None:
-        if self._app.notice is not None:
-            self._app.notice = None
-        elif self._app.host.zoomed:
+        """The innermost thing that is open is left first."""
+        app, pane = self._app, self._app.host.current
+        if app.notice is not None:
+            app.notice = None
+        elif app.host.zoomed:
             self.zoom("")
+        elif app.navigator.view == "detail":
+            app.navigator.up()
+        elif isinstance(pane, LogView) and pane.pattern:
+            pane.set_filter("")
+        elif app.context.look.filter:
+            self._look(filter="")
+        elif app.context.cursor.live():
+            app.tell(say("now"), "good")
+        elif pane is not None and pane.unselect():
+            pass
+        elif app.navigator.view != HOME:
+            app.navigator.go(HOME)
+
+    def layout(self, argument: str) -> None:
+        app = self._app
+        if argument:
+            if app.options.read_layout is None:
+                app.tell(say("layouts cannot be changed here"), "warn")
+                return
+            try:
+                spec, css = app.options.read_layout(argument)
+            except ConsoleError as error:
+                app.tell(str(error), "bad")
+                return
+            app.wear(spec, css)
+        app.navigator.go(HOME)
+
+    # --- drilling down -----------------------------------------------------------------------------------
+
+    def open(self, argument: str) -> None:
+        pane = self._app.host.current
+        chosen = pane.chosen() if pane is not None else None
+        run = self._app.feed.state.current
+        if isinstance(chosen, float):
+            self.go_to(chosen)
+        elif chosen is not None:
+            self._app.navigator.open(chosen)
+        elif self._app.navigator.view == "detail":
+            self._app.tell(say("there is nothing below this"))
+        elif run is not None:
+            self._app.navigator.open(Target(kind="job", job=run.job))
+        else:
+            self._app.tell(say("nothing is selected; arrows select"))
+
+    def describe(self, argument: str) -> None:
+        if argument and argument not in self._app.feed.state.nodes:
+            self._app.tell(say("no node is called {name}", name=argument), "warn")
+            return
+        target = Target(kind="node", node=argument) if argument else self._app.navigator.selected()
+        if target is not None:
+            self._app.navigator.open(target)
+        else:
+            self.open("")
+
+    def tree(self, argument: str) -> None:
+        run = self._app.feed.state.current
+        target = self._app.navigator.selected() or Target(kind="job", job=run.job if run is not None else "")
+        self._app.navigator.open(target, as_tree=True)
 
     def log(self, argument: str) -> None:
-        view = self._log_view()
-        if view is None:
+        app = self._app
+        target = app.navigator.selected() if not argument else None
+        shown = app.host.pane("logs")
+        if target is not None and not isinstance(app.host.current, LogView):
+            argument = str(target.rank) if target.rank >= 0 else target.node
+            if target.rank < 0 and target.device >= 0:
+                ranks = [choice for choice in self._choices() if choice.node == target.node and choice.rank is not None]
+                argument = next((str(choice.rank) for choice in ranks if choice.path.endswith(f"-{target.device}.log")), target.node)
+            app.navigator.go("logs")
+            shown = app.host.pane("logs")
+        elif shown is None:
+            app.navigator.go("logs")
+            shown = app.host.pane("logs")
+            if not argument:
+                return
+        if isinstance(shown, LogView):
+            if not argument:
+                shown.cycle(1)
+            else:
+                shown.know(app.feed.state)
+                if not shown.find_log(argument):
+                    app.tell(say("no log of {word} in the newest round", word=argument), "warn")
+
+    def _choices(self) -> Sequence[LogChoice]:
+        run = self._app.feed.state.current
+        return log_choices(run) if run is not None else ()
+
+    def shell(self, argument: str) -> None:
+        app, target = self._app, self._app.navigator.selected()
+        node = argument or (target.node if target is not None else "")
+        if not node:
+            app.tell(say("a shell on which node? :shell NODE, or select one"), "warn")
+        elif node not in app.feed.state.nodes:
+            app.tell(say("no node is called {name}", name=node), "warn")
+        elif app.options.shell is None:
+            app.tell(say("no shells from here"), "warn")
+        else:
+            outside.shell(app, node, app.options.shell(node))
+
+    def yank(self, argument: str) -> None:
+        pane = self._app.host.current
+        lines = pane.text_lines() if pane is not None else []
+        if not lines:
+            self._app.tell(say("nothing to copy here"), "warn")
             return
-        if not argument:
-            view.cycle(1)
-        elif not view.find(argument):
-            self._app.tell(say("no log of {word} in the newest round", word=argument), "warn")
+        self._app.tell(outside.yank(self._app, "\n".join(lines)), "good")
 
-    def log_back(self, argument: str) -> None:
-        view = self._log_view()
-        if view is not None:
-            view.cycle(-1)
+    def snapshot(self, argument: str) -> None:
+        try:
+            path = outside.snapshot(self._app, argument)
+        except OSError as error:
+            self._app.tell(say("not written: {why}", why=error.strerror or str(error)), "bad")
+        else:
+            self._app.tell(say("screen written to {path}", path=path), "good")
 
-    def follow(self, argument: str) -> None:
-        view = self._log_view()
-        if view is not None:
-            view.set_follow(not view.follow)
+    # --- time --------------------------------------------------------------------------------------------
 
-    def _log_view(self) -> LogView | None:
-        view = self._app.host.pane("logs")
-        if isinstance(view, LogView):
-            return view
-        self._app.tell(say("this layout has no pane {name}", name="logs"), "warn")
-        return None
+    def go_to(self, time: float) -> None:
+        """Put the time cursor at a moment."""
+        app = self._app
+        app.context.cursor.go(time, app.end())
+        app.context.generation += 1
+        app.show()
 
-    def log_y(self, argument: str) -> None:
-        pane = self._app.host.pane("loss")
-        if isinstance(pane, Loss):
-            pane.toggle_log_y()
+    def _step(self, by_s: float) -> None:
+        app = self._app
+        first = app.moments.first
+        if not app.context.cursor.replay:
+            app.context.cursor.first = 0.0 if first is None else min(first, app.earliest())
+        app.context.cursor.move(by_s, app.end())
+        app.context.generation += 1
+
+    def earlier(self, argument: str) -> None:
+        self._step(-STEP_S)
+
+    def later(self, argument: str) -> None:
+        self._step(STEP_S)
+
+    def much_earlier(self, argument: str) -> None:
+        self._step(-LEAP_S)
+
+    def much_later(self, argument: str) -> None:
+        self._step(LEAP_S)
+
+    def at(self, argument: str) -> None:
+        now = self._app.end()
+        found = _CLOCK.fullmatch(argument)
+        try:
+            if found is not None:
+                day = datetime.fromtimestamp(now, timezone.utc)
+                moment = day.replace(hour=int(found[1]), minute=int(found[2]), second=int(found[3] or 0), microsecond=0).timestamp()
+                self.go_to(moment if moment <= now else moment - 86400)  # later than now means yesterday
+            else:
+                self.go_to(now - seconds(argument.lstrip("-")))
+        except ValueError as error:
+            self._app.tell(str(error), "warn")
+
+    def live(self, argument: str) -> None:
+        self._app.context.cursor.live()
+
+    def play(self, argument: str) -> None:
+        app, cursor = self._app, self._app.context.cursor
+        try:
+            speed = float(argument) if argument else 0.0
+        except ValueError:
+            speed = -1.0
+        if not 0 <= speed <= 10_000:
+            app.tell(say("a speed is a number such as 1, 10, 60"), "warn")
+        elif cursor.at is None:
+            app.tell(say("this is now; [ goes back"))
+        elif cursor.speed and not argument:
+            cursor.speed = 0.0
+        else:
+            cursor.speed = speed or cursor.usual_speed
+
+    # --- nodes -------------------------------------------------------------------------------------------
+
+    def filter(self, argument: str, given: bool = False) -> None:
+        app, pane = self._app, self._app.host.current
+        is_log = isinstance(pane, LogView) or (app.host.pane("logs") is not None and app.host.pane("fleet-grid") is None and app.host.pane("nodes") is None)
+        if not argument and not given:
+            self._ask("filter", "/")
+            return
+        if is_log:
+            view = app.host.pane("logs")
+            if isinstance(view, LogView):
+                view.set_filter(argument)
+        else:
+            self._look(filter=argument)
+
+    def _look(self, **changes: str) -> None:
+        context = self._app.context
+        context.look = replace(context.look, **changes)  # type: ignore[arg-type]
+        context.generation += 1
+
+    def _cycle(self, what: str, values: Sequence[str], argument: str) -> None:
+        if argument and argument not in values:
+            self._app.tell(say("{word}: expected one of {words}", word=argument, words=", ".join(value for value in values if value)), "warn")
+            return
+        old = getattr(self._app.context.look, what)
+        new = argument or (values[(values.index(old) + 1) % len(values)] if old in values else values[0])
+        self._look(**{what: new})
+
+    def sort(self, argument: str) -> None:
+        self._cycle("order", ORDERS, argument)
+        self._app.tell(say("nodes by {what}", what=say(self._app.context.look.order)))
+
+    def group(self, argument: str) -> None:
+        labels = sorted({key for known in self._app.context.labels.values() for key in known})
+        if not labels:
+            self._app.tell(say("the fleet file gives no labels to group by"), "warn")
+            return
+        self._cycle("group", ["", *labels], argument)
+
+    def value(self, argument: str) -> None:
+        self._cycle("value", VALUES, argument)
+
+    # --- the fleet ---------------------------------------------------------------------------------------
 
     def reconnect(self, argument: str) -> None:
         if argument in self._app.feed.state.nodes:
@@ -139,8 +376,11 @@ class Doings:
             self._app.tell(say("no node is called {name}", name=argument), "warn")
 
     def arm(self, argument: str) -> None:
+        if self._app.options.read_only or self._app.context.cursor.replay:
+            self._app.tell(say("this console only looks; it cannot be armed"), "warn")
+            return
         try:
-            for_s = seconds(argument) if argument else self._app.arm_s
+            for_s = seconds(argument) if argument else self._app.options.arm_s
         except ValueError as error:
             self._app.tell(str(error), "warn")
             return
@@ -159,7 +399,7 @@ class Doings:
         if attempt is None:
             app.tell(say("nothing to stop: no job is known"), "warn")
             return
-        intent = StopJob(job=attempt.job, attempt=attempt.attempt, nodes=(), grace_s=app.grace_s)
+        intent = StopJob(job=attempt.job, attempt=attempt.attempt, nodes=(), grace_s=app.options.grace_s)
         targets = stop_targets(state, attempt, intent.grace_s, intent.why)
         if not targets:
             app.tell(say("nothing to stop: the job lives on no node"), "warn")

@@ -1,16 +1,20 @@
 """Puts the panes of a ``LayoutSpec`` on the screen; sizes come from the layout alone.
 
-Sizes are inline styles, which no TCSS outranks: a layout's TCSS can colour and frame, not move. When the
-screen is too small for several panes (or the operator zooms) one pane is shown alone.
+Every pane exists once, whatever views and layouts it is in: a log that was scrolled back in one view is
+scrolled back in the next. The host arranges them itself, so no TCSS can move one. When the screen is too
+small for several panes (or the operator zooms) one pane is shown alone.
 """
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-from textual.containers import Container, Horizontal, Vertical
+from collections.abc import Iterator
+
+from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
+from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.widget import Widget
 
 from console.core.layout import Box, LayoutSpec
+from console.tui.context import Context
 from console.tui.feed import Feed
 from console.tui.panes import Pane, make
 
@@ -24,67 +28,153 @@ BUILT_IN = LayoutSpec(name="built-in", title="Fleet and training", root=Box(chil
 """What is shown when a layout file cannot be used."""
 
 
-class LayoutHost(Container):
+def names_in(box: Box) -> Iterator[str]:
+    """The panes of a box, in order."""
+    if box.pane:
+        yield box.pane
+    for child in box.children:
+        yield from names_in(child)
+
+
+def shares(sizes: list[str], room: int) -> list[int]:
+    """Cells for each of the sizes (N, N%, Nfr) in ``room`` cells; fixed ones first, what is left by fractions.
+
+    The sum is never more than ``room``; where the fixed ones take too much the last ones get nothing.
+    """
+    found = [0] * len(sizes)
+    left = room
+    parts = [int(size[:-2]) if size.endswith("fr") else 0 for size in sizes]
+    for at, size in enumerate(sizes):
+        if not parts[at]:
+            wanted = room * int(size[:-1]) // 100 if size.endswith("%") else int(size)
+            found[at] = min(left, wanted)
+            left -= found[at]
+    total = sum(parts)
+    given = 0
+    for at, part in enumerate(parts):
+        if part:
+            given += part
+            upto = left * given // total
+            found[at] = upto - left * (given - part) // total
+    return found
+
+
+def regions(box: Box, region: Region, gap: int) -> Iterator[tuple[str, Region]]:
+    """(pane, where it is) for every pane of the box; ``gap``: blank cells between neighbours in a row."""
+    if box.pane:
+        yield box.pane, region
+        return
+    down = box.split == "vertical"
+    room = region.height if down else region.width - gap * (len(box.children) - 1)
+    at = region.y if down else region.x
+    for child, cells in zip(box.children, shares([child.size for child in box.children], max(0, room)), strict=True):
+        if down:
+            yield from regions(child, Region(region.x, at, region.width, cells), gap)
+            at += cells
+        else:
+            yield from regions(child, Region(at, region.y, cells, region.height), gap)
+            at += cells + gap
+
+
+class _Boxes(Layout):
+    """Textual's side of ``regions``."""
+
+    name = "boxes"
+
+    def __init__(self, host: LayoutHost) -> None:
+        self._host = host
+
+    def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> ArrangeResult:
+        places = self._host.places(size)
+        return [WidgetPlacement(places[child], NULL_OFFSET, NULL_SPACING, child) for child in children if child in places]
+
+
+class LayoutHost(Widget):
     """The container between the two bars."""
 
-    def __init__(self, spec: LayoutSpec, feed: Feed) -> None:
+    def __init__(self, spec: LayoutSpec, feed: Feed, context: Context) -> None:
         super().__init__(id="host")
-        self.spec, self.feed = spec, feed
-        self.panes: list[Pane] = []
+        self.spec, self.feed, self.context = spec, feed, context
+        self.made: dict[str, Pane] = {}
         self.current: Pane | None = None
         self.before: Pane | None = None
         """The pane that was current before."""
-        self.zoomed = self.cramped = False
-        self._sizes: dict[Widget, tuple[str, str]] = {}
+        self.zoomed = self.cramped = self.short = False
+        self._boxes = _Boxes(self)
+        for name in names_in(spec.root):
+            self._made(name)
 
-    def compose(self) -> ComposeResult:
-        yield self._build(self.spec.root, "100%", "100%")
+    @property
+    def layout(self) -> Layout:
+        """Textual's hook: how the panes are arranged."""
+        return self._boxes
 
-    def _build(self, box: Box, width: str, height: str) -> Widget:
-        widget: Widget
-        if box.pane:
-            pane = make(box.pane, self.feed)
-            self.panes.append(pane)
-            widget = pane
-        else:
-            down = box.split == "vertical"
-            children = [self._build(child, "100%" if down else child.size, child.size if down else "100%") for child in box.children]
-            widget = (Vertical if down else Horizontal)(*children)
-        self._sizes[widget] = (width, height)
-        widget.styles.width, widget.styles.height = width, height
-        return widget
+    def compose(self) -> Iterator[Widget]:
+        yield from self.made.values()
+
+    def _made(self, name: str) -> Pane:
+        pane = self.made.get(name)
+        if pane is None:
+            pane = self.made[name] = make(name, self.feed)
+            pane.context = self.context
+            if self.is_attached:
+                self.mount(pane)
+        return pane
+
+    @property
+    def panes(self) -> list[Pane]:
+        """The panes of the arrangement that is shown, in its order."""
+        return [self.made[name] for name in names_in(self.spec.root)]
+
+    def places(self, size: Size) -> dict[Widget, Region]:
+        """Where each visible pane is, in a host of that size."""
+        if self.alone:
+            return {self.current or self.panes[0]: Region(0, 0, size.width, size.height)}
+        found = regions(self.spec.root, Region(0, 0, size.width, size.height), 1 if self.short else 0)
+        return {self.made[name]: region for name, region in found}
+
+    def show_spec(self, spec: LayoutSpec, first: str = "") -> None:
+        """Show this arrangement from now on, with pane ``first`` current where it has that one."""
+        self.spec, self.zoomed = spec, False
+        for name in names_in(spec.root):
+            self._made(name)
+        keep = self.current if self.current in self.panes else None
+        wanted = self.made.get(first) if first and self.made.get(first) in self.panes else None
+        self.turn_to(wanted or keep or self.pane("logs") or self.panes[0])
 
     @property
     def alone(self) -> bool:
         """Whether one pane is shown at a time."""
         return self.zoomed or self.cramped
 
-    def fit_to(self, width: int, height: int) -> None:
-        """The screen has this size now."""
+    def fit_to(self, width: int, height: int, *, short: bool) -> None:
+        """The screen has this size now; ``short``: panes have no frame at their sides."""
         self.cramped = width < ALONE_BELOW[0] or height < ALONE_BELOW[1]
+        self.short = short
         self.place()
 
     def pane(self, name: str) -> Pane | None:
-        """The pane of that name, None when the layout has none."""
-        return next((pane for pane in self.panes if pane.pane_name == name), None)
+        """The pane of that name, None when what is shown has none."""
+        found = self.made.get(name)
+        return found if found is not None and found in self.panes else None
 
     def turn_to(self, pane: Pane) -> None:
         """Make it the current one: focused, and the one shown when only one is."""
         if pane is not self.current:
             self.before, self.current = self.current, pane
         self.place()
-        pane.focus(scroll_visible=False)
+        # At once, and not through Widget.focus, which does it later: the next key is for this pane already.
+        self.screen.set_focus(pane, scroll_visible=False)
 
     def step(self, by: int) -> None:
-        """Turn to the next or previous pane in the layout's order."""
-        at = self.panes.index(self.current) if self.current is not None else -1
-        self.turn_to(self.panes[(at + by) % len(self.panes)])
+        """Turn to the next or previous pane in the arrangement's order."""
+        panes = self.panes
+        at = panes.index(self.current) if self.current in panes else -1
+        self.turn_to(panes[(at + by) % len(panes)])
 
     def place(self) -> None:
-        """Show the current pane alone, or all."""
-        current = self.current or self.panes[0]
-        for widget, (width, height) in self._sizes.items():
-            on_the_way = widget is current or widget in current.ancestors
-            widget.display = on_the_way or not self.alone
-            wanted = ("100%", "100%") if self.alone else (width, height)
-            widget.styles.width, widget.styles.height = wanted
+        """Show the current pane alone, or all of the arrangement."""
+        shown = {self.current or self.panes[0]} if self.alone else set(self.panes)
+        for pane in self.made.values():
+            pane.display = pane in shown
+        self.refresh(layout=True)

@@ -66,6 +66,13 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
     return blanks + text if right else text + blanks
 
 
+def fit_end(text: str, width: int) -> str:
+    """The end of the text in at most ``width`` cells."""
+    while cell_len(text) > width:
+        text = text[max(1, (cell_len(text) - width) // 2) :]
+    return text
+
+
 def clip(text: str, width: int) -> str:
     """The text, made visible, in at most ``width`` cells."""
     return fit(text, width).rstrip() if width > 0 else ""

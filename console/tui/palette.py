@@ -8,6 +8,8 @@ Nothing relies on colour: every status has a glyph, and the strongest use revers
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.style import Style
 
 STYLES: dict[str, Style] = {
@@ -35,14 +37,28 @@ STYLES: dict[str, Style] = {
     "saved": Style(color="green", bold=True),
     "restarted": Style(color="yellow", bold=True),
     "armed": Style(color="red", bold=True, reverse=True),
+    "past": Style(color="yellow", bold=True, reverse=True),
+    "match": Style(color="black", bgcolor="yellow"),
+    "marked": Style(color="magenta", bold=True),
+    "future": Style(dim=True),
+    "smooth": Style(color="bright_yellow", bold=True),
     "barred": Style(reverse=True),
     "cursor": Style(reverse=True),
 }
 
 
+_used: dict[str, Style] = dict(STYLES)
+
+
+def use(styles: Mapping[str, Style]) -> None:
+    """Draw with these styles where they say something, else with ``STYLES``."""
+    _used.clear()
+    _used.update({**STYLES, **styles})
+
+
 def style(tone: str) -> Style:
     """The style of a tone; unknown tones are plain."""
-    return STYLES.get(tone, STYLES["plain"])
+    return _used.get(tone, STYLES["plain"])
 
 
 def heat(pct: float | None) -> str:

@@ -6,8 +6,8 @@ A pane is a widget that draws one aspect of the fleet. The contract:
 - ``show(state, now)`` hands it the newest state and the time (wall clock, s). The app calls it at most at
   its drain rate, when something changed or when the second changed (ages tick), and only for panes on the
   screen. It is quick, does no I/O and never waits. The state is good until the next call.
-- It asks for things by posting ``Pane.Ask(intent)``, and sends messages for the status line by posting
-  ``Pane.Say(text, tone)``; it calls nothing.
+- It asks for things by posting ``Pane.Ask(intent)``, sends messages for the status line by posting
+  ``Pane.Say(text, tone)`` and moves the time cursor by posting ``Pane.Go(time)``; it calls nothing.
 - What it draws goes through ``lines.shown``.
 - It takes its size from the layout and is usable down to 20 x 2 cells.
 
@@ -23,23 +23,29 @@ from textual.content import Content
 from textual.message import Message
 from textual.scroll_view import ScrollView
 
+from console.core.fleet.drill import Target
 from console.core.fleet.state import FleetState
 from console.core.intents import Intent
+from console.tui.context import Context
 from console.tui.feed import Feed
 from console.tui.lines import shown
 
 _HOMES = {
     "fleet-grid": "device_grid:DeviceGrid",
-    "nodes": "listings:Nodes",
-    "loss": "curve:Loss",
-    "metrics": "listings:Metrics",
-    "checkpoints": "listings:Checkpoints",
+    "nodes": "nodes:Nodes",
+    "loss": "charts:Loss",
+    "metrics": "charts:Metrics",
+    "checkpoints": "checkpoint_line:Checkpoints",
     "logs": "log_view:LogView",
     "faults": "listings:Faults",
     "phases": "listings:Phases",
-    "timeline": "listings:Timeline",
+    "timeline": "incident:Timeline",
     "audit": "listings:Audit",
     "job": "job_line:JobLine",
+    # Only in the six views; a layout file cannot name them.
+    "plan": "plan_pane:PlanPane",
+    "verdict": "verdict:Verdict",
+    "detail": "detail:Detail",
 }
 
 
@@ -47,6 +53,10 @@ class Pane(ScrollView, can_focus=True):
     """Base of all panes; see the module's contract."""
 
     pane_name: ClassVar[str] = ""
+    of_the_moment: ClassVar[bool] = True
+    """Whether it draws the present, and so gets the state of the moment the time cursor is at; a pane that
+    draws history gets the newest state and marks the moment (``context.moment``) itself."""
+    context: Context
 
     class Ask(Message):
         """A pane wants something done."""
@@ -62,14 +72,40 @@ class Pane(ScrollView, can_focus=True):
             super().__init__()
             self.text, self.tone = text, tone
 
+    class Go(Message):
+        """A pane asks for the time cursor to be put at a moment (s, our clock)."""
+
+        def __init__(self, time: float) -> None:
+            super().__init__()
+            self.time = time
+
     def __init__(self, feed: Feed) -> None:
         super().__init__(id=f"pane-{self.pane_name}", classes="pane")
-        self.feed = feed
+        self.feed, self.context = feed, Context()
         self._title = self._subtitle = ""
 
     def show(self, state: FleetState, now: float) -> None:
         """Draw this from now on."""
         raise NotImplementedError
+
+    def chosen(self) -> Target | float | None:
+        """What Enter opens: a target to drill into, a moment to go to, or nothing."""
+        return None
+
+    def text_lines(self) -> list[str]:
+        """What the pane holds as plain text, for ``y``."""
+        return []
+
+    def act(self, name: str, argument: str) -> None:
+        """Do an action that names this pane."""
+
+    def unselect(self) -> bool:
+        """Drop the selection; False when there was none."""
+        return False
+
+    def press(self, key: str) -> bool:
+        """Take a key for moving around in the pane (arrows, page keys); False when it means nothing here."""
+        return False
 
     def retitle(self, title: str) -> None:
         """Set the words in the top border; repainted only when they changed."""

@@ -116,7 +116,7 @@ def test_arm_and_stop(terminal: Terminal) -> None:
     terminal.start()
     terminal.console()
     terminal.press(":")
-    terminal.shows("disarm")  # the candidates
+    terminal.shows("checkpoints")  # the candidates
     terminal.type("arm 10m")
     terminal.shows("ARMED")
     terminal.press("S")
@@ -128,6 +128,23 @@ def test_arm_and_stop(terminal: Terminal) -> None:
     assert re.search(r"nodes=\('atlas-01', 'atlas-02'\)", terminal.intents())
     terminal.press("q")
     terminal.back_at_the_prompt()
+
+
+def test_a_burst_of_keys_means_the_same_as_the_keys_one_by_one(terminal: Terminal) -> None:
+    terminal.start()
+    terminal.console()
+    terminal.tmux("send-keys", ":arm", "Enter")
+    terminal.shows("ARMED")
+    terminal.tmux("send-keys", ":pane loss", "Enter", "z", ":disarm", "Enter", "5")
+    terminal.shows("read-only")
+    terminal.shows("5 Logs")
+    terminal.tmux("send-keys", ":stop", "Enter", "1", ":arm 5m", "Enter", "S")
+    terminal.shows("type the job's name")
+    terminal.press("Escape")
+    until(lambda: "type the job's name" not in terminal.text(), "the dialog to close")
+    terminal.press("q")
+    terminal.back_at_the_prompt()
+    assert "StopJob" not in terminal.intents()
 
 
 def test_it_follows_the_size_of_the_window(terminal: Terminal) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -48,9 +48,25 @@ def fault_rows(state: FleetState, run: RunState) -> tuple[Happening, ...]:
     return tuple(sorted(rows, key=lambda row: -row.time))
 
 
+def first_errors(state: FleetState, run: RunState) -> frozenset[tuple[str, int | None, float]]:
+    """(node, rank, time) of the first line of each rank and round that may have begun something."""
+    first: dict[tuple[str, str, int, int | None], float] = {}
+    for attempt in run.attempts.values():
+        for seen in attempt.faults:
+            if seen.data.get("role") in ("benign", "teardown"):
+                continue
+            place = (attempt.attempt, seen.node, int(seen.data.get("round") or 0), seen.data.get("rank"))
+            time = our_time(state, seen.node, seen.time)
+            first[place] = min(time, first.get(place, time))
+    return frozenset((node, rank, time) for (_, node, _, rank), time in first.items())
+
+
 def timeline_rows(state: FleetState, run: RunState) -> tuple[Happening, ...]:
-    """Starts, saves, loads, exits, faults and lost links on one line, newest first."""
-    rows = list(fault_rows(state, run))
+    """Starts, saves, loads, exits, faults, lost links and what was done on one line, newest first. The first error
+    of each rank says so."""
+    first = first_errors(state, run)
+    rows = [replace(row, what=f"1st {row.what}") if (row.node, row.rank, row.time) in first else row for row in fault_rows(state, run)]
+    rows += [replace(row, badge=Badge(glyph="@", text="audit", tone=row.badge.tone)) for row in audit_rows(state)]
     for attempt in run.attempts.values():
         if attempt.started_at:
             nodes = ", ".join(sorted(attempt.node_states, key=natural_key))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -243,10 +244,28 @@ def phase_rows(attempt: AttemptState) -> tuple[tuple[str, tuple[Badge, ...], str
     return tuple(rows)
 
 
-def log_choices(run: RunState) -> tuple[LogChoice, ...]:
-    """Every log of the newest attempt, the most telling first: the last rank of the newest round (Megatron
-    prints the loss there), then the other ranks, then the launchers' own output."""
+MERGED_MOST = 32
+"""Logs that are merged at most: raw lines of 1,024 ranks do not fit through a bastion."""
+
+
+def merge_choices(choices: Sequence[LogChoice]) -> tuple[LogChoice, ...]:
+    """Which logs are merged: all ranks where they are few, else the first of each node and the most telling one."""
+    ranks = [choice for choice in choices if choice.rank is not None]
+    if len(ranks) <= MERGED_MOST:
+        return tuple(ranks) or tuple(choices[:MERGED_MOST])
+    first: dict[str, LogChoice] = {ranks[0].node: ranks[0]}
+    for choice in ranks[1:]:
+        first.setdefault(choice.node, choice)
+    return tuple(first.values())[:MERGED_MOST]
+
+
+def log_choices(run: RunState, back: int = 0) -> tuple[LogChoice, ...]:
+    """Every log of the newest attempt (``back``: of so many before it), the most telling first: the last rank of the
+    newest round (Megatron prints the loss there), then the other ranks, then the launchers' own output."""
     attempt = run.latest
+    if back and attempt is not None:
+        older = sorted((name for name, known in run.attempts.items() if known.dirs and name < attempt.attempt), reverse=True)
+        attempt = run.attempts[older[back - 1]] if len(older) >= back else None
     if attempt is None:
         return ()
     choices = []

@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from console.core.i18n import say
-from console.tui.actions import ACTIONS, key_text, usage
+from console.tui.actions import GROUPS, key_text, usage
 from console.tui.lines import Line, fit
 from console.tui.screens.stop_dialog import text_of
 
@@ -22,11 +22,14 @@ _KEYS, _USAGE = 10, 21
 def help_lines(width: int) -> list[Line]:
     """Keys, command, meaning in ``width`` cells; writes are marked."""
     lines: list[Line] = [[(say("Keys and commands"), "strong"), ("   " + say("esc closes"), "dim")], []]
-    for action in ACTIONS:
-        text = say(action.help) + (" " + say("Armed only.") if action.access == "write" else "")
-        tone = "bad" if action.access == "write" else "plain"
-        lines += _entry(" ".join(key_text(key) for key in action.keys[:2]), usage(action), text, tone, width)
-    lines += _entry("↑↓ pgup", "", say("Scroll the pane; pgdn, home and end too. In the log ← → as well."), "plain", width)
+    for title, actions in GROUPS:
+        lines.append([(say(title), "strong")])
+        for action in actions:
+            text = say(action.help) + (" " + say("Armed only.") if action.access == "write" else "")
+            tone = "bad" if action.access == "write" else "plain"
+            lines += _entry(" ".join(key_text(key) for key in action.keys[:2]), usage(action), text, tone, width)
+        lines.append([])
+    lines += _entry("↑↓ pgup", "", say("Scroll the pane or select in it; pgdn, home and end too. ← → in grid, curve and log."), "plain", width)
     lines += [[], [(say("In the grid"), "strong")]]
     for glyphs, text in (("✓ ! ✗ ?", "NPU health: OK, Warning, Alarm or Critical, not known."), ("● ◌ ◐", "Link: up, connecting, silent."),
                          ("✗ ⊘", "Link: down, refused (host key or login)."), ("7s ~20s ✗75s", "Age of the newest look at the NPUs: fresh, stale, lost.")):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from textual.strip import Strip
 from textual.widget import Widget
 
 from console.core.fleet.views import FleetSummary, duration_text
 from console.core.i18n import say
 from console.tui.actions import ACTIONS, key_text
-from console.tui.lines import Line, clip, width_of
+from console.tui.line_editor import LineEditor
+from console.tui.lines import Line, clip, fit_end, shown, width_of
+from console.tui.time_cursor import TimeCursor
 from console.tui.widgets.line_pane import strip
+
+SLOW_LINE_S = 0.5
+"""A frame that took longer to reach the terminal is worth saying so."""
 
 
 class Bar(Widget):
@@ -29,17 +36,30 @@ class Bar(Widget):
         return strip(self._line, self.size.width).apply_style(self.rich_style)
 
 
-def top_line(title: str, fleet: FleetSummary, armed_left_s: float, clock: str, width: int) -> Line:
-    """Product, fleet and NPU counts on the left; mode and time (UTC) on the right."""
+def top_line(title: str, fleet: FleetSummary, armed_left_s: float, clock: str, width: int, *, cursor: TimeCursor | None = None,
+             now: float = 0.0, slow_s: float = 0.0) -> Line:
+    """Product, view, fleet and NPU counts on the left; the time cursor, mode and time (UTC) on the right."""
     mode = (" " + say("ARMED {left}", left=duration_text(armed_left_s)) + " ", "armed") if armed_left_s else (say("read-only"), "dim")
     line: Line = [(" rankdeck ", "armed" if armed_left_s else "barred")]
     right: Line = [mode, (" ", "plain")]
-    for part in _parts(title if width >= 90 else "", fleet):  # what does not fit beside the mode is left out
+    if cursor is not None and cursor.at is not None:
+        right = [(f" {_moment(cursor, now, clock)} ", "past"), (" ", "plain"), *right]
+        clock = ""
+    elif slow_s >= SLOW_LINE_S:
+        right = [(say("line {s:.1f} s", s=slow_s), "warn"), ("  ", "plain"), *right]
+    for part in _parts(title if width >= 70 else "", fleet):  # what does not fit beside the mode is left out
         if width_of(line) + width_of(part) + width_of(right) + 1 <= width:
             line += part
-    if width_of(line) + width_of(right) + len(clock) + 2 <= width:
-        right = [mode, ("  ", "plain"), (clock, "dim"), (" ", "plain")]
+    if clock and width_of(line) + width_of(right) + len(clock) + 2 <= width:
+        right = [*right[:-1], ("  ", "plain"), (clock, "dim"), (" ", "plain")]
     return [*line, (" " * max(1, width - width_of(line) - width_of(right)), "plain"), *right]
+
+
+def _moment(cursor: TimeCursor, now: float, clock: str) -> str:
+    at = cursor.at if cursor.at is not None else now
+    ago = duration_text(max(0.0, now - at))
+    sign = f"▶{cursor.speed:g}×" if cursor.speed else "‖"
+    return f"{sign} {clock} " + (say("{ago} before the end", ago=ago) if cursor.replay else say("{ago} ago", ago=ago))
 
 
 def _parts(title: str, fleet: FleetSummary) -> list[Line]:
@@ -57,17 +77,28 @@ def _parts(title: str, fleet: FleetSummary) -> list[Line]:
     return parts
 
 
-def key_line(width: int) -> Line:
-    """The keys worth knowing, as many as fit, and always the first ones."""
+def key_line(width: int, quit_label: str, panes: Container[str]) -> Line:
+    """The keys worth knowing with these panes on the screen, as many as fit, and always the first ones."""
     line: Line = [(" ", "plain")]
     for action in ACTIONS:
-        if not action.label or not action.keys:
+        if not action.label or not action.keys or (action.pane and action.pane not in panes):
             continue
-        part: Line = [(key_text(action.keys[0]), "key"), (f" {say(action.label)}  ", "dim")]
+        label = quit_label if action.name == "quit" else action.label
+        part: Line = [("1-6" if label == "views" else key_text(action.keys[0]), "key"), (f" {say(label)}  ", "dim")]
         if width_of(line) + width_of(part) > width:
             break
         line += part
     return line
+
+
+def prompt_line(editor: LineEditor, width: int) -> tuple[Line, int]:
+    """(the line being typed with what it could become, the cell of its cursor)."""
+    before = fit_end(editor.text[: editor.at], max(8, width * 2 // 3))
+    head: Line = [(editor.prompt, "key"), (before, "plain"), (editor.text[editor.at : editor.at + 1] or " ", "cursor"), (editor.text[editor.at + 1 :], "plain")]
+    found = editor.candidates(editor.text)
+    hint = "  ".join(found) if found else ""
+    at = width_of([(shown(editor.prompt + before), "plain")])
+    return [*head, ("  ", "plain"), (clip(hint, max(0, width - width_of(head) - 2)), "dim")], min(width - 1, at)
 
 
 def notice_line(text: str, tone: str) -> Line:

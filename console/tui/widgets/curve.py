@@ -1,4 +1,4 @@
-"""The loss curve in braille: two by four dots a character, from the min and max of each dot column.
+"""Curves in braille: two by four dots a character, from the min and max of each dot column.
 
 Drawing needs one pass over ``Series.bins`` whatever the number of points, and no plotting library (those
 were measured ten to ten thousand times slower).
@@ -7,17 +7,14 @@ were measured ten to ten thousand times slower).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import floor, isfinite, log10
-from typing import ClassVar
+from dataclasses import dataclass
+from math import ceil, floor, isfinite, log10
 
-from console.core.fleet.run_views import Mark, current_iteration, marks, value_at
+from console.core.fleet.run_views import Mark
 from console.core.fleet.series import Series
-from console.core.fleet.state import FleetState
 from console.core.fleet.views import value_text
 from console.core.i18n import say
-from console.tui.feed import Feed
 from console.tui.lines import Line, fit
-from console.tui.widgets.line_pane import LinePane
 
 Bins = Sequence[tuple[float, float] | None]
 # Bit of each dot of a braille character (Unicode 1.1, U+2800 block): [row][column].
@@ -66,53 +63,85 @@ def _join(grid: list[list[int]], old: tuple[int, int, int], new: tuple[int, int,
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
-    """At most ``count`` round values (1, 2 or 5 times a power of ten apart) within [low, high]."""
+    """About ``count`` round values (1, 2 or 5 times a power of ten apart) within [low, high], at least two of them
+    where there are any."""
     span = high - low
     if count < 1 or not span > 0 or not isfinite(span):
         return [low]
-    raw = span / count
-    power = 10.0 ** floor(log10(raw))
-    step = next((power * unit for unit in (1, 2, 5, 10) if power * unit >= raw), power * 10)
-    first = floor(low / step + 1 - 1e-9)
-    found: list[float] = []
-    while first * step <= high + step * 1e-9 and len(found) <= count:
-        found.append(first * step)
-        first += 1
-    return found
+    power = 10.0 ** floor(log10(span / count))
+    best: list[float] = []
+    for step in (power * scale * unit for scale in (0.1, 1.0, 10.0) for unit in (1, 2, 5)):
+        first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
+        many = last - first + 1
+        if 2 <= many <= count + 2 and (not best or abs(many - count) <= abs(len(best) - count)):  # of two as good, the coarser
+            best = [at * step for at in range(first, last + 1)]
+    return best or [low]
 
 
-def draw_curve(series: Series, notes: Sequence[Mark], width: int, height: int, *, log_y: bool = False,
-               current: int | None = None) -> list[Line]:
-    """Chart, axis and a line of marks in ``width`` x ``height`` cells.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a curve is drawn. first, last: the iterations shown, None for all; ``smoothing``: weight of what was
+    before, 0 to 1; ``cursor``: an iteration to mark."""
 
-    ``current``: what lies beyond it belongs to a round that was given up; it is drawn dim.
-    """
+    log_y: bool = False
+    smoothing: float = 0.0
+    first: int | None = None
+    last: int | None = None
+    cursor: int | None = None
+    current: int | None = None
+    """What lies beyond it belongs to a round that was given up, or to the future; it is drawn dim."""
+
+
+def draw_curve(series: Series, notes: Sequence[Mark], width: int, height: int, look: Look = Look(), given_up: Sequence[Series] = ()) -> list[Line]:
+    """Chart, axis and a line of marks in ``width`` x ``height`` cells. ``given_up``: what was trained again later."""
     columns, deep = width - _LABEL - 1, height - 2
     if columns < 4 or deep < 1:
         return [[(fit(_values(series), width), "plain")]]
-    first, last = series.x[0], series.x[-1]
-    bins = _scaled(series.bins(columns * 2, first, last), log_y)
+    first = series.x[0] if look.first is None else look.first
+    last = max(series.x[-1] if look.last is None else look.last, first)
+    raw = series.bins(columns * 2, first, last)
+    bins = _scaled(raw, look.log_y)
     known = [pair for pair in bins if pair is not None]
     if not known:
-        return [[("  " + say("no finite value yet"), "warn")]]
+        return [[("  " + say("no finite value here"), "warn")]]
     low, high = min(pair[0] for pair in known), max(pair[1] for pair in known)
     if high - low < 1e-12:
-        low, high = low - 0.5 * max(abs(low), 1e-6), high + 0.5 * max(abs(high), 1e-6)
-    labels = _labels(low, high, deep, log_y)
+        low, high = low - 0.05 * max(abs(low), 1e-6), high + 0.05 * max(abs(high), 1e-6)
+    labels = _labels(low, high, deep, look.log_y)
     span = max(1, last - first + 1)
     places: dict[int, Mark] = {}
     for mark in sorted(notes, key=lambda mark: mark.kind == "restarted"):  # a restart is drawn over the save it came from
         if first <= mark.iteration <= last:
             places[(mark.iteration - first) * columns // span] = mark
-    stale_from = columns if current is None or current >= last else (current + 1 - first) * columns // span
+    stale_from = columns if look.current is None or look.current >= last else max(0, (look.current + 1 - first) * columns // span)
+    layers = [(braille(bins, deep, low, high), "curve")]
+    if look.smoothing:
+        layers = [(braille(_scaled(smooth(raw, look.smoothing), look.log_y), deep, low, high), "smooth"), (layers[0][0], "dim")]
+    for other in given_up:
+        layers.append((braille(_scaled(other.bins(columns * 2, first, last), look.log_y), deep, low, high), "off"))
+    at_cursor = (look.cursor - first) * columns // span if look.cursor is not None and first <= look.cursor <= last else None
     lines = []
-    for at, text in enumerate(braille(bins, deep, low, high)):
+    for at in range(deep):
         label = labels.get(at, "")
         line: Line = [(fit(label, _LABEL - 1, right=True) + " ", "axis"), ("┤" if label else "│", "axis")]
-        lines.append(line + _with_restarts(text, places, stale_from))
+        lines.append(line + _layered([(rows[at], tone) for rows, tone in layers], places, stale_from, at_cursor))
     lines.append(_axis(columns, places))
-    lines.append(_numbers_below(first, last, columns, current))
+    lines.append(_numbers_below(first, last, columns))
     return lines
+
+
+def smooth(bins: Bins, weight: float) -> Bins:
+    """An exponential moving average of the middles of the bins; ``weight`` of what was before, 0 to below 1."""
+    found: list[tuple[float, float] | None] = []
+    mean: float | None = None
+    for pair in bins:
+        if pair is None:
+            found.append(None)
+            continue
+        middle = (pair[0] + pair[1]) / 2
+        mean = middle if mean is None else mean * weight + middle * (1 - weight)
+        found.append((mean, mean))
+    return found
 
 
 def _scaled(bins: Bins, log_y: bool) -> Bins:
@@ -125,7 +154,7 @@ def _scaled(bins: Bins, log_y: bool) -> Bins:
 def _labels(low: float, high: float, deep: int, log_y: bool) -> dict[int, str]:
     span = high - low
     found: dict[int, str] = {}
-    wanted = max(2, deep // 3)
+    wanted = max(3, deep // 3)
     values = ticks(10**low, 10**high, wanted) if log_y else ticks(low, high, wanted)
     for value in values:
         if log_y and value <= 0:
@@ -140,18 +169,26 @@ def _short(value: float) -> str:
     return "0" if value == 0 else f"{value:.4g}" if abs(value) >= 1e-3 else value_text(value, 3)
 
 
-def _with_restarts(text: str, places: dict[int, Mark], stale_from: int) -> Line:
+def _layered(layers: Sequence[tuple[str, str]], places: dict[int, Mark], stale_from: int, cursor: int | None) -> Line:
+    """One line of the chart: of the layers the first that has dots in a cell, under the cursor and the marks."""
+    (top, tone), *below = layers
+    if not below and cursor is None and stale_from >= len(top) and not any(mark.kind == "restarted" for mark in places.values()):
+        return [(top, tone)]
     line: Line = []
-    for column, character in enumerate(text):
+    for column, character in enumerate(top):
+        used = "off" if column >= stale_from else tone
+        for rows, under in below:
+            if character == " " and rows[column] != " ":
+                character, used = rows[column], under
         mark = places.get(column)
-        if mark is not None and mark.kind == "restarted" and character == " ":
-            line.append(("┊", "restarted"))
-            continue
-        tone = "off" if column >= stale_from else "curve"
-        if line and line[-1][1] == tone:
-            line[-1] = (line[-1][0] + character, tone)
+        if column == cursor:
+            character, used = ("│", "past") if character == " " else (character, "past")
+        elif character == " " and mark is not None and mark.kind == "restarted":
+            character, used = "┊", "restarted"
+        if line and line[-1][1] == used:
+            line[-1] = (line[-1][0] + character, used)
         else:
-            line.append((character, tone))
+            line.append((character, used))
     return line
 
 
@@ -166,7 +203,7 @@ def _axis(columns: int, places: dict[int, Mark]) -> Line:
     return line
 
 
-def _numbers_below(first: int, last: int, columns: int, current: int | None) -> Line:
+def _numbers_below(first: int, last: int, columns: int) -> Line:
     start, end = str(first), str(last)
     middle = str((first + last) // 2) if columns >= 40 and last - first >= 4 else ""
     left = max(1, columns - len(start) - len(end))
@@ -176,41 +213,3 @@ def _numbers_below(first: int, last: int, columns: int, current: int | None) -> 
 def _values(series: Series) -> str:
     last = series.last()
     return "" if last is None else f"{value_text(last[1], 5)} @ {last[0]}"
-
-
-class Loss(LinePane):
-    """Pane ``loss``."""
-
-    pane_name: ClassVar[str] = "loss"
-
-    def __init__(self, feed: Feed) -> None:
-        super().__init__(feed)
-        self.log_y = False
-        self._drawn: tuple[object, ...] = ()
-
-    def toggle_log_y(self) -> bool:
-        """Switch between linear and logarithmic; returns whether it is logarithmic now."""
-        self.log_y = not self.log_y
-        self.redraw()
-        return self.log_y
-
-    def draw(self, state: FleetState, now: float, width: int, height: int) -> list[Line]:
-        run = state.current
-        series = run.series["loss"] if run is not None else None
-        if run is None or series is None or not len(series):
-            self.retitle(say("Loss"))
-            self.resubtitle("")
-            return [[("  " + say("waiting for the first iteration"), "dim")]]
-        # Everything the drawing depends on; the run's other counters change every second.
-        notes, current = marks(run), current_iteration(run)
-        key = (run.job, series.generation, notes, current, width, height, self.log_y)
-        if key == self._drawn:
-            return self._lines
-        self._drawn = key
-        value = value_at(series, current)
-        title = say("Loss")
-        if value is not None:
-            title += f"  {value_text(value, 5)} @ {current}"
-        self.retitle(title)
-        self.resubtitle("◆ " + say("saved") + "  ↻ " + say("restarted") + ("  log y" if self.log_y else ""))
-        return draw_curve(series, notes, width, height, log_y=self.log_y, current=current)

@@ -8,11 +8,15 @@ own row, with its last values dimmed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
+from console.core.fleet.drill import Target
+from console.core.fleet.fleet_look import FleetLook, arranged
 from console.core.fleet.state import FleetState
 from console.core.fleet.views import HBM_TIGHT_PCT, Cell, NodeRow, duration_text, fleet_summary, node_rows
 from console.core.i18n import say
+from console.tui.feed import Feed
 from console.tui.lines import Line, Span, bar, clip, fit, level, width_of
 from console.tui.palette import heat
 from console.tui.widgets.line_pane import LinePane
@@ -22,6 +26,11 @@ NAME_CELLS = 14
 # Density -> cells one NPU takes, with the gap to the next.
 _WIDTHS = {"bars": 15, "numbers": 11, "compact": 6, "marks": 3}
 _LINK_CELLS, _AGE_CELLS = 7, 6
+HOT_C = 90.0
+"""A 910B throttles somewhat above this; drawn as a full bar."""
+MUCH_W = 400.0
+"""What a 910B draws under full load, about; drawn as a full bar."""
+_PLAIN = FleetLook()
 
 
 def choose(cell_width: int, nodes: int, height: int) -> str:
@@ -36,8 +45,11 @@ def choose(cell_width: int, nodes: int, height: int) -> str:
     return next((name for name in ("numbers", "compact", "marks") if cell_width >= _WIDTHS[name]), "dense")
 
 
-def draw_grid(rows: Sequence[NodeRow], width: int, height: int) -> list[Line]:
-    """The grid with its heading, ``width`` cells wide. More than ``height`` lines where it must scroll."""
+def draw_grid(rows: Sequence[NodeRow], width: int, height: int, look: FleetLook = _PLAIN, choice: tuple[str, int | None] = ("", None)) -> list[Line]:
+    """The grid with its heading, ``width`` cells wide. More than ``height`` lines where it must scroll.
+
+    ``choice``: the node and NPU that are marked as chosen.
+    """
     if not rows:
         return [[("  " + say("no node has been heard of yet"), "dim")]]
     devices = max((len(row.cells) for row in rows), default=0)
@@ -46,10 +58,14 @@ def draw_grid(rows: Sequence[NodeRow], width: int, height: int) -> list[Line]:
     room = width - left - _AGE_CELLS
     cell_width = room // devices if devices else room
     density = choose(cell_width, len(rows), height - 1)
-    if len(rows) >= height:  # whoever is in trouble is seen without scrolling
+    if look.value != "load":
+        rows = [replace(row, cells=tuple(_measured(cell, look.value) for cell in row.cells)) for row in rows]
+        if density == "bars":
+            density = "numbers"
+    if len(rows) >= height and look.order == "name":  # whoever is in trouble is seen without scrolling
         rows = sorted(rows, key=lambda row: (row.trusted and all(cell.health.tone == "good" for cell in row.cells)))
     if density == "dense":
-        return _dense(rows, width, max(1, height))
+        return _dense(rows, width, max(1, height), choice)
     # Wider cells than the drawing needs only pull the row apart.
     cell_width = min(cell_width, {"bars": 26, "numbers": 15, "compact": 8, "marks": 4}[density])
     tall = density == "bars" and len(rows) * 3 < height and cell_width >= 18
@@ -59,7 +75,7 @@ def draw_grid(rows: Sequence[NodeRow], width: int, height: int) -> list[Line]:
     for at, row in enumerate(rows):
         if gap and at:
             lines.append([])
-        lines += _node(row, names, left, cell_width, density, tall, width)
+        lines += _node(row, names, left, cell_width, density, tall, width, choice if row.name == choice[0] else ("", None))
         if row.note and row.cells and density != "bars" and spare > 0:
             lines.append([("   " + clip("└ " + row.note, width - 4), "stale" if row.link.tone == "good" else row.link.tone)])
             spare -= 1
@@ -76,9 +92,9 @@ def _heading(devices: int, left: int, cell_width: int, names: int, width: int) -
     return line
 
 
-def _node(row: NodeRow, names: int, left: int, cell_width: int, density: str, tall: bool, width: int) -> list[Line]:
+def _node(row: NodeRow, names: int, left: int, cell_width: int, density: str, tall: bool, width: int, choice: tuple[str, int | None]) -> list[Line]:
     alive = row.link.tone in ("good", "busy")
-    name_tone = "name" if alive else row.link.tone
+    name_tone = "cursor" if choice[0] else "name" if alive else row.link.tone
     head: Line = [(f" {row.link.glyph} ", row.link.tone), (fit(row.name, names + 1), name_tone)]
     if left > names + 4:
         text = duration_text_ms(row.rtt_s) if row.link.tone == "good" else row.link.text
@@ -87,11 +103,13 @@ def _node(row: NodeRow, names: int, left: int, cell_width: int, density: str, ta
     bodies: list[Line] = []
     if row.cells:
         parts = [_CELLS[density](cell, cell_width, tall) for cell in row.cells]
+        if choice[1] is not None and choice[1] < len(parts):
+            parts[choice[1]] = [[(text, "cursor" if text.strip() else tone) for text, tone in line] for line in parts[choice[1]]]
         for at in range(len(parts[0])):
             bodies.append([span for part in parts for span in part[at]])
     if not row.trusted and row.cells:
         tone = "off" if not alive or row.age.tone == "bad" else "stale"
-        bodies = [[(text, "bad" if was in ("bad", "alarm") else tone) for text, was in body] for body in bodies]
+        bodies = [[(text, "bad" if was in ("bad", "alarm") else was if was == "cursor" else tone) for text, was in body] for body in bodies]
     if not bodies:
         bodies = [[(clip(row.note or say("nothing known"), width - width_of(head) - _AGE_CELLS), "dim" if alive else row.link.tone)]]
     age: Span = (fit(f"{row.age.glyph}{row.age.text}", _AGE_CELLS - 1, right=True), "dim" if row.age.tone == "good" else row.age.tone)
@@ -155,6 +173,14 @@ def _compact(cell: Cell, width: int, tall: bool) -> list[Line]:
     return [[*line, (" " * (width - width_of(line)), "plain")]]
 
 
+def _measured(cell: Cell, value: str) -> Cell:
+    """The cell with the wanted value where the load is, as a share of what is much (for the bar and the colour)."""
+    if value == "hbm":
+        return replace(cell, aicore_pct=cell.hbm_pct, hbm_pct=None)
+    number, much = (cell.temperature_c, HOT_C) if value == "temperature" else (cell.power_w, MUCH_W)
+    return replace(cell, aicore_pct=None if number is None else 100.0 * number / much, hbm_pct=number)
+
+
 def _marks(cell: Cell, width: int, tall: bool) -> list[Line]:
     line: Line = [_mark(cell), (level(cell.aicore_pct), heat(cell.aicore_pct))]
     return [[*line, (" " * (width - width_of(line)), "plain")]]
@@ -163,7 +189,7 @@ def _marks(cell: Cell, width: int, tall: bool) -> list[Line]:
 _CELLS = {"bars": _bars, "numbers": _numbers, "compact": _compact, "marks": _marks}
 
 
-def _dense(rows: Sequence[NodeRow], width: int, height: int) -> list[Line]:
+def _dense(rows: Sequence[NodeRow], width: int, height: int, choice: tuple[str, int | None]) -> list[Line]:
     """Nodes in columns, one character an NPU: its AICore load, or its health where that is not OK."""
     devices = max((len(row.cells) for row in rows), default=0)
     names = min(max(len(row.name) for row in rows), max(4, width - devices - 8))
@@ -177,9 +203,12 @@ def _dense(rows: Sequence[NodeRow], width: int, height: int) -> list[Line]:
         line: Line = []
         for row in rows[at::deep]:
             dead = not row.trusted
-            line += [(row.link.glyph + " ", row.link.tone), (fit(row.name, names) + " ", row.link.tone if row.link.tone in ("bad", "warn") else "plain")]
+            line += [(row.link.glyph + " ", row.link.tone), (fit(row.name, names) + " ", "cursor" if row.name == choice[0] else row.link.tone if row.link.tone in ("bad", "warn") else "plain")]
+            chosen = choice[1] if row.name == choice[0] else None
             for cell in row.cells:
-                line.append(_mark(cell) if cell.health.tone != "good" else (level(cell.aicore_pct), "off" if dead else heat(cell.aicore_pct)))
+                tone = "off" if dead else heat(cell.aicore_pct)
+                line.append((level(cell.aicore_pct), "cursor") if cell.device == chosen else
+                            _mark(cell) if cell.health.tone != "good" else (level(cell.aicore_pct), tone))
             line.append((" " * (devices - len(row.cells)), "plain"))
             line.append((fit(row.age.text if dead else "", 4, right=True) + " ", row.age.tone if dead else "dim"))
         lines.append(line)
@@ -187,11 +216,63 @@ def _dense(rows: Sequence[NodeRow], width: int, height: int) -> list[Line]:
 
 
 class DeviceGrid(LinePane):
-    """Pane ``fleet-grid``."""
+    """Pane ``fleet-grid``. Up and down choose a node, left and right one of its NPUs."""
 
     pane_name: ClassVar[str] = "fleet-grid"
 
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self.node = ""
+        """The node that is chosen, empty for none."""
+        self.device: int | None = None
+        self._names: list[str] = []
+        self._devices = 0
+
+    def chosen(self) -> Target | None:
+        """The chosen NPU or node."""
+        if not self.node:
+            return None
+        return Target(kind="node", node=self.node) if self.device is None else Target(kind="npu", node=self.node, device=self.device)
+
+    def unselect(self) -> bool:
+        """Choose nothing."""
+        had, self.node, self.device = bool(self.node), "", None
+        self.redraw()
+        return had
+
+    def press(self, key: str) -> bool:
+        """Move the choice."""
+        if not self._names or key not in ("up", "down", "left", "right", "home", "end"):
+            return False
+        if key in ("left", "right"):
+            if not self.node:
+                return False
+            step = 1 if key == "right" else -1
+            at = -1 if self.device is None else self.device
+            self.device = max(-1, min(self._devices - 1, at + step))
+            self.device = None if self.device < 0 else self.device
+        elif self.node not in self._names or key in ("home", "end"):
+            self.node = self._names[-1 if key in ("up", "end") else 0]
+        else:
+            at = self._names.index(self.node) + (1 if key == "down" else -1)
+            self.node = self._names[max(0, min(len(self._names) - 1, at))]
+        self.redraw()
+        self._follow_choice()
+        return True
+
+    def _follow_choice(self) -> None:
+        at = next((at for at, line in enumerate(self._lines) if any(tone == "cursor" for _, tone in line)), None)
+        top, height = round(self.scroll_offset.y), self.scrollable_content_region.height
+        if at is not None and not top + self.fixed_lines <= at < top + height:
+            self.scroll_to(y=max(0, at - height // 2), animate=False, force=True)
+
+    def text_lines(self) -> list[str]:
+        """The chosen node's lines, or all."""
+        lines = ["".join(text for text, _ in line).rstrip() for line in self._lines]
+        return [line for line in lines if self.node in line] if self.node else lines
+
     def draw(self, state: FleetState, now: float, width: int, height: int) -> list[Line]:
+        look = self.context.look
         rows = node_rows(state, now)
         summary = fleet_summary(rows)
         words = [say("{n} nodes", n=summary.nodes), say("{n} NPUs", n=summary.npus)]
@@ -199,8 +280,27 @@ class DeviceGrid(LinePane):
             words.append(say("! {n} warning", n=summary.npus_warn))
         if summary.npus_bad:
             words.append(say("✗ {n} alarm", n=summary.npus_bad))
+        groups = arranged(rows, look, self.context.labels)
+        members = [row for _, found in groups for row in found]
+        if look.filter:
+            words.append(f"/{look.filter}  {len(members)}")
         self.retitle(say("Fleet") + "  " + " · ".join(words))
-        self.resubtitle(say("✓ OK  ! warning  ✗ alarm  ? unknown   first AICore, then HBM"))
-        lines = draw_grid(rows, width, height)
-        self.fixed_lines = int(lines[0][0][1] == "head")
+        self.resubtitle(say("✓ OK  ! warning  ✗ alarm  ? unknown") + "   " + say(_LEGENDS[look.value]) + (f"   {say('by {what}', what=say(look.order))}" if look.order != "name" else ""))
+        self._names = [row.name for row in members]
+        self._devices = max((len(row.cells) for row in members), default=0)
+        choice = (self.node, self.device)
+        if rows and not members:
+            return [[("  " + say("no node matches the filter"), "dim")]]
+        if not look.group:
+            lines = draw_grid(members, width, height, look, choice)
+            self.fixed_lines = int(bool(lines[0]) and lines[0][0][1] == "head")
+            return lines
+        self.fixed_lines, lines = 0, []
+        deep = max(2, (height - len(groups)) // max(1, len(groups)))
+        for name, found in groups:
+            lines.append([(f" ▾ {look.group}={name}  {len(found)}", "head")])
+            lines += draw_grid(found, width, min(deep, len(found) + 1), look, choice)
         return lines
+
+
+_LEGENDS = {"load": "first AICore, then HBM", "hbm": "HBM, %", "temperature": "temperature, °C", "power": "power, W"}

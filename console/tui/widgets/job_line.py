@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
-from console.core.fleet.run_views import JobView, job_view
-from console.core.fleet.state import FleetState
-from console.core.fleet.views import age_text, duration_text, value_text
+from console.core.fleet.happenings import our_time
+from console.core.fleet.run_times import iteration_at
+from console.core.fleet.run_views import JobView, job_view, value_at
+from console.core.fleet.state import FleetState, RunState
+from console.core.fleet.views import Badge, age_text, duration_text, value_text
 from console.core.i18n import say
 from console.core.triage.attribute import root_cause
 from console.tui.lines import Line, Span, bar, clip, width_of
@@ -84,6 +87,7 @@ class JobLine(LinePane):
     """Pane ``job``."""
 
     pane_name: ClassVar[str] = "job"
+    of_the_moment: ClassVar[bool] = False
 
     def draw(self, state: FleetState, now: float, width: int, height: int) -> list[Line]:
         run = state.current
@@ -96,4 +100,16 @@ class JobLine(LinePane):
             rank = say("rank {rank}", rank=cause.first.rank) if cause.first.rank is not None else ""
             verdict = say("first to fail: {who}", who=" ".join(part for part in (cause.first.node, rank, cause.first.code) if part))
         self.retitle(say("Job"))
-        return draw_job(job_view(state, run, now), verdict, width, height)
+        view = job_view(state, run, now)
+        if self.context.moment is not None:
+            view = _then(state, run, view, self.context.moment)
+        return draw_job(view, verdict, width, height)
+
+
+def _then(state: FleetState, run: RunState, view: JobView, moment: float) -> JobView:
+    """The view as far as it is known of a moment in the past."""
+    at = iteration_at(state, run, moment)
+    saved = [seen.iteration for seen in run.checkpoints.values() if seen.state == "saved" and our_time(state, seen.node, seen.time) <= moment]
+    attempt = max((name for name, known in run.attempts.items() if known.started_at and known.started_at <= moment), default="")
+    return replace(view, iteration=at, loss=value_at(run.series["loss"], at), eta_s=None, progress_age_s=None, saved_iteration=max(saved, default=None),
+                   attempt=attempt, status=Badge(glyph="‖", text=say("then"), tone="warn"), ranks=view.ranks if attempt == view.attempt else ())

@@ -1,4 +1,4 @@
-"""A pane made of lines: subclasses say which lines, this draws, scrolls and repaints only what changed.
+"""A pane made of lines: subclasses say which lines, this draws, scrolls, selects and repaints only what changed.
 
 Why not DataTable: ages tick on every row every second, and updating 1,024 rows of a DataTable was measured
 at 182 ms a time (own grid: 1.1 ms); it also brings cell padding that a dense screen cannot spare.
@@ -6,16 +6,22 @@ at 182 ms a time (own grid: 1.1 ms); it also brings cell padding that a dense sc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
+from console.core.fleet.drill import Target
 from console.core.fleet.state import FleetState
 from console.tui.feed import Feed
 from console.tui.lines import Line, pad, shown
 from console.tui.palette import style
 from console.tui.panes import Pane
+
+_REVERSE = Style(reverse=True)
 
 
 def strip(line: Line, width: int) -> Strip:
@@ -35,9 +41,13 @@ class LinePane(Pane):
         self._now = 0.0
         self._lines: list[Line] = []
         self._drawn_for = Size(0, 0)
+        self.items: Sequence[Target | float | None] = ()
+        """Per line, what Enter opens there; empty: nothing can be selected."""
+        self.selected: int | None = None
+        """The selected line; None until the operator moves."""
 
     def draw(self, state: FleetState, now: float, width: int, height: int) -> list[Line]:
-        """All lines of the pane, from the top, for a window of that many cells. May call ``retitle``."""
+        """All lines of the pane, from the top, for a window of that many cells. May call ``retitle`` and set ``items``."""
         raise NotImplementedError
 
     def show(self, state: FleetState, now: float) -> None:
@@ -50,6 +60,54 @@ class LinePane(Pane):
     def redraw(self) -> None:
         """Draw again because something of the pane's own (a mode) changed."""
         self._redraw()
+
+    def chosen(self) -> Target | float | None:
+        """What the selected line is; before a choice, the first one there is."""
+        if not self.items:
+            return None
+        if self.selected is not None and self.selected < len(self.items):
+            return self.items[self.selected]
+        return None
+
+    def text_lines(self) -> list[str]:
+        """The selected line, or all."""
+        if self.selected is not None and self.selected < len(self._lines):
+            return ["".join(text for text, _ in self._lines[self.selected]).rstrip()]
+        return ["".join(text for text, _ in line).rstrip() for line in self._lines]
+
+    def unselect(self) -> bool:
+        """Drop the selection."""
+        had = self.selected is not None
+        if had:
+            self.select(None)
+        return had
+
+    def press(self, key: str) -> bool:
+        """Move the selection where there is something to select."""
+        places = [at for at, item in enumerate(self.items) if item is not None]
+        if not places:
+            return False
+        at = places.index(self.selected) if self.selected in places else None
+        page = max(1, self.scrollable_content_region.height - self.fixed_lines - 1)
+        moves = {"up": -1, "down": 1, "pageup": -page, "pagedown": page, "home": -len(places), "end": len(places)}
+        if key not in moves:
+            return False
+        to = (0 if moves[key] > 0 or key == "home" else len(places) - 1) if at is None and key not in ("home", "end") else (at or 0) + moves[key]
+        self.select(places[max(0, min(len(places) - 1, to))])
+        return True
+
+    def select(self, at: int | None) -> None:
+        """Select that line and bring it into the window."""
+        self.selected = at
+        height = self.scrollable_content_region.height
+        if at is not None and height > self.fixed_lines:
+            top = round(self.scroll_offset.y)
+            if at - top < self.fixed_lines:
+                self.scroll_to(y=at - self.fixed_lines, animate=False, force=True)
+            elif at - top >= height:
+                self.scroll_to(y=at - height + 1, animate=False, force=True)
+        self._redraw()
+        self.refresh()
 
     def _redraw(self) -> None:
         size = self.scrollable_content_region.size
@@ -73,4 +131,5 @@ class LinePane(Pane):
             self._lines, self._drawn_for = self.draw(self._state, self._now, size.width, size.height), size
         at = y if y < self.fixed_lines else y + self.scroll_offset.y
         line = self._lines[at] if at < len(self._lines) else []
-        return strip(line, size.width).apply_style(self.rich_style)
+        made = strip(line, size.width).apply_style(self.rich_style)
+        return made.apply_style(_REVERSE) if at == self.selected and self.items else made

@@ -11,21 +11,18 @@ import pytest
 import yaml
 from textual.color import Color
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 from console.core.clock import FixedClock
 from console.core.errors import ConsoleError
 from console.core.events import Answer, LaunchProgress, RecordArrived
 from console.core.intents import FollowLog, ReconnectNode, StopJob, UnfollowLog
 from console.core.layout import PANES, Box, LayoutSpec, from_mapping
-from console.tui import theme
 from console.tui.actions import ACTIONS
-from console.tui.app import ConsoleApp, Ending, run
+from console.tui.app import ConsoleApp, Ending, Options, run
 from console.tui.layout_host import BUILT_IN
 from console.tui.screens.help_screen import HelpScreen
 from console.tui.screens.stop_dialog import StopDialog
-from console.tui.widgets.command_line import CommandLine
-from console.tui.widgets.curve import Loss
+from console.tui.widgets.charts import Loss
 from console.tui.widgets.log_view import LogView
 from tests.console.tui import scene
 
@@ -70,7 +67,7 @@ Opener = Callable[..., AbstractAsyncContextManager[Screen]]
 async def opened(size: tuple[int, int] = (120, 36), feed: scene.FakeFeed | None = None, spec: LayoutSpec = BUILT_IN, css: str = "",
                  **more: object) -> AsyncIterator[Screen]:
     feed, clock = feed or scene.full_feed(), scene.fixed_clock()
-    app = ConsoleApp(feed, feed.submit, clock, spec, css, environ={}, fps=0.001, **more)  # type: ignore[arg-type]  # ticks by hand
+    app = ConsoleApp(feed, feed.submit, clock, spec, css, environ={}, options=Options(fps=0.001, **more))  # type: ignore[arg-type]  # ticks by hand
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         yield Screen(app, pilot, feed, clock)
@@ -183,9 +180,9 @@ async def test_leaving_says_that_the_job_goes_on(key: str) -> None:
 async def test_keys_typed_into_the_command_line_are_text() -> None:
     async with opened() as screen:
         await screen.press("colon", "q", "S", "l")
-        assert screen.app.query_one(Input).value == "qSl" and screen.app.is_running
+        assert screen.app.prompt is not None and screen.app.prompt.text == "qSl" and screen.app.is_running
         await screen.press("escape")
-        assert not screen.app.query(CommandLine) and screen.app.return_value is None
+        assert screen.app.prompt is None and screen.app.return_value is None
 
 
 async def test_the_command_line_completes_and_remembers() -> None:
@@ -195,9 +192,9 @@ async def test_the_command_line_completes_and_remembers() -> None:
         await screen.press("tab", "space", "tab", "4", "enter")
         assert screen.feed.intents[-1] == ReconnectNode(node="atlas-04")
         await screen.press("colon", "up")
-        assert screen.app.query_one(Input).value == "reconnect atlas-04"
+        assert screen.app.prompt is not None and screen.app.prompt.text == "reconnect atlas-04"
         await screen.press("down")
-        assert screen.app.query_one(Input).value == ""
+        assert screen.app.prompt.text == ""
 
 
 @pytest.mark.parametrize(("line", "says"), [("nonsense", "no such command"), ("pane nowhere", "no pane nowhere"), ("reconnect nobody", "no node is called"),
@@ -209,7 +206,7 @@ async def test_a_command_that_cannot_be_done_says_why(line: str, says: str) -> N
 
 
 async def test_help_is_made_from_the_actions() -> None:
-    async with opened(size=(120, 60)) as screen:
+    async with opened(size=(140, 120)) as screen:
         await screen.press("question_mark")
         assert isinstance(screen.app.screen, HelpScreen)
         text = screen.text()
@@ -376,12 +373,12 @@ async def test_a_style_sheet_colours_and_does_not_move() -> None:
         assert pane is not None and pane.styles.background == Color.parse("ansi_blue") and pane.size.width > 40
 
 
-@pytest.mark.parametrize(("environ", "expected"), [({}, theme.THEME), ({"TEXTUAL_THEME": "nord"}, None), ({"NO_COLOR": "1", "TEXTUAL_THEME": "nord"}, theme.THEME),
-                                                   ({"TEXTUAL_THEME": "no-such"}, theme.THEME)])
+@pytest.mark.parametrize(("environ", "expected"), [({}, "ansi-dark"), ({"TEXTUAL_THEME": "nord"}, "nord"), ({"NO_COLOR": "1", "TEXTUAL_THEME": "nord"}, "ansi-dark"),
+                                                   ({"TEXTUAL_THEME": "no-such"}, "ansi-dark")])
 def test_the_theme(environ: dict[str, str], expected: str | None) -> None:
     feed = scene.full_feed()
     app = ConsoleApp(feed, feed.submit, scene.fixed_clock(), BUILT_IN, environ=environ)
-    assert expected is None or app.theme == expected
+    assert app.theme == expected
     assert app.animation_level == "none"
 
 

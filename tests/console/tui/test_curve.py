@@ -9,7 +9,7 @@ import pytest
 from console.core.fleet.run_views import Mark
 from console.core.fleet.series import Series
 from console.tui.lines import width_of
-from console.tui.widgets.curve import braille, draw_curve, ticks
+from console.tui.widgets.curve import Look, braille, draw_curve, ticks
 
 
 def series(*points: tuple[int, float]) -> Series:
@@ -43,7 +43,7 @@ def test_values_outside_stick_to_the_edge() -> None:
 
 
 @pytest.mark.parametrize(("low", "high", "count", "expected"), [
-    (0.0, 10.0, 5, [0, 2, 4, 6, 8, 10]), (2.1, 6.3, 3, [4, 6]), (0.0013, 0.0057, 4, [0.002, 0.004]), (5.0, 5.0, 3, [5.0]), (0.0, inf, 3, [0.0])])
+    (0.0, 10.0, 5, [0, 2, 4, 6, 8, 10]), (2.1, 6.3, 3, [4, 6]), (0.0013, 0.0057, 4, [0.002, 0.003, 0.004, 0.005]), (3.0, 5.5, 2, [3, 4, 5]), (2.97, 5.55, 3, [3, 4, 5]), (5.0, 5.0, 3, [5.0]), (0.0, inf, 3, [0.0])])
 def test_ticks_are_round(low: float, high: float, count: int, expected: list[float]) -> None:
     assert ticks(low, high, count) == pytest.approx(expected)
 
@@ -53,7 +53,7 @@ def test_ticks_are_round(low: float, high: float, count: int, expected: list[flo
 def test_it_keeps_its_place_at_every_size(size: tuple[int, int], log_y: bool) -> None:
     width, height = size
     points = series(*((n, 10 / n) for n in range(1, 500)))
-    lines = draw_curve(points, [Mark(iteration=100, kind="saved"), Mark(iteration=200, kind="restarted")], width, height, log_y=log_y)
+    lines = draw_curve(points, [Mark(iteration=100, kind="saved"), Mark(iteration=200, kind="restarted")], width, height, Look(log_y=log_y))
     assert len(lines) <= max(1, height)
     assert all(width_of(line) <= width for line in lines)
 
@@ -70,7 +70,7 @@ def test_marks_stand_under_their_iteration_and_a_restart_wins() -> None:
 @pytest.mark.parametrize("points", [[(1, 2.0)], [(1, 2.0), (2, 2.0)], [(1, nan), (2, 2.0), (3, inf)], [(5, 0.0)], [(1, -1.0), (2, -2.0)]])
 @pytest.mark.parametrize("log_y", [False, True])
 def test_few_or_odd_values_are_drawn(points: list[tuple[int, float]], log_y: bool) -> None:
-    assert draw_curve(series(*points), [], 60, 8, log_y=log_y)
+    assert draw_curve(series(*points), [], 60, 8, Look(log_y=log_y))
 
 
 def test_only_nan_says_so() -> None:
@@ -79,7 +79,7 @@ def test_only_nan_says_so() -> None:
 
 def test_what_an_abandoned_round_left_is_dim() -> None:
     points = series(*((n, 1.0) for n in range(1, 101)))
-    line = next(line for line in draw_curve(points, [], 109, 6, current=50) if any(tone == "curve" for _, tone in line))
+    line = next(line for line in draw_curve(points, [], 109, 6, Look(current=50)) if any(tone == "curve" for _, tone in line))
     assert sum(len(text) for text, tone in line if tone == "off") == 50
-    full = next(line for line in draw_curve(points, [], 109, 6, current=100) if any(tone == "curve" for _, tone in line))
+    full = next(line for line in draw_curve(points, [], 109, 6, Look(current=100)) if any(tone == "curve" for _, tone in line))
     assert not [1 for _, tone in full if tone == "off"]

@@ -10,7 +10,7 @@ import yaml
 from textual.pilot import Pilot
 
 from console.core.layout import from_mapping
-from console.tui.app import ConsoleApp, Ending
+from console.tui.app import ConsoleApp, Ending, Options
 from tests.console.tui import scene
 
 LAYOUTS = Path(__file__).resolve().parents[3] / "layouts"
@@ -37,7 +37,7 @@ def _in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
 def app(layout: str = "default") -> ConsoleApp:
     spec = from_mapping(yaml.safe_load((LAYOUTS / f"{layout}.yaml").read_text("utf-8")), where=layout)
     feed = scene.full_feed()
-    return ConsoleApp(feed, feed.submit, scene.fixed_clock(), spec, (LAYOUTS / f"{layout}.tcss").read_text("utf-8"), environ={}, fps=0.001)
+    return ConsoleApp(feed, feed.submit, scene.fixed_clock(), spec, (LAYOUTS / f"{layout}.tcss").read_text("utf-8"), environ={}, options=Options(fps=0.001))
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES.keys())

@@ -1,0 +1,29 @@
+"""What the panes of one screen share: the time cursor, how the fleet is arranged, node labels. No logic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from console.core.fleet.fleet_look import FleetLook
+from console.tui.time_cursor import Moments, TimeCursor
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """Changed by the app alone; panes read it when they draw."""
+
+    cursor: TimeCursor = field(default_factory=TimeCursor)
+    moments: Moments = field(default_factory=Moments)
+    look: FleetLook = field(default_factory=FleetLook)
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Node -> label -> value, from the fleet file."""
+    plan_text: tuple[str, ...] = ()
+    """What the launch would run or ran."""
+    generation: int = 0
+    """Rises with every change."""
+
+    @property
+    def moment(self) -> float | None:
+        """The time that the cursor is at; None: now."""
+        return self.cursor.at

@@ -1,0 +1,190 @@
+"""The lines of one log, or of several merged by corrected time, filtered and searched. Pure.
+
+Lines are taken from the feed's rings once, in order, and numbered for good: what is marked, found or on the
+screen keeps its number while the ring goes on at the other end. A line without a time of its own belongs to
+the one before it. A node's clock offset is taken off; printed times are taken as UTC, unless the lines that
+arrive now show that the node prints another zone.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import NamedTuple
+
+from console.core.fleet.fleet_look import matcher
+from console.tui.feed import LogTail
+
+KEPT_LINES = 100_000
+"""Over all merged logs."""
+ZONE_STEP_S = 900.0
+"""Time zones are quarters of an hour apart."""
+# " [2026-11-22 05:10:01.123456] iteration ...", "[ERROR] RUNTIME(4711,python):2026-11-22-05:10:01.123.456",
+# "2026-11-22 05:10:01,123 - INFO - ...", "[2026-11-22T05:10:01Z] ..."
+_STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T-](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,6}))?")
+_STAMP_WITHIN = 90
+"""Characters from the start of a line in which its time stands."""
+# What a line is, by its words. Sample lines:
+#   "torch.OutOfMemoryError: NPU out of memory", "[ERROR] RUNTIME(4711,python):2026-...", "Traceback (most recent"
+BAD = re.compile(r"\b\w*(?:Error|Exception)\b|\bERROR\b|\bFATAL\b|\bCRITICAL\b|Traceback \(most|Segmentation fault|\bSIG(?:KILL|SEGV|ABRT|BUS)\b")
+
+
+class Row(NamedTuple):
+    """One line. ``time``: seconds since the epoch on our clock, 0 before the first time that was printed."""
+
+    time: float
+    source: int
+    number: int
+    text: str
+
+
+def printed_time(text: str) -> float | None:
+    """The time in a line, read as UTC; None when there is none."""
+    if "-" not in text[:_STAMP_WITHIN]:
+        return None
+    found = _STAMP.search(text, 0, _STAMP_WITHIN)
+    if found is None:
+        return None
+    year, month, day, hour, minute, second, fraction = found.groups()
+    try:
+        whole = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=timezone.utc).timestamp()
+    except ValueError:
+        return None
+    return whole + (int(fraction) / 10 ** len(fraction) if fraction else 0.0)
+
+
+@dataclass(slots=True)
+class Source:
+    """One log: its name in a merged view, its node's clock offset (s), its ring, and how far it was taken."""
+
+    name: str
+    offset_s: float
+    tail: LogTail | None = None
+    taken: int = 0
+    started: bool = False
+    time: float = 0.0
+    zone_s: float = 0.0
+    missed: int = 0
+    """Lines that the ring pushed out before they were taken."""
+
+
+@dataclass(slots=True)
+class LogBook:
+    """``rows`` oldest first; row i has the number ``base + i``."""
+
+    sources: list[Source]
+    rows: list[Row] = field(default_factory=list)
+    base: int = 0
+    pattern: str = ""
+    visible: list[int] | None = None
+    """Numbers of the rows that pass the filter; None: all do."""
+    generation: int = 0
+
+    def take(self, tails: Sequence[LogTail | None], now: float) -> bool:
+        """Take in what the rings have got since; True when there was anything."""
+        fresh: list[Row] = []
+        for at, (source, tail) in enumerate(zip(self.sources, tails, strict=True)):
+            if tail is None:
+                continue
+            source.tail = tail
+            end = tail.dropped + len(tail.lines)
+            if source.taken < tail.dropped:
+                source.missed += tail.dropped - source.taken if source.started else 0
+                source.taken = tail.dropped
+            lines = tail.lines
+            for number in range(source.taken, end):
+                text = lines[number - tail.dropped]
+                printed = printed_time(text)
+                if printed is not None:
+                    if source.started and abs(printed - now) > ZONE_STEP_S / 2:
+                        zone = round((printed - now) / ZONE_STEP_S) * ZONE_STEP_S
+                        if abs(printed - now - zone) < 60 and abs(zone) <= 14 * 3600:
+                            source.zone_s = zone
+                    source.time = printed - source.offset_s - source.zone_s
+                fresh.append(Row(source.time, at, number, text))
+            if end > source.taken:
+                source.taken, source.started = end, True
+        if not fresh:
+            return False
+        self.generation += 1
+        self._put(fresh)
+        return True
+
+    def _put(self, fresh: list[Row]) -> None:
+        place = len(self.rows)
+        if len(self.sources) > 1:
+            fresh.sort(key=lambda row: row.time)
+            place = bisect_right(self.rows, fresh[0].time, key=lambda row: row.time)
+            fresh = sorted([*self.rows[place:], *fresh], key=lambda row: row.time)
+        self.rows[place:] = fresh
+        if self.visible is not None:
+            del self.visible[bisect_right(self.visible, self.base + place - 1) :]
+            self._filter_from(place)
+        extra = len(self.rows) - KEPT_LINES
+        if extra > KEPT_LINES // 10:
+            del self.rows[:extra]
+            self.base += extra
+            if self.visible is not None:
+                del self.visible[: bisect_right(self.visible, self.base - 1)]
+
+    def filter(self, pattern: str) -> None:
+        """Show only what passes: text (a regular expression), ``!`` in front for the others, ``-f`` for letters in order."""
+        self.pattern = pattern
+        self.generation += 1
+        self.visible = [] if pattern else None
+        if pattern:
+            self._filter_from(0)
+
+    def _filter_from(self, place: int) -> None:
+        inverse = self.pattern.startswith("!")
+        found = matcher(self.pattern[1:].lstrip() if inverse else self.pattern)
+        if found is None or self.visible is None:
+            self.visible = None
+            return
+        search = found.search
+        self.visible += [self.base + at for at in range(place, len(self.rows)) if (search(self.rows[at].text) is not None) != inverse]
+
+    def __len__(self) -> int:
+        """How many lines can be shown."""
+        return len(self.rows) if self.visible is None else len(self.visible)
+
+    def number(self, at: int) -> int:
+        """The number of the at-th line shown."""
+        return self.base + at if self.visible is None else self.visible[at]
+
+    def place(self, number: int) -> int:
+        """Where the line of that number is among those shown, or the one before it."""
+        if self.visible is None:
+            return max(0, min(len(self.rows) - 1, number - self.base))
+        return max(0, bisect_right(self.visible, number) - 1)
+
+    def row(self, number: int) -> Row | None:
+        """The line of that number, None when it is gone."""
+        at = number - self.base
+        return self.rows[at] if 0 <= at < len(self.rows) else None
+
+    def find(self, pattern: re.Pattern[str], start: int, step: int) -> int | None:
+        """The number of the next shown line (step 1) or the one before (-1) that has the pattern, from place ``start`` on."""
+        at = start
+        while 0 <= at < len(self):
+            number = self.number(at)
+            row = self.row(number)
+            if row is not None and pattern.search(row.text):
+                return number
+            at += step
+        return None
+
+    def at_time(self, time: float) -> int | None:
+        """The place of the last shown line that is not later than ``time``; None when all are."""
+        at = bisect_right(self.rows, time, key=lambda row: row.time)
+        if at == 0 or not len(self):
+            return None
+        return self.place(self.base + at - 1)
+
+    @property
+    def missed(self) -> int:
+        """Lines that came and went unseen."""
+        return sum(source.missed for source in self.sources)

@@ -1,0 +1,63 @@
+"""Paints no faster than the terminal takes it in. Pure but for the clock it is given.
+
+Over a slow line the bytes of a frame wait in buffers that nobody sees; keys are answered behind them (5.5 s
+at 20 kB/s was measured). So after each frame the terminal is asked a question that it answers when it has
+read that far: DECRQM of mode 2026 (``CSI ? 2026 $ p``), which Textual reads anyway. Until the answer no
+further frame is painted.
+
+Not every terminal answers: after ``GIVE_UP`` silences in a row no more is asked, and frames follow one
+another at the screen's own rate. Inside a multiplexer the multiplexer answers; then what it holds back for
+its own client is not seen, and it paces that itself.
+"""
+
+from __future__ import annotations
+
+from console.core.clock import Clock
+
+QUESTION = "\x1b[?2026$p"
+TIMEOUT_S = 3.0
+"""A frame of 40 kB takes two seconds at 20 kB/s."""
+GIVE_UP = 3
+
+
+class Pacer:
+    """Ask ``may_paint`` before drawing; call ``painted`` after a frame and ``answered`` on the reply."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._asked_at: float | None = None
+        self._silences = 0
+        self.heard = False
+        """Whether this terminal ever answered."""
+        self.slow_s = 0.0
+        """How long the newest frame took to get there, 0 while not known."""
+
+    @property
+    def asking(self) -> bool:
+        """Whether frames are still followed by a question."""
+        return self._silences < GIVE_UP
+
+    def may_paint(self) -> bool:
+        """Whether the terminal has taken in the last frame, as far as can be told."""
+        if self._asked_at is None:
+            return True
+        if self._clock.mono_s() - self._asked_at < TIMEOUT_S:
+            return False
+        self._asked_at = None
+        self._silences += 1
+        return True
+
+    def painted(self) -> str:
+        """A frame was written; returns what to write behind it."""
+        # One question at a time: the frame of a key press goes out while an answer is awaited.
+        if not self.asking or self._asked_at is not None:
+            return ""
+        self._asked_at = self._clock.mono_s()
+        return QUESTION
+
+    def answered(self) -> None:
+        """The terminal's answer came."""
+        self.heard, self._silences = True, 0
+        if self._asked_at is not None:
+            self.slow_s = self._clock.mono_s() - self._asked_at
+            self._asked_at = None

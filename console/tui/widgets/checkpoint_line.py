@@ -1,0 +1,103 @@
+"""Pane ``checkpoints``: saves on a time line, what is at risk and when the next is due, and the list of all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import ClassVar
+
+from console.core.fleet.run_times import time_of
+from console.core.fleet.run_views import CheckpointRow, checkpoint_rows, current_iteration, usual_step_s
+from console.core.fleet.state import FleetState, RunState
+from console.core.fleet.views import age_text, bytes_text, duration_text
+from console.core.i18n import say
+from console.tui.lines import Line
+from console.tui.widgets.line_pane import LinePane
+from console.tui.widgets.listings import Column, draw_table, with_moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """``at_risk``: iterations that a failure now would cost; ``risk_s``: the time they took; ``interval``: iterations
+    between saves; ``next_s``: until the next save. None: not known."""
+
+    at_risk: int | None
+    risk_s: float | None
+    interval: int | None
+    next_s: float | None
+
+
+def outlook(run: RunState) -> Outlook:
+    """How much work is not saved and when it will be, by the pace and the interval so far."""
+    saved = sorted(seen.iteration for seen in run.checkpoints.values() if seen.state == "saved")
+    current, step_s = current_iteration(run), usual_step_s(run.series["step_time_ms"])
+    gaps = [later - earlier for earlier, later in zip(saved[-8:], saved[-7:], strict=False)]
+    interval = int(median(gaps)) if gaps else None
+    at_risk = current - max((one for one in saved if one <= current), default=0) if current is not None else None
+    left = interval - at_risk if interval is not None and at_risk is not None else None
+    return Outlook(at_risk=at_risk, interval=interval, risk_s=at_risk * step_s if at_risk is not None and step_s else None,
+                   next_s=max(0, left) * step_s if left is not None and step_s else None)
+
+
+def draw_strip(state: FleetState, run: RunState, rows: tuple[CheckpointRow, ...], now: float, moment: float | None, width: int) -> list[Line]:
+    """Two lines: saves by time as ◆ (✗ broken off, ◌ under way), and the ends of the line."""
+    times = [now - row.age_s for row in rows]
+    start = min([*(attempt.started_at for attempt in run.attempts.values() if attempt.started_at), *times], default=now)
+    room, span = max(10, width - 2), max(1.0, now - start)
+    cells: list[tuple[str, str]] = [("─", "axis")] * room
+    for attempt in run.attempts.values():
+        if attempt.started_at:
+            cells[min(room - 1, int((attempt.started_at - start) / span * room))] = ("▸", "strong")
+    for row, time in zip(rows, times, strict=True):
+        glyph = "◆" if row.status.tone == "good" else row.status.glyph
+        cells[max(0, min(room - 1, int((time - start) / span * room)))] = (glyph, "saved" if row.latest or row.status.tone == "good" else row.status.tone)
+    if moment is not None:
+        cells[max(0, min(room - 1, int((moment - start) / span * room)))] = ("┃", "past")
+    left, right = say("{age} ago", age=age_text(span)), say("now")
+    return [[(" ", "plain"), *cells], [(" " + left + " " * max(1, room - len(left) - len(right)) + right, "axis")]]
+
+
+class Checkpoints(LinePane):
+    """See the module. Where it is low only the list is shown."""
+
+    pane_name: ClassVar[str] = "checkpoints"
+    of_the_moment: ClassVar[bool] = False
+
+    def draw(self, state: FleetState, now: float, width: int, height: int) -> list[Line]:
+        run = state.current
+        rows = checkpoint_rows(state, run, now) if run is not None else ()
+        self.retitle(say("Checkpoints") + (f"  {len(rows)}" if rows else ""))
+        self.items, self.fixed_lines = (), 0
+        if not rows or run is None:
+            return [[("  " + say("nothing saved yet"), "dim")]]
+        columns = (Column(title="iter", width=max(5, len(str(rows[0].iteration))), keep=20, right=True),
+                   Column(title=say("state"), width=9, keep=19), Column(title=say("took"), width=6, keep=17, right=True),
+                   Column(title=say("size"), width=7, keep=16, right=True), Column(title=say("age"), width=4, keep=18, right=True),
+                   Column(title=say("directory"), width=0, keep=5))
+        table = draw_table(columns, [(
+            (f"{row.iteration}", "strong" if row.latest else "plain"),
+            (f"{row.status.glyph} {say(row.status.text)}", row.status.tone), (duration_text(row.seconds), "plain"),
+            (bytes_text(row.size_bytes), "plain"), (age_text(row.age_s), "dim"), (row.path, "dim")) for row in rows], width)
+        table = with_moment(table, [now - row.age_s for row in rows], self.context.moment, width)
+        head: list[Line] = []
+        if height >= 12 and width >= 60:
+            head = [self._outlook(run), *draw_strip(state, run, rows, now, self.context.moment, width), []]
+        self.fixed_lines = len(head) + 1
+        self.items = [*([None] * self.fixed_lines), *(time_of(state, run, row.iteration) or now - row.age_s for row in rows)]
+        return head + table
+
+    def _outlook(self, run: RunState) -> Line:
+        found = outlook(run)
+        line: Line = []
+        if found.at_risk is not None:
+            tone = "warn" if found.interval is not None and found.at_risk > 2 * found.interval else "strong"
+            line += [("  " + say("at risk "), "dim"), (say("{n} iterations", n=found.at_risk), tone),
+                     (f" ({duration_text(found.risk_s)})" if found.risk_s is not None else "", "plain")]
+        if found.interval is not None:
+            line += [("   " + say("saved every "), "dim"), (f"{found.interval}", "plain")]
+        if found.next_s is not None:
+            line += [("   " + say("next in about "), "dim"), (duration_text(found.next_s), "plain")]
+        sizes = [seen.size_bytes for seen in run.checkpoints.values() if seen.state == "saved" and seen.size_bytes]
+        if sizes:
+            line += [("   " + say("together "), "dim"), (bytes_text(sum(sizes)), "plain")]
+        return line

@@ -1,0 +1,56 @@
+"""Pane ``verdict``: who broke first, on top of the Incident view; its place is there when nothing did."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from console.core.fleet.drill import Target
+from console.core.fleet.run_views import job_view
+from console.core.fleet.state import FleetState
+from console.core.fleet.views import age_text
+from console.core.i18n import say
+from console.core.triage.attribute import Candidate, root_cause
+from console.tui.lines import Line, clip
+from console.tui.widgets.line_pane import LinePane
+
+
+def who(candidate: Candidate) -> str:
+    """node, rank and code in a few words."""
+    rank = say("rank {rank}", rank=candidate.rank) if candidate.rank is not None else ""
+    return " · ".join(part for part in (candidate.node, rank, candidate.code) if part)
+
+
+class Verdict(LinePane):
+    """See the module."""
+
+    pane_name: ClassVar[str] = "verdict"
+
+    def draw(self, state: FleetState, now: float, width: int, height: int) -> list[Line]:
+        self.retitle(say("Who broke first"))
+        self.items = ()
+        run = state.current
+        if run is None:
+            return [[("  " + say("no job is known"), "dim")]]
+        cause = root_cause(state, run.job)
+        view = job_view(state, run, now)
+        status: Line = [("  " + f"{view.status.glyph} {say(view.status.text)}", view.status.tone), ("  ", "plain"), (clip(run.job, 40), "name"),
+                        (f"  {say('iteration')} {view.iteration or '-'}/{view.total or '-'}", "plain"),
+                        (f"  {say('saved at {n}', n=view.saved_iteration)}" if view.saved_iteration is not None else f"  {say('nothing saved yet')}", "dim")]
+        if cause is None:
+            return [[("  ✓ " + say("nothing has failed in the newest attempt"), "good")], status]
+        first = cause.first
+        device = f" · NPU {cause.device}" if cause.device is not None else ""
+        lines: list[Line] = [
+            [("  ✗ " + who(first) + device, "alarm"), (f"  {say(first.category)}", "strong"), ("  " + say("confidence {word}", word=say(cause.confidence)), "plain"),
+             (f"  {say('{age} ago', age=age_text(now - first.ended))} ± {first.error_s * 1000:.0f} ms", "dim")]]
+        for item in first.evidence[:3]:
+            place = str(item.get("file") or "")
+            lines.append([("    │ ", "bad"), (clip(str(item.get("text") or ""), width - 8), "plain")])
+            if height > 6 and place:
+                lines.append([("    │ ", "bad"), (clip(place + (f":{item['line']}" if item.get("line") else ""), width - 8), "dim")])
+        if cause.alternatives:
+            lines.append([("    " + say("next best: ") + ",  ".join(f"{who(other)} ({say(other.role)})" for other in cause.alternatives), "dim")])
+        lines.append(status)
+        self.items = [Target(kind="rank", node=first.node, rank=first.rank) if first.rank is not None else Target(kind="node", node=first.node),
+                      *([None] * (len(lines) - 1))]
+        return lines

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from trainer.spec.finding import Finding, error, warning
 from trainer.spec.job import JobSpec
+from trainer.spec.trainer_rules import own_trainer
 
 HOME_OF_IMAGE = "/home/ma-user"
 """C1: the home of the images' user; a mount over it hides what the image needs."""
@@ -126,7 +127,7 @@ def _paths(spec: JobSpec) -> Iterator[Finding]:
     runner, checkpoint = spec.runner, spec.checkpoint
     for path, value in {
         ("paths", "work"): spec.paths.work, ("checkpoint", "dir"): checkpoint.dir, ("checkpoint", "load_dir"): checkpoint.load_dir,
-        ("runner", "workdir"): runner.workdir, ("runner", "trainer_dir"): runner.trainer_dir, ("runner", "entry"): runner.entry,
+        ("runner", "workdir"): runner.workdir, ("runner", "trainer_dir"): runner.trainer_dir if own_trainer(spec) else "", ("runner", "entry"): runner.entry,
         ("runner", "python"): runner.python,
     }.items():
         if value.startswith("~"):

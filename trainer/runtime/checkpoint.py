@@ -3,20 +3,23 @@
 A save is written under a name that no reader takes for a checkpoint (``iter_0000010.saving``), its
 manifest last and flushed to disk, then renamed, and only then named by the tracker. Whatever kills the
 trainer in between leaves the checkpoints of before. What is loaded is the newest that ``manifest.judge``
-calls complete; one that is not is passed over and said so.
+calls complete; one that is not is passed over and said so. An asynchronous save copies the state and
+writes it from a thread while training goes on; it counts once ``finish`` has made it.
 
-The three mends that loading needs in megatron-core's optimizer are rows of ``adjust.TABLE``. Storage is
+The mends that loading needs in megatron-core's optimizer are rows of ``adjust.TABLE``. Storage is
 shared: every rank reads and writes the same directory, which ``Checkpoints`` makes sure of at the start.
+What is written may be read by another TP, PP and DP, but for an interleaved pipeline: by another DP only.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +31,19 @@ from megatron.core.dist_checkpointing.strategies.torch import TorchDistSaveShard
 from megatron.core.tensor_parallel import get_cuda_rng_tracker
 from torch.distributed.checkpoint.api import CheckpointException
 
-from trainer.runtime import report
+from trainer.runtime import report, shelf
 from trainer.runtime.errors import TrainerError
+from trainer.runtime.model import inner
+from trainer.runtime.shelf import SAVING_SUFFIX, newest
 from trainer.spec import manifest
 
-SHARDING = {"distrib_optim_sharding_type": "dp_reshardable"}
-"""Every rank writes its own shard of the optimizer and no other; may be read by another data-parallel size."""
+__all__ = ["Checkpoints", "Position", "newest"]
 
-SAVING_SUFFIX = ".saving"
-REPLACED_SUFFIX = ".replaced"
+RESHARDABLE = "fully_reshardable"
+"""Optimizer state by parameter, gathered within a data-parallel group: may be read by any TP, PP, DP."""
+
+DP_RESHARDABLE = "dp_reshardable"
+"""Every rank its own part of the optimizer's buffers: for interleaved pipelines, whose chunks share names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +52,32 @@ class Position:
 
     iteration: int = 0
     consumed_samples: int = 0
+    losses: tuple[float, ...] = field(default=(), compare=False)
+    """The last losses, which a spike is told by."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Pending:
+    """An asynchronous save on its way."""
+
+    request: Any
+    thread: threading.Thread | None
+    failed: list[BaseException]
+    position: Position
+    partial: Path
 
 
 class Checkpoints:
-    """The checkpoints of one run. Every method is a collective: all ranks call it, with the same arguments."""
+    """The checkpoints of one run. Every method but ``written`` is a collective: all ranks call it, with the same arguments."""
 
-    def __init__(self, directory: str, *, layout: Mapping[str, Any]) -> None:
+    def __init__(self, directory: str, *, layout: Mapping[str, Any], keep: int = 0) -> None:
         self.directory = Path(directory).expanduser()
-        self._layout = dict(layout)
+        self._layout, self._keep = dict(layout), keep
+        self._pending: _Pending | None = None
         self.current: int | None = None
         """The iteration last saved or loaded here."""
+        self.blocked_s = 0.0
+        """How long training stood still for the last save."""
 
     def open(self) -> None:
         """Make the directory, clear away what an interrupted save left, and see that all ranks share it.
@@ -68,8 +91,7 @@ class Checkpoints:
         def write() -> None:
             self.directory.mkdir(parents=True, exist_ok=True)
             probe.touch(exist_ok=False)
-            for left in (*self.directory.glob(f"iter_*{SAVING_SUFFIX}"), *self.directory.glob(f"iter_*{REPLACED_SUFFIX}")):
-                shutil.rmtree(left, ignore_errors=True)
+            shelf.clear(self.directory)
 
         self._on_rank_0(write, "the checkpoint directory cannot be used", "Check checkpoint.dir, its owner and its space")
         # Listing, not stat: a network file system may remember for a while that a name was not there.
@@ -91,101 +113,124 @@ class Checkpoints:
         Nothing is done when this very iteration was saved or loaded last. Raises TrainerError, on all
         ranks, when it cannot be written; the checkpoints of before are then untouched.
         """
+        self.begin(model, optimizer, position, apart=False)
+        self.finish()
+
+    def begin(self, model: Any, optimizer: Any, position: Position, *, apart: bool = True) -> None:
+        """Start writing the checkpoint of ``position``; apart: in a thread, from a copy of the state.
+
+        A save that is still on its way is finished first. Raises TrainerError as ``save`` does.
+        """
+        self.finish()
         if self.current == position.iteration:
             return
+        began = time.monotonic()
         final = self.directory / manifest.directory_name(position.iteration)
         partial = final.with_name(final.name + SAVING_SUFFIX)
-        where = str(self.directory)
         if dist.get_rank() == 0:
-            report.say(report.saving(position.iteration, where))
-
-        def begin() -> None:
-            if partial.exists():
-                shutil.rmtree(partial)
-            partial.mkdir(parents=True)
-
-        self._on_rank_0(begin, "the checkpoint cannot be begun", "Check checkpoint.dir, its owner and its space")
-        try:
-            dist_checkpointing.save(
-                self._content(model, optimizer, position, loading=False),
+            report.say(report.saving(position.iteration, str(self.directory)))
+        self._on_rank_0(lambda: shelf.begin(partial), "the checkpoint cannot be begun", "Check checkpoint.dir, its owner and its space")
+        pending = _Pending(request=None, thread=None, failed=[], position=position, partial=partial)
+        with self._writing(partial):
+            pending.request = dist_checkpointing.save(
+                _content(model, optimizer, position, loading=False, layout=self._layout),
                 str(partial),
                 sharded_strategy=TorchDistSaveShardedStrategy("torch_dist", 1, thread_count=1),
+                async_sharded_save=True,
             )
-        except (Exception, CheckpointException) as error:  # the second is none of the first
-            if isinstance(error, dist.DistError):
-                raise
-            # On this disk there may be little room, and this is of no more use.
-            shutil.rmtree(partial, ignore_errors=True)
-            raise TrainerError(
-                "the checkpoint cannot be written", where=where,
-                got=f"{_last_line(error)}; {shutil.disk_usage(self.directory).free / 1e6:.0f} MB free there",
-                fix="Make room, or check the owner of checkpoint.dir",
-            ) from error
+        writing = _writing_of(pending, copy=apart)
+        if apart:
+            pending.thread = threading.Thread(target=writing, name="checkpoint", daemon=True)
+            pending.thread.start()
+        else:
+            writing()
+        self._pending = pending
+        self.blocked_s = time.monotonic() - began
+
+    @property
+    def written(self) -> bool:
+        """Whether this rank has written its part of the save that was begun (or none was)."""
+        return self._pending is None or self._pending.thread is None or not self._pending.thread.is_alive()
+
+    @property
+    def pending(self) -> bool:
+        """Whether a save was begun and not finished; the same on all ranks."""
+        return self._pending is not None
+
+    def finish(self) -> None:
+        """Make the save that was begun count, waiting for it; nothing when there is none. Raises TrainerError."""
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        began = time.monotonic()
+        if pending.thread:
+            pending.thread.join()
+        with self._writing(pending.partial):
+            # All ranks go on, or none: the next is a collective.
+            failures: list[Any] = [None] * dist.get_world_size()
+            dist.all_gather_object(failures, _last_line(pending.failed[0]) if pending.failed else None)
+            told = [text for text in failures if text]
+            if told:
+                raise CheckpointException(told[0], {})
+            for step in pending.request.finalize_fns:
+                step()
         listed: list[Any] = [None] * dist.get_world_size()
         # Each rank says what it wrote itself, so that a file another machine sees short is found out here.
-        dist.all_gather_object(listed, _own_files(partial))
+        dist.all_gather_object(listed, _own_files(pending.partial))
         files = [entry for one in listed for entry in one]
-        self._on_rank_0(lambda: self._publish(partial, final, files, position), "the checkpoint cannot be finished", "Check the space of checkpoint.dir")
-        self.current = position.iteration
+        final = self.directory / manifest.directory_name(pending.position.iteration)
+        layout = {**self._layout, "consumed_samples": pending.position.consumed_samples}
+        self._on_rank_0(
+            lambda: shelf.publish(pending.partial, final, files, pending.position.iteration, layout),
+            "the checkpoint cannot be finished", "Check the space of checkpoint.dir")
+        self._on_rank_0(lambda: shelf.prune(self.directory, self._keep), "an old checkpoint cannot be taken away", "Check the owner of checkpoint.dir")
+        self.current = pending.position.iteration
+        self.blocked_s += time.monotonic() - began
         if dist.get_rank() == 0:
-            report.say(report.saved(position.iteration, where))
+            report.say(report.saved(pending.position.iteration, str(self.directory), self._layout))
 
     def load(self, model: Any, optimizer: Any) -> Position | None:
-        """Load the newest complete checkpoint and say where it stands; None when there is none."""
-        found: list[Any] = [None, []]
+        """Load the newest complete checkpoint and say where it stands; None when there is none.
+
+        Raises TrainerError for one that this layout cannot read.
+        """
+        self.finish()
+        found: list[Any] = [None, [], {}]
         if dist.get_rank() == 0:
-            found = list(newest(self.directory))
+            found = [*newest(self.directory), {}]
             for text in found[1]:
                 report.say(f" passing over checkpoint {text}")
+            if found[0] is not None:
+                found[2] = shelf.manifest_of(self.directory / manifest.directory_name(found[0]))["layout"]
         dist.broadcast_object_list(found, src=0)
-        iteration = found[0]
+        iteration, layout = found[0], found[2]
         if iteration is None:
             return None
         path = self.directory / manifest.directory_name(iteration)
         if dist.get_rank() == 0:
             report.say(report.loading(iteration, str(self.directory)))
-        content = dist_checkpointing.load(self._content(model, optimizer, Position(), loading=True), str(path))
-        _inner(model).load_state_dict(content["model"])
+        cut = {name: layout.get(name, size) for name, size in _cut().items()}
+        if layout.get("optimizer_format") == DP_RESHARDABLE and cut != _cut():
+            raise TrainerError(
+                "a checkpoint of an interleaved pipeline is read by the same TP and PP only", where=str(path),
+                got=", ".join(f"{name} {size}" for name, size in _cut().items()),
+                expected=", ".join(f"{name} {size}" for name, size in cut.items()), fix="Set parallel back, or load the weights alone (checkpoint.load: weights)",
+            )
+        content = dist_checkpointing.load(_content(model, optimizer, Position(), loading=True, layout=layout), str(path))
+        _take_model(model, content)
         with torch.no_grad():  # it copies into parameters, and of its formats only some say so themselves
             optimizer.load_state_dict(content["optimizer"])
-        _restore_random(content["rng_state"][0])
+        if "rng_state" in content:
+            _restore_random(content["rng_state"][0])
         if dist.get_rank() == 0:
-            report.say(report.loaded(iteration, str(self.directory)))
+            report.say(report.loaded(iteration, str(self.directory), self._layout))
         self.current = iteration
-        return Position(iteration=content["iteration"], consumed_samples=content["consumed_samples"])
+        return Position(iteration=content["iteration"], consumed_samples=content["consumed_samples"], losses=tuple(content.get("losses", ())))
 
-    def _content(self, model: Any, optimizer: Any, position: Position, *, loading: bool) -> dict[str, Any]:
-        state: dict[str, Any] = {
-            "checkpoint_version": 3.0,
-            "iteration": position.iteration,
-            "consumed_samples": position.consumed_samples,
-            "model": _inner(model).sharded_state_dict(metadata=SHARDING),
-            # One state for all data-parallel ranks, as Megatron keeps it unless told otherwise.
-            "rng_state": ShardedObject("rng_state", [_random_state()], (1,), (0,), replica_id=parallel_state.get_data_parallel_rank()),
-        }
-        state["optimizer"] = optimizer.sharded_state_dict(state["model"], is_loading=loading, metadata=SHARDING)
-        return state
+    def _writing(self, partial: Path) -> _Refusing:
+        return _Refusing(self.directory, partial)
 
-    def _publish(self, partial: Path, final: Path, files: list[tuple[str, int]], position: Position) -> None:
-        made = manifest.build(files, position.iteration, {**self._layout, "consumed_samples": position.consumed_samples})
-        whole, why = manifest.judge(made, _sizes(partial), None, position.iteration)
-        if not whole:
-            raise OSError(f"what was written is not what is there: {why}")
-        for name in _sizes(partial):
-            _sync(partial / name)
-        _write(partial / manifest.MANIFEST_NAME, json.dumps(made, indent=1) + "\n")
-        _sync(partial)
-        replaced = final.with_name(final.name + REPLACED_SUFFIX)
-        if final.exists():
-            # Of another history (the tracker was set back) or damaged: it would be gone soon in any case.
-            os.rename(final, replaced)
-        os.rename(partial, final)
-        _sync(self.directory)
-        _write(self.directory / manifest.TRACKER_NAME, str(position.iteration))
-        _sync(self.directory)
-        shutil.rmtree(replaced, ignore_errors=True)
-
-    def _on_rank_0(self, action: Any, what: str, fix: str) -> None:
+    def _on_rank_0(self, action: Callable[[], Any], what: str, fix: str) -> None:
         """Do it on rank 0, and fail on every rank if it fails there."""
         outcome: list[str | None] = [None]
         if dist.get_rank() == 0:
@@ -198,20 +243,111 @@ class Checkpoints:
             raise TrainerError(what, where=str(self.directory), got=outcome[0], fix=fix)
 
 
-def newest(directory: Path) -> tuple[int | None, list[str]]:
-    """The newest complete iteration in a directory (None: none), and a text for each newer one passed over."""
-    iterations = []
-    if directory.is_dir():
-        iterations = [n for n in map(manifest.iteration_of, os.listdir(directory)) if n is not None]
-    tracker = manifest.tracker_iteration(_text(directory / manifest.TRACKER_NAME))
-    passed = []
-    for iteration in sorted(iterations, reverse=True):
-        path = directory / manifest.directory_name(iteration)
-        whole, why = manifest.judge(_manifest(path), _sizes(path), tracker, iteration)
-        if whole:
-            return iteration, passed
-        passed.append(f"{path}: {why}")
-    return None, passed
+class _Refusing:
+    """Around what writes: its failure is a TrainerError that tells of the space, and leaves no rest."""
+
+    def __init__(self, directory: Path, partial: Path) -> None:
+        self._directory, self._partial = directory, partial
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        # The second is none of the first.
+        if not isinstance(error, (Exception, CheckpointException)) or isinstance(error, dist.DistError):
+            return
+        # On this disk there may be little room, and this is of no more use.
+        shutil.rmtree(self._partial, ignore_errors=True)
+        raise TrainerError(
+            "the checkpoint cannot be written", where=str(self._directory),
+            got=f"{_last_line(error)}; {shutil.disk_usage(self._directory).free / 1e6:.0f} MB free there",
+            fix="Make room, or check the owner of checkpoint.dir",
+        ) from error
+
+
+def load_weights(chunks: list[Any], path: Path) -> None:
+    """The parameters of a torch_dist checkpoint directory, of any TP and PP, into bare chunks. A collective.
+
+    Raises TrainerError for a directory that holds no such checkpoint, or one of another model.
+    """
+    try:
+        _take_model(chunks, dist_checkpointing.load(_model_state(chunks, whole=True), str(path)))
+    except (Exception, CheckpointException) as error:
+        if isinstance(error, dist.DistError):
+            raise
+        raise TrainerError("the weights cannot be loaded", where=str(path), got=_last_line(error), expected="a torch_dist checkpoint of this model", fix="Check checkpoint.load_dir and the model block") from error
+
+
+def optimizer_format(chunks: int) -> str:
+    """The format of the optimizer's state for a rank of that many chunks."""
+    return DP_RESHARDABLE if chunks > 1 else RESHARDABLE
+
+
+def _content(model: Any, optimizer: Any, position: Position, *, loading: bool, layout: Mapping[str, Any]) -> dict[str, Any]:
+    chunks = model if isinstance(model, list) else [model]
+    # The tape's own tensors as keys: the optimizer finds its parameters in here.
+    state = _model_state(chunks, whole=False)
+    metadata = {"distrib_optim_sharding_type": layout.get("optimizer_format") or optimizer_format(len(chunks)), "chained_optim_avoid_prefix": True}
+    state["optimizer"] = optimizer.sharded_state_dict(state, is_loading=loading, metadata=metadata)
+    state.update({"checkpoint_version": 3.0, "iteration": position.iteration, "consumed_samples": position.consumed_samples, "losses": list(position.losses)})
+    pp, tp = parallel_state.get_pipeline_model_parallel_world_size(), parallel_state.get_tensor_model_parallel_world_size()
+    if not loading or all(layout.get(name, size) == size for name, size in _cut().items()):
+        # One state for all data-parallel ranks, as Megatron keeps it unless told otherwise.
+        state["rng_state"] = ShardedObject(
+            "rng_state", [_random_state()], (pp, tp),
+            (parallel_state.get_pipeline_model_parallel_rank(), parallel_state.get_tensor_model_parallel_rank()),
+            replica_id=parallel_state.get_data_parallel_rank(with_context_parallel=True))
+    return state
+
+
+def _model_state(chunks: list[Any], *, whole: bool) -> dict[str, Any]:
+    """The sharded state of the chunks; not whole: where only adapters are trained, only those."""
+    states: dict[str, Any] = {}
+    for number, chunk in enumerate(chunks):
+        gpt = inner(chunk)
+        found = gpt.sharded_state_dict(metadata={"distrib_optim_sharding_type": RESHARDABLE})
+        trained = {name for name, parameter in gpt.named_parameters() if parameter.requires_grad}
+        if not whole and len(trained) < len(list(gpt.named_parameters())):
+            found = {name: value for name, value in found.items() if name in trained}
+        states[f"model{number}" if len(chunks) > 1 else "model"] = found
+    return states
+
+
+def _take_model(model: Any, content: Mapping[str, Any]) -> None:
+    chunks = model if isinstance(model, list) else [model]
+    for number, chunk in enumerate(chunks):
+        found = content[f"model{number}" if len(chunks) > 1 else "model"]
+        gpt = inner(chunk)
+        missing, unexpected = gpt.load_state_dict(found, strict=False)
+        # Adapters alone leave the rest as it is; layers without parameters have an empty extra state.
+        lost = [name for name in missing if name in dict(gpt.named_parameters()) and gpt.get_parameter(name).requires_grad]
+        assert not lost and not unexpected, f"missing {lost}, unexpected {unexpected}"
+
+
+def _writing_of(pending: _Pending, *, copy: bool) -> Callable[[], None]:
+    request = pending.request
+    arguments = list(request.async_fn_args)
+    if request.preload_fn:
+        arguments[1] = request.preload_fn()
+        if copy:
+            arguments[1] = [
+                (file, key, (texts, [(item, tensor.clone()) for item, tensor in tensors])) for file, key, (texts, tensors) in arguments[1]]
+
+    def writing() -> None:
+        try:
+            if request.async_fn is not None:
+                request.async_fn(*arguments, **request.async_fn_kwargs)
+        except Exception as error:  # noqa: BLE001 - told by finish, on the thread that can
+            pending.failed.append(error)
+
+    return writing
+
+
+def _cut() -> dict[str, int]:
+    return {
+        "tensor_model_parallel_size": parallel_state.get_tensor_model_parallel_world_size(),
+        "pipeline_model_parallel_size": parallel_state.get_pipeline_model_parallel_world_size(),
+    }
 
 
 def _last_line(error: BaseException) -> str:
@@ -219,55 +355,12 @@ def _last_line(error: BaseException) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def _manifest(path: Path) -> Any:
-    text = _text(path / manifest.MANIFEST_NAME)
-    try:
-        return json.loads(text) if text is not None else None
-    except ValueError:
-        return None
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text("utf-8", "replace")
-    except OSError:
-        return None
-
-
-def _sizes(path: Path) -> dict[str, int]:
-    return {entry.name: entry.stat().st_size for entry in os.scandir(path) if entry.is_file()} if path.is_dir() else {}
-
-
 def _own_files(path: Path) -> list[tuple[str, int]]:
-    rank, sizes = dist.get_rank(), _sizes(path)
+    rank = dist.get_rank()
     return [
-        (name, size) for name, size in sizes.items()
+        (name, size) for name, size in shelf.sizes(path).items()
         if (name.startswith(f"__{rank}_") if name.endswith(".distcp") else rank == 0)
     ]
-
-
-def _write(path: Path, text: str) -> None:
-    """Under another name, flushed to disk, then renamed."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(beside, "w", encoding="utf-8") as stream:  # noqa: PTH123 - its descriptor is wanted
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(beside, path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _inner(model: Any) -> Any:
-    while hasattr(model, "module"):
-        model = model.module
-    return model
 
 
 def _random_state() -> dict[str, Any]:

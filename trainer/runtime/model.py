@@ -1,8 +1,9 @@
 """The model: megatron-core's GPTModel with parts that run alike on cpu, cuda and npu.
 
-A Llama-like GPT: RMSNorm, rotary positions, gated SiLU MLP, no biases, untied embeddings, fp32. Neither
-Transformer Engine nor Apex nor a fused kernel is needed: attention is torch's own
-scaled_dot_product_attention, the norm torch's own. ``trainer.spec.parallel`` counts the same parameters.
+A GPT of the Llama, Qwen or GLM kind: RMSNorm, rotary positions, gated SiLU MLP, grouped queries, optional
+bias of Q, K and V, optional norms of Q and K, tied or untied embeddings, optionally a mixture of experts.
+Neither Transformer Engine nor Apex nor a fused kernel is needed. ``trainer.spec.parallel`` counts the same
+parameters. A rank holds one chunk of the layers, or several where the pipeline is interleaved.
 """
 
 from __future__ import annotations
@@ -18,63 +19,71 @@ from megatron.core.models.gpt import GPTModel
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from megatron.core.transformer import TransformerConfig
-from megatron.core.transformer.module import MegatronModule
+from megatron.core.transformer.module import Float16Module
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
 
+from trainer.runtime import initial
+from trainer.runtime.attention import Attention, Norm
 from trainer.spec import parallel
 from trainer.spec.job import JobSpec
 
-NORM_EPSILON = 1e-5
+AUX_LOSS = 0.01
+"""Weight of the loss that keeps a mixture's experts evenly used, as in the Switch and Mixtral papers."""
 
 
-class Norm:
-    """RMSNorm as a layer of megatron-core: what it builds is torch's, with the mark that gradients of
-    sequence-parallel parameters are found by."""
-
-    def __new__(cls, config: TransformerConfig, hidden_size: int, eps: float = NORM_EPSILON, **_: Any) -> torch.nn.Module:  # type: ignore[misc]
-        norm = torch.nn.RMSNorm(hidden_size, eps=eps)
-        for parameter in norm.parameters():
-            parameter.sequence_parallel = config.sequence_parallel
-        return norm
+def half(spec: JobSpec, device: str) -> bool:
+    """Whether to train in bf16 (main parameters and sums stay fp32). auto: not on a CPU."""
+    return spec.train.precision == "bf16" or (spec.train.precision == "auto" and not device.startswith("cpu"))
 
 
-class Attention(MegatronModule):
-    """Causal attention over whole sequences by torch. No context parallelism, no packed sequences."""
-
-    def __init__(self, config: TransformerConfig, softmax_scale: float | None = None, **_: Any) -> None:
-        super().__init__(config=config)
-        self._scale = softmax_scale
-
-    def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        """[seq, batch, heads, head width] each (key and value: query groups); returns [seq, batch, heads x head width]."""
-        q, k, v = (tensor.permute(1, 2, 0, 3) for tensor in (query, key, value))
-        context = functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=self._scale, enable_gqa=q.shape[1] != k.shape[1])
-        return context.permute(2, 0, 1, 3).reshape(query.shape[0], query.shape[1], -1)
-
-
-def transformer_config(spec: JobSpec) -> TransformerConfig:
+def transformer_config(spec: JobSpec, device: str = "cpu") -> TransformerConfig:
     """The job's model and parallel blocks in megatron-core's words; everything fused is off."""
     model, cut = spec.model, spec.parallel
+    dtype = torch.bfloat16 if half(spec, device) else torch.float32
+    mixture: dict[str, Any] = {}
+    if model.num_experts:
+        mixture = {
+            "num_moe_experts": model.num_experts,
+            "moe_router_topk": model.moe_router_topk,
+            "moe_ffn_hidden_size": model.moe_ffn_hidden_size or parallel.ffn_hidden_size(model),
+            "moe_router_load_balancing_type": "aux_loss",
+            "moe_aux_loss_coeff": AUX_LOSS,
+            # The other one uses streams, which a CPU has not.
+            "moe_token_dispatcher_type": "allgather",
+        }
     return TransformerConfig(
         num_layers=model.num_layers,
         hidden_size=model.hidden_size,
         ffn_hidden_size=parallel.ffn_hidden_size(model),
         num_attention_heads=model.num_attention_heads,
         num_query_groups=parallel.num_query_groups(model),
+        kv_channels=parallel.head_width(model),
         tensor_model_parallel_size=cut.tensor_model_parallel_size,
         pipeline_model_parallel_size=cut.pipeline_model_parallel_size,
+        virtual_pipeline_model_parallel_size=_chunks(spec) if _chunks(spec) > 1 else None,
         context_parallel_size=cut.context_parallel_size,
+        expert_model_parallel_size=cut.expert_model_parallel_size,
+        sequence_parallel=cut.sequence_parallel and cut.tensor_model_parallel_size > 1,
+        recompute_granularity="full" if cut.recompute == "full" else None,
+        recompute_method="uniform" if cut.recompute == "full" else None,
+        recompute_num_layers=1 if cut.recompute == "full" else None,
         normalization="RMSNorm",
-        layernorm_epsilon=NORM_EPSILON,
+        layernorm_epsilon=model.norm_epsilon,
+        qk_layernorm=model.qk_layernorm,
+        init_method_std=model.init_std,
         gated_linear_unit=True,
         activation_func=functional.silu,
         add_bias_linear=False,
+        add_qkv_bias=model.add_qkv_bias,
+        rotary_interleaved=model.rotary_interleaved,
         hidden_dropout=0.0,
         attention_dropout=0.0,
-        params_dtype=torch.float32,
-        pipeline_dtype=torch.float32,
-        # Initialised on the CPU on every device, so that a seed means the same weights everywhere.
+        bf16=dtype == torch.bfloat16,
+        params_dtype=dtype,
+        pipeline_dtype=dtype,
+        # Made on the CPU on every device, and drawn by ``initial``: a seed means the same weights everywhere.
         use_cpu_initialization=True,
+        perform_initialization=False,
         calculate_per_token_loss=True,
         deterministic_mode=False,
         bias_activation_fusion=False,
@@ -84,39 +93,67 @@ def transformer_config(spec: JobSpec) -> TransformerConfig:
         gradient_accumulation_fusion=False,
         persist_layer_norm=False,
         cross_entropy_loss_fusion=False,
+        **mixture,
     )
 
 
-def layers(config: TransformerConfig) -> TransformerBlockSubmodules:
-    """megatron-core's local layer spec with our attention and norms, for all layers of this stage."""
-    layer = copy.deepcopy(get_gpt_layer_local_spec(normalization=config.normalization))
-    layer.submodules.input_layernorm = Norm
-    layer.submodules.pre_mlp_layernorm = Norm
-    layer.submodules.self_attention.submodules.core_attention = Attention
-    return TransformerBlockSubmodules(layer_specs=[layer] * get_num_layers_to_build(config), layer_norm=Norm)
+def layers(config: TransformerConfig, chunk: int | None = None) -> TransformerBlockSubmodules:
+    """megatron-core's local layer spec with our attention and norms, for all layers of this chunk."""
+    layer = copy.deepcopy(get_gpt_layer_local_spec(
+        num_experts=config.num_moe_experts, moe_grouped_gemm=False, qk_layernorm=config.qk_layernorm, normalization=config.normalization))
+    parts = layer.submodules
+    parts.input_layernorm = Norm
+    parts.pre_mlp_layernorm = Norm
+    attention = parts.self_attention.submodules
+    attention.core_attention = Attention
+    if config.qk_layernorm:
+        attention.q_layernorm = Norm
+        attention.k_layernorm = Norm
+    return TransformerBlockSubmodules(layer_specs=[layer] * get_num_layers_to_build(config, vp_stage=chunk), layer_norm=Norm)
 
 
-def build(spec: JobSpec, device: str) -> tuple[DistributedDataParallel, Any]:
-    """The model of this rank on its device, in megatron-core's DDP, and its distributed optimizer.
+def bare(spec: JobSpec, device: str) -> list[GPTModel]:
+    """The chunks of this rank on its device, with parameters from the seed. The process groups must be there."""
+    config = transformer_config(spec, device)
+    made = []
+    for number in range(_chunks(spec)):
+        chunk = number if _chunks(spec) > 1 else None
+        first = parallel_state.is_pipeline_first_stage(ignore_virtual=False, vp_stage=chunk)
+        last = parallel_state.is_pipeline_last_stage(ignore_virtual=False, vp_stage=chunk)
+        gpt = GPTModel(
+            config=config,
+            transformer_layer_spec=layers(config, chunk),
+            vocab_size=spec.model.vocab_size,
+            max_sequence_length=max(spec.model.max_position_embeddings, spec.train.seq_length),
+            pre_process=first,
+            post_process=last,
+            position_embedding_type="rope",
+            rotary_percent=spec.model.rotary_percent,
+            rotary_base=spec.model.rotary_base,
+            rope_scaling=spec.model.rope_scaling_factor > 0,
+            rope_scaling_factor=spec.model.rope_scaling_factor or 8.0,
+            share_embeddings_and_output_weights=not spec.model.untie_embeddings_and_output_weights,
+            parallel_output=True,
+            vp_stage=chunk,
+        )
+        made.append(gpt)
+    initial.draw(made, spec.run.seed)
+    return [gpt.to(device) for gpt in made]
 
-    The process groups must be there. All ranks start from the same parameters.
+
+def wrap(spec: JobSpec, chunks: list[GPTModel], device: str) -> tuple[list[DistributedDataParallel], Any]:
+    """The chunks in megatron-core's DDP, and the distributed optimizer of what is trained in them.
+
+    All ranks start from the same parameters: those of the first of their data-parallel group.
     """
-    config = transformer_config(spec)
-    gpt = GPTModel(
-        config=config,
-        transformer_layer_spec=layers(config),
-        vocab_size=spec.model.vocab_size,
-        max_sequence_length=max(spec.model.max_position_embeddings, spec.train.seq_length),
-        pre_process=parallel_state.is_pipeline_first_stage(),
-        post_process=parallel_state.is_pipeline_last_stage(),
-        position_embedding_type="rope",
-        share_embeddings_and_output_weights=False,
-        parallel_output=True,
-    ).to(device)
-    model = DistributedDataParallel(
-        config, DistributedDataParallelConfig(grad_reduce_in_fp32=True, use_distributed_optimizer=True), gpt
-    )
-    model.broadcast_params()
+    config = chunks[0].config
+    settings = DistributedDataParallelConfig(grad_reduce_in_fp32=True, use_distributed_optimizer=True)
+    wrapped = [
+        DistributedDataParallel(config, settings, Float16Module(config, gpt) if config.bf16 else gpt, disable_bucketing=number > 0)
+        for number, gpt in enumerate(chunks)
+    ]
+    for one in wrapped:
+        one.broadcast_params()
     optimizer = get_megatron_optimizer(
         OptimizerConfig(
             optimizer="adam",
@@ -124,14 +161,23 @@ def build(spec: JobSpec, device: str) -> tuple[DistributedDataParallel, Any]:
             min_lr=spec.train.min_learning_rate,
             weight_decay=spec.train.weight_decay,
             clip_grad=spec.train.clip_grad,
+            bf16=config.bf16,
+            params_dtype=config.params_dtype,
             use_distributed_optimizer=True,
         ),
-        [model],
+        wrapped,
         use_gloo_process_groups=False,
     )
     config.finalize_model_grads_func = finalize_model_grads
     config.grad_scale_func = optimizer.scale_loss
-    return model, optimizer
+    return wrapped, optimizer
+
+
+def inner(module: Any) -> Any:
+    """The GPTModel in its wrappings."""
+    while hasattr(module, "module"):
+        module = module.module
+    return module
 
 
 def set_rates(optimizer: Any, *, learning_rate: float, weight_decay: float) -> None:
@@ -139,3 +185,7 @@ def set_rates(optimizer: Any, *, learning_rate: float, weight_decay: float) -> N
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["lr_mult"]
         group["weight_decay"] = weight_decay * group["wd_mult"]
+
+
+def _chunks(spec: JobSpec) -> int:
+    return max(1, spec.parallel.virtual_pipeline_model_parallel_size)

@@ -8,8 +8,10 @@ printed: a killed rank has said all it knew.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 
 def say(text: str) -> None:
@@ -22,9 +24,9 @@ def saving(iteration: int, directory: str) -> str:
     return f"saving checkpoint at iteration {iteration:7d} to {directory} in torch_dist format"
 
 
-def saved(iteration: int, directory: str) -> str:
+def saved(iteration: int, directory: str, layout: Mapping[str, Any] | None = None) -> str:
     """After it; rank 0."""
-    return f"  successfully saved checkpoint from iteration {iteration:7d} to {directory} [ t 1/1, p 1/1 ]"
+    return f"  successfully saved checkpoint from iteration {iteration:7d} to {directory} {_place(layout)}"
 
 
 def loading(iteration: int, directory: str) -> str:
@@ -32,9 +34,52 @@ def loading(iteration: int, directory: str) -> str:
     return f" loading checkpoint from {directory} at iteration {iteration}"
 
 
-def loaded(iteration: int, directory: str) -> str:
+def loaded(iteration: int, directory: str, layout: Mapping[str, Any] | None = None) -> str:
     """After it; rank 0."""
-    return f"  successfully loaded checkpoint from {directory} [ t 1/1, p 1/1 ] at iteration {iteration}"
+    return f"  successfully loaded checkpoint from {directory} {_place(layout)} at iteration {iteration}"
+
+
+def _place(layout: Mapping[str, Any] | None) -> str:
+    # Rank 0 is the first of both.
+    made = layout or {}
+    return f"[ t 1/{made.get('tensor_model_parallel_size', 1)}, p 1/{made.get('pipeline_model_parallel_size', 1)} ]"
+
+
+@dataclass(slots=True, kw_only=True)
+class Summary:
+    """What a run was, told once at its end: counts, losses, times and tokens/s/p as Huawei's guides reckon it."""
+
+    tokens_per_iteration: int
+    world_size: int
+    flops_per_iteration: float
+    """Of one rank."""
+    _losses: list[float] = field(default_factory=list)
+    _seconds: list[float] = field(default_factory=list)
+    _skipped: int = 0
+
+    def add(self, *, loss: float, elapsed_s: float, skipped: bool) -> None:
+        """Take one iteration in."""
+        self._skipped += skipped
+        self._seconds.append(elapsed_s)
+        if math.isfinite(loss):
+            self._losses.append(loss)
+
+    def told(self) -> dict[str, Any]:
+        """Plain numbers; the first iteration's time, which has the warm-up, is left out where there are others."""
+        seconds = sorted(self._seconds[1:] or self._seconds)
+        median_s = seconds[len(seconds) // 2] if seconds else 0.0
+        tail = self._losses[-10:]
+        return {
+            "iterations": len(self._seconds),
+            "skipped": self._skipped,
+            "first_loss": self._losses[0] if self._losses else None,
+            "last_loss": self._losses[-1] if self._losses else None,
+            "least_loss": min(self._losses, default=None),
+            "mean_loss_of_last_10": sum(tail) / len(tail) if tail else None,
+            "median_iteration_ms": round(median_s * 1000.0, 3),
+            "tokens_per_s_per_device": round(self.tokens_per_iteration / self.world_size / median_s, 1) if median_s else None,
+            "tflops_per_device": round(self.flops_per_iteration / median_s / 1e12, 4) if median_s else None,
+        }
 
 
 @dataclass(slots=True, kw_only=True)

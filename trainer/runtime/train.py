@@ -7,12 +7,16 @@ says why.
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import importlib.util
 import json
+import math
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -20,12 +24,20 @@ from pathlib import Path
 from typing import Any
 
 from trainer.runtime import device as devices
-from trainer.runtime import report
+from trainer.runtime import pulse, report, start
+from trainer.runtime.anomaly import Watch
 from trainer.runtime.errors import TrainerError
-from trainer.spec import batch, parallel, rules
+from trainer.spec import batch, manifest, parallel
 from trainer.spec.job import JobSpec
+from trainer.spec.saving_rules import time_limit_s
 
 FINAL_NAME = "final.json"
+
+EXPORT = "trainer.convert.export"
+"""Has ``export_checkpoint(spec, checkpoint: Path, out: Path)``; run by rank 0 when all is over."""
+
+FIRST_AUTO_SAVE = 10
+"""checkpoint.mode auto: the iteration whose save is measured first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +49,11 @@ class Final:
     consumed_samples: int
     world_size: int
     reason: str
-    """finished | asked (SIGTERM) | exit_after_iterations"""
+    """finished | asked (SIGTERM) | exit_after_iterations | time_limit"""
     state_sha256: str | None
     """Over all parameters and optimizer state; null above fingerprint.PARAMETERS_LIMIT."""
+    summary: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """report.Summary of the iterations of this start."""
 
 
 class Stop:
@@ -58,36 +72,25 @@ def run(spec: JobSpec) -> Final:
     Rank and world come from torchrun's environment (alone: rank 0 of 1). Raises TrainerError for a job
     that cannot run; any other exception is a lost peer or a defect.
     """
-    _validate(spec)
+    began = time.monotonic()
+    spec = start.resolved(spec)
+    start.check_world(spec)
     stop = Stop()
     signal.signal(signal.SIGTERM, stop)
     device = devices.prepare(
         local_rank=int(os.environ.get("LOCAL_RANK", "0")), threads=spec.train.threads, deterministic=spec.run.deterministic
     )
-    with _process_group(spec, device):
-        return _train(spec, device, stop)
-
-
-def _validate(spec: JobSpec) -> None:
-    errors = [finding for finding in rules.check(spec) if finding.severity == "error"]
-    if errors:
-        raise TrainerError(
-            "; ".join(f"{'.'.join(finding.path)}: {finding.message} [{finding.rule}]" for finding in errors),
-            where="job.json", got=", ".join(finding.got for finding in errors),
-            expected=", ".join(finding.expected for finding in errors), fix=errors[0].fix,
-        )
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world != parallel.world_size(spec):
-        raise TrainerError(
-            "another number of ranks was started than the job says", where="WORLD_SIZE", got=str(world),
-            expected=f"{parallel.nnodes(spec)} nodes x {spec.fleet.npus_per_node} = {parallel.world_size(spec)}",
-            fix="Start it with rankdeck launch, or change fleet in the job file",
-        )
+    with process_group(spec, device):
+        final = _train(spec, device, stop, began)
+    if final.reason == "finished":
+        _export(spec, final)
+    return final
 
 
 @contextmanager
-def _process_group(spec: JobSpec, device: devices.Device) -> Iterator[None]:
+def process_group(spec: JobSpec, device: devices.Device) -> Iterator[None]:
     """The process groups, torn down in the end unless something went wrong in between."""
+    import torch
     import torch.distributed as dist
     from megatron.core import parallel_state, tensor_parallel
 
@@ -95,159 +98,232 @@ def _process_group(spec: JobSpec, device: devices.Device) -> Iterator[None]:
         os.environ.setdefault(name, alone)
     limit = timedelta(seconds=spec.train.timeout_s)
     dist.init_process_group(device.backend, timeout=limit)
+    chunks = spec.parallel.virtual_pipeline_model_parallel_size
     parallel_state.initialize_model_parallel(
         tensor_model_parallel_size=spec.parallel.tensor_model_parallel_size,
         pipeline_model_parallel_size=spec.parallel.pipeline_model_parallel_size,
+        virtual_pipeline_model_parallel_size=chunks if chunks > 1 else None,
         context_parallel_size=spec.parallel.context_parallel_size,
         expert_model_parallel_size=spec.parallel.expert_model_parallel_size,
         distributed_timeout_minutes=spec.train.timeout_s / 60.0,  # type: ignore[arg-type]
         create_gloo_process_groups=False,
     )
     tensor_parallel.model_parallel_cuda_manual_seed(spec.run.seed)
+    torch.manual_seed(spec.run.seed)
     yield
     dist.barrier()
     parallel_state.destroy_model_parallel()
     dist.destroy_process_group()
 
 
-def _train(spec: JobSpec, device: devices.Device, stop: Stop) -> Final:
-    import torch
+def _train(spec: JobSpec, device: devices.Device, stop: Stop, began: float) -> Final:
     import torch.distributed as dist
 
-    from trainer.runtime import batches, fingerprint, model
-    from trainer.runtime.checkpoint import Checkpoints, Position
+    from trainer.runtime import batches, fingerprint
+    from trainer.runtime.checkpoint import Checkpoints
 
+    rank, world = dist.get_rank(), dist.get_world_size()
+    heart = pulse.Heartbeat(rank)
+    heart.beat(0, "loading")
     source = batches.source_of(spec)
-    torch.manual_seed(spec.run.seed)
-    module, optimizer = model.build(spec, device.name)
-    checkpoints = Checkpoints(spec.checkpoint.dir, layout=_layout(spec))
+    checkpoints = Checkpoints(spec.checkpoint.dir, layout=_layout(spec), keep=spec.checkpoint.keep)
     checkpoints.open()
-    position = checkpoints.load(module, optimizer) or _load_elsewhere(spec, module, optimizer) or Position()
-    if dist.get_rank() == 0:
+    modules, optimizer, position = start.state(spec, device.name, checkpoints)
+    starts = _starts(spec, checkpoints.directory, position.iteration)
+    if rank == 0:
         _announce(spec, device, position)
-
-    step = _stepper(spec, device, source, module, optimizer)
-    progress = report.Progress(
-        iterations=spec.train.iterations,
-        log_interval=spec.train.log_interval,
-        global_batch_size=spec.train.global_batch_size,
-        flops_per_iteration=parallel.flops_per_sample(spec.model, spec.train.seq_length) * spec.train.global_batch_size / dist.get_world_size(),
-    )
-    saves = set(batch.save_iterations(spec))
-    last_rank = dist.get_rank() == dist.get_world_size() - 1
-    first, reason = position.iteration, "finished"
-    while position.iteration < spec.train.iterations:
-        began = time.monotonic()
-        iteration = position.iteration + 1
-        outcome = step(iteration, position.consumed_samples)
-        position = Position(iteration=iteration, consumed_samples=position.consumed_samples + spec.train.global_batch_size)
-        asked = _agreed(stop, device.name)
-        time.sleep(max(0.0, spec.train.min_step_s - (time.monotonic() - began)))
-        line = progress.add(
-            iteration=iteration, consumed_samples=position.consumed_samples, elapsed_s=time.monotonic() - began, **outcome
-        )
-        if line and last_rank:
-            report.say(line)
-        if iteration in saves:
-            checkpoints.save(module, optimizer, position)
-        if asked:
-            reason = "asked"
-            break
-        if spec.train.exit_after_iterations and iteration - first >= spec.train.exit_after_iterations and iteration < spec.train.iterations:
-            reason = "exit_after_iterations"
-            break
+    loop = _Loop(spec, device, source, modules, optimizer, checkpoints, position, heart)
+    reason = loop.go(stop, _deadline(spec, began))
+    checkpoints.finish()
     if reason != "finished":
-        checkpoints.save(module, optimizer, position)
+        checkpoints.save(modules, optimizer, loop.position)
+    heart.beat(loop.position.iteration, "ended")
     final = Final(
-        iteration=position.iteration, iterations=spec.train.iterations, consumed_samples=position.consumed_samples,
-        world_size=dist.get_world_size(), reason=reason, state_sha256=fingerprint.state_sha256(module, optimizer),
+        iteration=loop.position.iteration, iterations=spec.train.iterations, consumed_samples=loop.position.consumed_samples,
+        world_size=world, reason=reason, state_sha256=fingerprint.state_sha256(modules, optimizer), summary=loop.summary.told(),
     )
-    if dist.get_rank() == 0:
+    if rank == 0:
+        starts.forget()
         report.say(f"training ended: {json.dumps(asdict(final))}")
         _write_final(final)
     return final
 
 
-def _stepper(
-    spec: JobSpec, device: devices.Device, source: Any, module: Any, optimizer: Any
-) -> Callable[[int, int], dict[str, Any]]:
-    """One training step as a function of (iteration, consumed samples); what it returns goes to Progress.add."""
-    import torch
+class _Loop:
+    """Iterations until a reason to stop; saving, judging and telling on the way."""
+
+    def __init__(self, spec: JobSpec, device: devices.Device, source: Any, modules: list[Any], optimizer: Any, checkpoints: Any, position: Any, heart: pulse.Heartbeat) -> None:
+        import torch.distributed as dist
+
+        from trainer.runtime.step import Step
+
+        self._spec, self._modules, self._optimizer, self._checkpoints, self._heart = spec, modules, optimizer, checkpoints, heart
+        self.position = position
+        self._step = Step(spec, device.name, source, modules, optimizer)
+        self._watch = Watch(spec.train, position.losses)
+        self._rank, self._last = dist.get_rank(), dist.get_rank() == dist.get_world_size() - 1
+        flops = parallel.flops_per_sample(spec.model, spec.train.seq_length) * spec.train.global_batch_size / dist.get_world_size()
+        self._progress = report.Progress(
+            iterations=spec.train.iterations, log_interval=spec.train.log_interval, global_batch_size=spec.train.global_batch_size, flops_per_iteration=flops)
+        self.summary = report.Summary(
+            tokens_per_iteration=spec.train.global_batch_size * spec.train.seq_length, world_size=dist.get_world_size(), flops_per_iteration=flops)
+        self._events = pulse.Events(_events_directory(spec)) if spec.logging.tensorboard and self._last else None
+        self._saves = set(batch.save_iterations(spec))
+        self._auto = spec.checkpoint.mode == "auto"
+        self._next_auto = position.iteration + FIRST_AUTO_SAVE
+        self._roll_backs = 0
+        self._step_s = 0.0
+
+    def go(self, stop: Stop, deadline: float) -> str:
+        """Train; the reason why it ended. Raises TrainerError where the job's policy ends it for an anomaly."""
+        train, first = self._spec.train, self.position.iteration
+        while self.position.iteration < train.iterations:
+            began = time.monotonic()
+            iteration = self.position.iteration + 1
+            self._heart.beat(iteration, "training")
+            # A step and a save must still fit in before the limit.
+            late = bool(deadline) and began + 2.0 * self._step_s + 2.0 * self._checkpoints.blocked_s > deadline
+            outcome = self._step(
+                iteration, self.position.consumed_samples, judge=self._watch.judge,
+                flags=(float(stop.asked), float(late), float(not self._checkpoints.written)))
+            self.position = dataclasses.replace(
+                self.position, iteration=iteration, consumed_samples=self.position.consumed_samples + train.global_batch_size, losses=tuple(self._watch.losses))
+            asked, over, writing = (count > 0 for count in outcome.flags)
+            time.sleep(max(0.0, train.min_step_s - (time.monotonic() - began)))
+            self._step_s = time.monotonic() - began
+            self._tell(outcome)
+            if outcome.anomaly:
+                self._anomaly(outcome.anomaly)
+            if self._checkpoints.pending and not writing:
+                self._checkpoints.finish()
+            self._save_if_due()
+            if asked:
+                return "asked"
+            if over:
+                return "time_limit"
+            if train.exit_after_iterations and self.position.iteration - first >= train.exit_after_iterations and self.position.iteration < train.iterations:
+                return "exit_after_iterations"
+        return "finished"
+
+    def _tell(self, outcome: Any) -> None:
+        told = {"loss": outcome.loss, "elapsed_s": self._step_s, "skipped": bool(outcome.anomaly)}
+        self.summary.add(**told)
+        line = self._progress.add(
+            iteration=self.position.iteration, consumed_samples=self.position.consumed_samples, grad_norm=outcome.grad_norm,
+            learning_rate=outcome.learning_rate, **told)
+        if line and self._last:
+            report.say(line)
+        if self._events:
+            train = self._spec.train
+            self._events.add(self.position.iteration, {
+                "lm loss": outcome.loss, "grad-norm": outcome.grad_norm, "learning-rate": outcome.learning_rate,
+                "iteration-time": self._step_s, "tokens-per-second": train.global_batch_size * train.seq_length / self._step_s})
+
+    def _anomaly(self, why: str) -> None:
+        train = self._spec.train
+        where = f"iteration {self.position.iteration}"
+        if self._last:
+            report.say(f" {where} was left out: {why}")
+        if train.anomaly == "stop" or self._watch.exhausted or self._roll_backs >= train.anomaly_limit:
+            self._checkpoints.finish()
+            raise TrainerError(
+                "training is not going well", where=where, got=why, expected="finite numbers and no spike",
+                fix="Look at the data and the learning rate; train.anomaly and train.anomaly_limit say what is put up with")
+        if train.anomaly == "roll-back":
+            behind = self.position.consumed_samples
+            loaded = self._checkpoints.load(self._modules, self._optimizer)
+            self._roll_backs += 1
+            if loaded is not None:
+                self.position = dataclasses.replace(loaded, consumed_samples=behind)
+                self._watch.losses = list(loaded.losses)
+                if self._rank == 0:
+                    report.say(f" rolled back to iteration {loaded.iteration}; going on with sample {behind}")
+
+    def _save_if_due(self) -> None:
+        iteration, checkpoint = self.position.iteration, self._spec.checkpoint
+        due = iteration in self._saves
+        if self._auto:
+            due = iteration >= self._next_auto or (checkpoint.save_last and iteration == self._spec.train.iterations)
+        if not due or self._checkpoints.current == iteration:
+            return
+        self._heart.beat(iteration, "saving")
+        if checkpoint.async_save:
+            self._checkpoints.begin(self._modules, self._optimizer, self.position)
+        else:
+            self._checkpoints.save(self._modules, self._optimizer, self.position)
+        if self._auto:
+            self._next_auto = iteration + _auto_interval(checkpoint.mtbf_s, self._checkpoints.blocked_s, self._step_s)
+            if self._rank == 0:
+                report.say(f" the next checkpoint is due at iteration {self._next_auto}")
+
+
+def auto_interval(mtbf_s: float, save_s: float, step_s: float) -> int:
+    """Iterations between saves that lose the least time to saving and to repeated work, at least 1.
+
+    sqrt(2 x cost of a save x mean time between failures): Young, "A first order approximation to the optimum
+    checkpoint interval", 1974.
+    """
+    return max(1, round(math.sqrt(2.0 * save_s * mtbf_s) / step_s)) if step_s > 0 else 1
+
+
+def _auto_interval(mtbf_s: float, save_s: float, step_s: float) -> int:
     import torch.distributed as dist
-    from megatron.core import parallel_state
-    from megatron.core.pipeline_parallel import get_forward_backward_func
 
-    from trainer.runtime import batches, model
-
-    forward_backward = get_forward_backward_func()
-    rank = parallel_state.get_data_parallel_rank()
-    size = parallel_state.get_data_parallel_world_size()
-
-    def loss_of(mask: torch.Tensor, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        total = (output.float().view(-1) * mask.view(-1)).sum()
-        tokens = mask.sum()
-        return total, tokens.to(torch.int), {"lm loss": torch.stack([total.detach(), tokens])}
-
-    def forward(iterator: Iterator[dict[str, torch.Tensor]], gpt: Any) -> Any:
-        one = next(iterator)
-        output = gpt(one["tokens"], one["position_ids"], None, labels=one["labels"])
-        return output, lambda output: loss_of(one["loss_mask"], output)
-
-    def step(iteration: int, consumed: int) -> dict[str, Any]:
-        rate = batch.learning_rate(spec.train, iteration)
-        model.set_rates(optimizer, learning_rate=rate, weight_decay=spec.train.weight_decay)
-        module.zero_grad_buffer()
-        optimizer.zero_grad()
-        parts = forward_backward(
-            forward_step_func=forward,
-            data_iterator=batches.microbatches(
-                source, spec, consumed=consumed, data_parallel_rank=rank, data_parallel_size=size, device=device.name
-            ),
-            model=[module],
-            num_microbatches=spec.train.global_batch_size // (spec.train.micro_batch_size * size),
-            seq_length=spec.train.seq_length,
-            micro_batch_size=spec.train.micro_batch_size,
-            forward_only=False,
-        )
-        updated, grad_norm, _ = optimizer.step()
-        total = torch.stack([part["lm loss"] for part in parts]).sum(dim=0)
-        dist.all_reduce(total, group=parallel_state.get_data_parallel_group())
-        return {
-            "loss": float(total[0]) / float(total[1]), "grad_norm": float(grad_norm or 0.0), "learning_rate": rate,
-            "skipped": not updated,
-        }
-
-    return step
+    # The clocks of ranks differ: rank 0's counts.
+    chosen = [auto_interval(mtbf_s, save_s, step_s)]
+    dist.broadcast_object_list(chosen, src=0)
+    return chosen[0]
 
 
-def _load_elsewhere(spec: JobSpec, module: Any, optimizer: Any) -> Any:
-    """From ``checkpoint.load_dir``, where there is one. Raises TrainerError when it has no complete checkpoint."""
-    from trainer.runtime.checkpoint import Checkpoints
-
-    if not spec.checkpoint.load_dir:
-        return None
-    elsewhere = Checkpoints(spec.checkpoint.load_dir, layout={})
-    position = elsewhere.load(module, optimizer)
-    if position is None:
-        raise TrainerError("no complete checkpoint to start from", where=str(elsewhere.directory), got="none", expected="one with a manifest", fix="Check checkpoint.load_dir (rankdeck inspect checkpoint DIR says what is there)")
-    return position
-
-
-def _agreed(stop: Stop, device: str) -> bool:
-    """Whether any rank was asked to stop; the same answer on all of them."""
-    import torch
+def _starts(spec: JobSpec, directory: Path, iteration: int) -> pulse.Starts:
+    """Count this start on rank 0; all ranks raise TrainerError when it is one too many."""
     import torch.distributed as dist
 
-    flag = torch.tensor([int(stop.asked)], dtype=torch.int32, device=device)
-    dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-    return bool(flag.item())
+    starts = pulse.Starts(directory, spec.recovery.max_no_progress)
+    refused: list[Any] = [None]
+    if dist.get_rank() == 0 and iteration < spec.train.iterations:
+        try:
+            starts.count(iteration)
+        except TrainerError as error:
+            refused = [(error.what, error.where, error.got, error.expected, error.fix)]
+    dist.broadcast_object_list(refused, src=0)
+    if refused[0]:
+        what, where, got, expected, fix = refused[0]
+        raise TrainerError(what, where=where, got=got, expected=expected, fix=fix)
+    return starts
+
+
+def _deadline(spec: JobSpec, began: float) -> float:
+    """When run.time_limit is over, on the monotonic clock; 0 for never. The rules have seen that it can be read."""
+    limit_s = time_limit_s(spec.run.time_limit) if spec.run.time_limit else None
+    return began + limit_s if limit_s else 0.0
+
+
+def _events_directory(spec: JobSpec) -> Path:
+    return Path(spec.logging.tensorboard_dir or f"{spec.checkpoint.dir}/tensorboard").expanduser()
+
+
+def _export(spec: JobSpec, final: Final) -> None:
+    if not (spec.export.dir and spec.export.at_end) or int(os.environ.get("RANK", "0")) != 0:
+        return
+    if importlib.util.find_spec(EXPORT) is None:
+        report.say(f" no export to {spec.export.dir}: this build has no converter; convert the checkpoint later")
+        return
+    out = Path(spec.export.dir).expanduser()
+    checkpoint = Path(spec.checkpoint.dir).expanduser() / manifest.directory_name(final.iteration)
+    importlib.import_module(EXPORT).export_checkpoint(spec, checkpoint, out)
+    report.say(f" exported weights of iteration {final.iteration} to {out}")
 
 
 def _layout(spec: JobSpec) -> dict[str, Any]:
+    from trainer.runtime.checkpoint import optimizer_format
+
     return {
         "format": "torch_dist",
+        "optimizer_format": optimizer_format(spec.parallel.virtual_pipeline_model_parallel_size),
         "megatron_core": devices.MEGATRON_CORE_VERSION,
         "job": spec.run.name,
+        "mode": spec.run.mode,
         "attempt": os.environ.get("RANKDECK_ATTEMPT", ""),
         "world_size": parallel.world_size(spec),
         "data_parallel_size": parallel.data_parallel_size(spec),
@@ -256,7 +332,7 @@ def _layout(spec: JobSpec) -> dict[str, Any]:
 
 
 def _announce(spec: JobSpec, device: devices.Device, position: Any) -> None:
-    sizes = ", ".join(f"{name} {value}" for name, value in _layout(spec).items() if name.endswith("size") and value != 1)
+    sizes = ", ".join(f"{name} {value}" for name, value in _layout(spec).items() if name.endswith("size") and value not in (0, 1))
     report.say(f"rankdeck trainer: {device.kind} ({device.backend}), {parallel.parameter_count(spec.model)} parameters, {sizes or 'one rank'}")
     if not position.iteration:
         report.say(f" no complete checkpoint in {spec.checkpoint.dir}: starting from scratch")

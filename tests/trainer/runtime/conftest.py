@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -43,15 +44,20 @@ def world() -> Iterator[SimpleNamespace]:
     os.environ["RANKDECK_DEVICE"] = "cpu"
     ready = device.prepare(local_rank=0, threads=1, deterministic=True)
     from trainer.runtime import batches, model
+    from trainer.runtime.step import Step
 
-    group = train._process_group(SPEC, ready)
+    group = train.process_group(SPEC, ready)
     group.__enter__()
     os.environ.clear()
     os.environ.update(before)
-    module, optimizer = model.build(SPEC, "cpu")
+    modules, optimizer = model.wrap(SPEC, model.bare(SPEC, "cpu"), "cpu")
     fresh = copy.deepcopy(optimizer.chained_optimizers[0].state_dict())
-    step = train._stepper(SPEC, ready, batches.source_of(SPEC), module, optimizer)
+    stepper = Step(SPEC, "cpu", batches.source_of(SPEC), modules, optimizer)
+
+    def step(iteration: int, consumed: int, judge: Any = lambda loss, norm: "") -> Any:
+        return stepper(iteration, consumed, judge=judge)
+
     outcome = step(1, 0)
-    yield SimpleNamespace(module=module, optimizer=optimizer, inner=optimizer.chained_optimizers[0], fresh=fresh, step=step, outcome=outcome)
+    yield SimpleNamespace(module=modules[0], optimizer=optimizer, inner=optimizer.chained_optimizers[0], fresh=fresh, step=step, outcome=outcome)
     group.__exit__(None, None, None)
     torch.set_deterministic_debug_mode("default")

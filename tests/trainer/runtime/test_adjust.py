@@ -71,7 +71,7 @@ def buffers(world: Any) -> None:
 
 def schedule(world: Any) -> None:
     # Loss per token: had the token count gone astray, this would not be near ln(256).
-    assert world.outcome["loss"] == pytest.approx(5.545, abs=0.1)
+    assert world.outcome.loss == pytest.approx(5.545, abs=0.1)
 
 
 def scale(world: Any) -> None:

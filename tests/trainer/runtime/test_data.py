@@ -79,8 +79,35 @@ def test_microbatches_are_the_global_batch(tmp_path: Path) -> None:
 
 
 def test_labels_are_the_next_tokens() -> None:
-    one = batches.collate([[1, 2, 3, 4], [5, 6, 7, 8]], "cpu")
+    one = batches.collate([batches.shifted([1, 2, 3, 4]), batches.shifted([5, 6, 7, 8])], "cpu")
     assert one["tokens"].tolist() == [[1, 2, 3], [5, 6, 7]]
     assert one["labels"].tolist() == [[2, 3, 4], [6, 7, 8]]
     assert one["position_ids"].tolist() == [[0, 1, 2]] * 2
     assert one["loss_mask"].tolist() == [[1.0] * 3] * 2
+    assert one["attention_mask"] is None
+
+
+def test_packed_samples_do_not_look_into_each_other() -> None:
+    row = {**batches.shifted([1, 2, 3, 4, 5, 6]), "cu_seqlens": [0, 2, 5]}
+    mask = batches.collate([row, batches.shifted([1, 2, 3, 4, 5, 6])], "cpu")["attention_mask"]
+    assert mask[0, 0].int().tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 1, 1, 1]]
+    assert mask[1, 0].tolist() == batches.causal(5).tolist()
+
+
+def test_questions_carry_no_loss() -> None:
+    made = batches.Instructions(seed=1, vocab_size=256, seq_length=40).sample(3)
+    assert {len(made[name]) for name in ("tokens", "labels", "loss_mask", "position_ids")} == {40}
+    assert made["cu_seqlens"] == [0, 13, 26, 39, 40]
+    question, answer = made["tokens"][:7], made["labels"][6:13]
+    assert question[-1] == 0
+    assert answer == [(token - 2 + 7) % 30 + 2 for token in question[:-1]] + [1]
+    assert made["loss_mask"][:13] == [0.0] * 6 + [1.0] * 7
+    assert made["position_ids"][:14] == [*range(13), 0]
+
+
+def test_context_parallel_ranks_hold_every_place_once() -> None:
+    whole = batches.collate([batches.shifted(list(range(9)))], "cpu")
+    parts = [batches.own_part(whole, rank=rank, parts=2) for rank in (0, 1)]
+    assert [part["tokens"].tolist() for part in parts] == [[[0, 1, 6, 7]], [[2, 3, 4, 5]]]
+    assert parts[0]["attention_mask"][0, 0].sum(-1).tolist() == [1, 2, 7, 8], "keys stay whole"
+    assert batches.own_part(whole, rank=0, parts=1) is whole

@@ -83,7 +83,7 @@ def test_a_checkpoint_of_another_history_is_replaced(made: Any, world: SimpleNam
     assert not (made.directory / "iter_0000020" / "left.from.before").exists()
 
 
-@pytest.mark.parametrize("dies_in", ["dist_checkpointing.save", "manifest.build", "_sync", "os.rename", "_write"])
+@pytest.mark.parametrize("dies_in", ["checkpoint.dist_checkpointing.save", "shelf.manifest.build", "shelf.sync", "shelf.os.rename", "shelf.write"])
 def test_whatever_interrupts_a_save_leaves_the_one_before(dies_in: str, made: Any, world: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     from trainer.runtime import checkpoint
 
@@ -95,7 +95,7 @@ def test_whatever_interrupts_a_save_leaves_the_one_before(dies_in: str, made: An
 
     world.step(2, 2)
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(f"trainer.runtime.checkpoint.{dies_in}", die)
+        patch.setattr(f"trainer.runtime.{dies_in}", die)
         saved(made, world, 20)
     assert names(made) == ["iter_0000010", "iter_0000020.saving", manifest.TRACKER_NAME]
     again = checkpoint.Checkpoints(str(made.directory), layout={})
@@ -106,10 +106,10 @@ def test_whatever_interrupts_a_save_leaves_the_one_before(dies_in: str, made: An
 
 
 def test_killed_between_the_checkpoint_and_its_tracker(made: Any, world: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainer.runtime import checkpoint
+    from trainer.runtime import shelf
 
     saved(made, world, 10)
-    write = checkpoint._write
+    write = shelf.write
 
     def die_at_tracker(path: Path, text: str) -> None:
         if path.name == manifest.TRACKER_NAME:
@@ -117,7 +117,7 @@ def test_killed_between_the_checkpoint_and_its_tracker(made: Any, world: SimpleN
         write(path, text)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(checkpoint, "_write", die_at_tracker)
+        patch.setattr(shelf, "write", die_at_tracker)
         saved(made, world, 20)
     assert names(made) == ["iter_0000010", "iter_0000020", manifest.TRACKER_NAME]
     assert made.load(world.module, world.optimizer) == position(10)
@@ -130,7 +130,7 @@ def test_a_full_disk_at_the_end_is_said_and_leaves_the_one_before(made: Any, wor
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(TrainerError, match="No space left on device"):
-        patch.setattr("trainer.runtime.checkpoint._write", full)
+        patch.setattr("trainer.runtime.shelf.write", full)
         saved(made, world, 20)
     assert made.load(world.module, world.optimizer) == position(10)
 
@@ -194,16 +194,15 @@ def test_a_rank_that_sees_another_directory_is_found_out(made: Any, monkeypatch:
 
 
 def test_a_load_directory_is_used_when_there_is_nothing_else(made: Any, world: SimpleNamespace, tmp_path: Path) -> None:
-    from trainer.runtime.train import _load_elsewhere
+    from trainer.runtime.start import elsewhere
 
     def spec(load_dir: Path) -> Any:
         return dataclasses.replace(SPEC, checkpoint=dataclasses.replace(SPEC.checkpoint, load_dir=str(load_dir)))
 
-    assert _load_elsewhere(SPEC, world.module, world.optimizer) is None
     with pytest.raises(TrainerError, match="no complete checkpoint to start from"):
-        _load_elsewhere(spec(tmp_path / "none"), world.module, world.optimizer)
+        elsewhere(spec(tmp_path / "none"), world.module, world.optimizer)
     saved(made, world, 10)
-    assert _load_elsewhere(spec(made.directory), world.module, world.optimizer) == position(10)
+    assert elsewhere(spec(made.directory), world.module, world.optimizer) == position(10)
 
 
 def test_the_hash_is_of_every_bit(world: SimpleNamespace) -> None:

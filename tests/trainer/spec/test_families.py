@@ -44,7 +44,7 @@ def test_rotary_settings_of_old_and_new_files(rope: dict[str, Any]) -> None:
 
 
 def test_what_would_be_trained_as_something_else_is_refused_all_at_once() -> None:
-    with pytest.raises(ValueError, match="gelu.*mlp_bias.*yarn"):
+    with pytest.raises(ValueError, match=r"gelu.*mlp_bias.*yarn"):
         shape(model_type="llama", hidden_act="gelu", mlp_bias=True, rope_scaling={"type": "yarn", "factor": 4.0})
     with pytest.raises(ValueError, match="model_type 'mamba' is not one of llama"):
         shape(model_type="mamba")

@@ -1,0 +1,38 @@
+"""The same steps under every layout: losses and gradient norms of one process, within rounding."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("megatron.core")
+
+from trainer.runtime import layouts
+
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(200)]
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, list[tuple[float, float]]]:
+    return layouts.measure(["single", "TP2", "PP2", "CP2", "DP2", "PP2 interleaved", "full recompute", "mixture, DP2", "mixture, EP2"], steps=3, timeout_s=150.0)
+
+
+@pytest.mark.parametrize("name", ["TP2", "PP2", "CP2", "DP2", "PP2 interleaved", "full recompute"])
+def test_a_layout_is_the_single_process(name: str, measured: dict[str, list[tuple[float, float]]]) -> None:
+    assert layouts.difference(measured["single"], measured[name]) < layouts.TOLERANCE
+
+
+def test_experts_may_lie_on_several_ranks(measured: dict[str, list[tuple[float, float]]]) -> None:
+    assert layouts.difference(measured["mixture, DP2"], measured["mixture, EP2"]) < layouts.TOLERANCE
+    assert layouts.difference(measured["single"], measured["mixture, EP2"]) > layouts.TOLERANCE, "another model"
+
+
+@pytest.mark.parametrize("mode", ["sft", "lora"])
+def test_packed_answers_and_adapters_have_the_same_gradients_everywhere(mode: str) -> None:
+    got = layouts.measure(["single", "TP2", "CP2", "TP2 with SP", "PP2"], mode=mode, steps=3, timeout_s=150.0)
+    for name, pairs in got.items():
+        assert layouts.difference(got["single"], pairs) < layouts.TOLERANCE, name
+
+
+def test_what_differs_is_found() -> None:
+    assert layouts.difference([(1.0, 2.0)], [(1.0, 2.1)]) == pytest.approx(0.05)
+    assert "| 5.0e-02 of single |" in layouts.table({"single": [(1.0, 2.0)], "other": [(1.0, 2.1)]})

@@ -1,0 +1,171 @@
+"""``python -m trainer layouts``: the same few steps under several layouts, losses and gradient norms side by side.
+
+Four processes are started once and take part in one world after another (1, 2 or 4 of them), on CPU and
+gloo. Every layout starts from the same parameters and sees the same samples, so what differs is rounding:
+TOLERANCE is what is allowed, relative to the single process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from trainer.runtime import device as devices
+from trainer.runtime.train import process_group
+from trainer.spec.job import JobSpec, from_mapping
+
+TOLERANCE = 2e-5
+"""Relative, in fp32, over STEPS steps: sums of some thousand products in another order differ by about 1e-6."""
+
+STEPS = 6
+
+LAYOUTS: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
+    "single": (1, {}, {}),
+    "TP2": (2, {"tensor_model_parallel_size": 2}, {}),
+    "PP2": (2, {"pipeline_model_parallel_size": 2}, {}),
+    "CP2": (2, {"context_parallel_size": 2}, {}),
+    "DP2": (2, {}, {}),
+    "TP2 x PP2": (4, {"tensor_model_parallel_size": 2, "pipeline_model_parallel_size": 2}, {}),
+    "TP2 x DP2 + SP": (4, {"tensor_model_parallel_size": 2, "sequence_parallel": True}, {}),
+    "TP2 with SP": (2, {"tensor_model_parallel_size": 2, "sequence_parallel": True}, {}),
+    "PP2 interleaved": (2, {"pipeline_model_parallel_size": 2, "virtual_pipeline_model_parallel_size": 2}, {}),
+    "CP2 x DP2": (4, {"context_parallel_size": 2}, {}),
+    "CP2 x TP2 + SP": (4, {"context_parallel_size": 2, "tensor_model_parallel_size": 2, "sequence_parallel": True}, {}),
+    "full recompute": (1, {"recompute": "full"}, {}),
+}
+"""Name -> (processes, parallel block, model block on top of MODEL)."""
+
+MODEL: dict[str, Any] = {"num_layers": 4, "hidden_size": 64, "ffn_hidden_size": 128, "num_query_groups": 2, "add_qkv_bias": True, "qk_layernorm": True, "untie_embeddings_and_output_weights": False}
+"""Every part that a layout could get wrong: grouped queries, biases, norms of Q and K, tied embeddings."""
+
+MIXTURE: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
+    "mixture, single": (1, {}, {"num_experts": 4}),
+    "mixture, DP2": (2, {}, {"num_experts": 4}),
+    "mixture, EP2": (2, {"expert_model_parallel_size": 2}, {"num_experts": 4}),
+}
+"""A mixture's balancing loss is of each microbatch, so these are like each other and less like ``single``."""
+
+_COMMAND = "import sys; sys.path.insert(0, sys.argv[1]); from trainer.runtime.layouts import work; work(sys.argv[2])"
+
+
+def spec_of(name: str, *, mode: str = "pretrain", steps: int = STEPS) -> JobSpec:
+    """The job of a layout."""
+    ranks, cut, shape = {**LAYOUTS, **MIXTURE}[name]
+    return from_mapping({
+        "run": {"name": "layouts", "mode": mode}, "paths": {"work": "."}, "fleet": {"nodes": ["here"], "npus_per_node": ranks},
+        "model": {**MODEL, **shape}, "parallel": cut, "checkpoint": {"dir": "."},
+        "train": {"iterations": steps, "global_batch_size": 8, "micro_batch_size": 1, "seq_length": 32, "learning_rate": 2e-3},
+    })
+
+
+def measure(names: list[str], *, mode: str = "pretrain", steps: int = STEPS, timeout_s: float = 600.0) -> dict[str, list[tuple[float, float]]]:
+    """(loss, gradient norm) of every step of each layout. Raises RuntimeError with the output of what failed."""
+    with tempfile.TemporaryDirectory(prefix="rankdeck-layouts-") as directory:
+        plan = Path(directory) / "plan.json"
+        ports = _ports(len(names))
+        plan.write_text(json.dumps({"layouts": list(zip(names, ports, strict=True)), "mode": mode, "steps": steps, "out": str(Path(directory) / "out.json")}))
+        above = str(Path(__file__).resolve().parents[2])
+        most = max({**LAYOUTS, **MIXTURE}[name][0] for name in names)
+        ranks = []
+        for rank in range(most):
+            with (Path(directory) / f"log-{rank}").open("wb") as log:
+                environ = {**os.environ, "RANK": str(rank), "RANKDECK_DEVICE": "cpu"}
+                ranks.append(subprocess.Popen([sys.executable, "-c", _COMMAND, above, str(plan)], env=environ, stdout=log, stderr=subprocess.STDOUT))
+        limit = time.monotonic() + timeout_s
+        try:
+            # One that fails leaves the others waiting for it.
+            while any(process.poll() is None for process in ranks) and not any(process.poll() for process in ranks) and time.monotonic() < limit:
+                time.sleep(0.1)
+        finally:
+            for process in ranks:
+                if process.poll() is None:
+                    process.kill()
+                process.wait()
+        failed = [rank for rank, process in enumerate(ranks) if process.returncode]
+        if failed:
+            raise RuntimeError("\n".join((Path(directory) / f"log-{rank}").read_text("utf-8", "replace")[-4000:] for rank in failed))
+        return {name: [tuple(pair) for pair in pairs] for name, pairs in json.loads((Path(directory) / "out.json").read_text()).items()}
+
+
+def work(plan_path: str) -> None:
+    """One of the processes: take part in every world that it belongs to. Rank 0 writes what was measured."""
+    plan = json.loads(Path(plan_path).read_text())
+    rank = int(os.environ["RANK"])
+    ready = devices.prepare(local_rank=rank, threads=1, deterministic=True)
+    measured = {}
+    for name, port in plan["layouts"]:
+        spec = spec_of(name, mode=plan["mode"], steps=plan["steps"])
+        if rank >= spec.fleet.npus_per_node:
+            continue
+        os.environ.update(WORLD_SIZE=str(spec.fleet.npus_per_node), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        measured[name] = _steps(spec, ready, plan["steps"])
+    if rank == 0:
+        Path(plan["out"]).write_text(json.dumps(measured))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _steps(spec: JobSpec, ready: devices.Device, steps: int) -> list[tuple[float, float]]:
+    with process_group(spec, ready):
+        from trainer.runtime import batches, lora, model
+        from trainer.runtime.step import Step
+
+        chunks = model.bare(spec, ready.name)
+        if spec.run.mode == "lora":
+            lora.attach(chunks, spec.model.peft, seed=spec.run.seed)
+        modules, optimizer = model.wrap(spec, chunks, ready.name)
+        step = Step(spec, ready.name, batches.source_of(spec), modules, optimizer)
+        outcomes = [step(number + 1, number * spec.train.global_batch_size, judge=lambda loss, norm: "") for number in range(steps)]
+        return [(outcome.loss, outcome.grad_norm) for outcome in outcomes]
+
+
+def table(measured: dict[str, list[tuple[float, float]]]) -> str:
+    """The measurements as a Markdown table: first and last step, and the largest relative difference."""
+    first = next(iter(measured))
+    lines = ["| layout | loss, first | loss, last | grad norm, first | grad norm, last | largest difference |", "|---|---|---|---|---|---|"]
+    for name, pairs in measured.items():
+        lines.append(
+            f"| {name} | {pairs[0][0]:.6f} | {pairs[-1][0]:.6f} | {pairs[0][1]:.6f} | {pairs[-1][1]:.6f} | "
+            + ("" if name == first else f"{difference(measured[first], pairs):.1e} of {first}") + " |")
+    return "\n".join(lines)
+
+
+def difference(one: list[tuple[float, float]], other: list[tuple[float, float]]) -> float:
+    """The largest relative difference of a loss or gradient norm."""
+    return max(abs(a - b) / max(abs(a), 1e-12) for pair, with_ in zip(one, other, strict=True) for a, b in zip(pair, with_, strict=True))
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """None: the layouts are those of LAYOUTS and MIXTURE."""
+
+
+def command(_: argparse.Namespace) -> int:
+    """Print the tables; 0 when every layout is within TOLERANCE of a single process, else 1."""
+    measured = measure([*LAYOUTS, *MIXTURE])
+    plain = {name: measured[name] for name in LAYOUTS}
+    mixture = {name: measured[name] for name in MIXTURE}
+    print(f"{STEPS} steps, fp32, CPU (gloo), tolerance {TOLERANCE:g} of the single process\n")
+    print(table(plain), table({name: mixture[name] for name in ("mixture, DP2", "mixture, EP2", "mixture, single")}), sep="\n\n")
+    within = all(difference(plain["single"], pairs) <= TOLERANCE for pairs in plain.values())
+    within = within and difference(mixture["mixture, DP2"], mixture["mixture, EP2"]) <= TOLERANCE
+    print(f"\n{'all within the tolerance' if within else 'NOT all within the tolerance'}")
+    return 0 if within else 1
+
+
+def _ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()

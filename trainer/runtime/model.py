@@ -86,6 +86,9 @@ def transformer_config(spec: JobSpec, device: str = "cpu") -> TransformerConfig:
         perform_initialization=False,
         calculate_per_token_loss=True,
         deterministic_mode=False,
+        # Batched, the two messages between two stages of a ring of two would be taken for each other.
+        overlap_p2p_comm=_chunks(spec) > 1,
+        batch_p2p_comm=_chunks(spec) == 1,
         bias_activation_fusion=False,
         bias_dropout_fusion=False,
         masked_softmax_fusion=False,

@@ -36,20 +36,21 @@ _LOOK = """
 import json, os, sys
 os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
 found = {"version": "%d.%d.%d" % sys.version_info[:3], "modules": {}, "errors": {}}
+from importlib import util
 try:
-    from importlib import metadata, util
+    from importlib import metadata
 except ImportError:
-    metadata = util = None
+    metadata = None
 for name in sys.argv[1:]:
     module, _, package = name.partition("=")
     try:
         if module == "torch":
             import torch
             found["modules"][module] = torch.__version__
-        elif util is not None and util.find_spec(module) is None:
+        elif util.find_spec(module) is None:
             found["modules"][module] = None
         else:
-            found["modules"][module] = metadata.version(package or module)
+            found["modules"][module] = metadata.version(package or module) if metadata else "of unknown version"
     except BaseException as error:
         found["errors"][module] = "%s: %s" % (type(error).__name__, error)
 print("RANKDECK " + json.dumps(found))

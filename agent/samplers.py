@@ -12,6 +12,8 @@ from typing import Any, Callable
 from agent import clock
 
 REPEAT_S = 600.0
+SHARE = 200.0
+"""A scan of /proc is not repeated before so many times its own length: half a percent of one core at most."""
 _TICK_S = 1.0
 
 LANES = ("npu", "host", "network", "containers", "occupancy", "health")
@@ -90,6 +92,8 @@ class Samplers:
         self._when_idle(name, work, name, lambda data: self._keep(name, data))
 
     def _keep(self, kind: str, data: dict[str, Any]) -> None:
+        if kind == "occupancy":
+            self._due[kind] = max(self._due.get(kind, 0.0), clock.mono_s() + SHARE * float(data.get("took_s") or 0.0))
         self._seen[kind] = (data, clock.mono_s())
         facts = {name: value for name, value in data.items() if name != "took_s"}
         before, at = self._kept.get(kind, ({}, -REPEAT_S))

@@ -28,7 +28,7 @@ class Bench:
         if lane in self.busy:
             return
         self.looks.append(name)
-        then(dict(self.results.get(name, {}), took_s=self.now))
+        then(dict({"took_s": self.now / 1e6}, **self.results.get(name, {})))
 
     def tick(self, seconds: float = 0.0) -> None:
         self.now += seconds
@@ -79,11 +79,20 @@ def test_error_codes_are_asked_for_while_a_device_is_not_ok_and_once_when_it_is_
     assert bench.looks == ["health"] * 2 and [data["devices"] for kind, data in bench.stored if kind == "health"] == [[{"npu_id": 1}], []]
 
 
+def test_a_long_scan_is_made_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, containers_s=0, network_s=0, occupancy_s=10)
+    bench.made._take_npu(SAMPLE)
+    bench.results["occupancy"] = {"took_s": 0.25}
+    for _ in range(100):
+        bench.tick(1)
+    assert bench.looks == ["occupancy"] * 2
+
+
 def test_devices_are_counted_where_their_files_are_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     from agent.probe import occupancy
 
     bench = Bench(monkeypatch)
-    monkeypatch.setattr(occupancy, "device_numbers", lambda: [])
+    monkeypatch.setattr(occupancy, "device_numbers", list)
     assert bench.made.devices() == []
     bench.made._take_npu(SAMPLE)
     assert bench.made.devices() == [0, 1]

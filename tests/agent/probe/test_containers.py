@@ -22,7 +22,8 @@ class Engine:
     """docker or podman: answers by their first words."""
 
     def __init__(self, name: str = "docker", **answers: Any) -> None:
-        self.name, self.asked = name, list[list[str]]()
+        self.name = name
+        self.asked: list[list[str]] = []
         ps = json.dumps({"ID" if name == "docker" else "Id": "ab" * 32, "Names": "ascendspeed"})
         self.answers = {"--version": Result(0, "%s version 24.0.7, build afdd53b\n" % name.capitalize(), 0.01, ""),
                         "ps": Result(0, ps if name == "docker" else "[%s]" % ps, 0.01, ""), "inspect": Result(0, json.dumps(INSPECT), 0.01, ""),

@@ -33,7 +33,7 @@ def test_codes_come_worst_first_with_their_meaning_and_none_is_dropped() -> None
     assert asked == [["info", "-t", "health", "-i", "1", "-c", "0"], ["info", "-t", "health", "-i", "2", "-c", "0"]]
     first = data["devices"][0]
     assert {code["code"] for code in first["codes"]} == {"A4025021", "80E01801", "DEADBEEF"}
-    assert [code for code in first["codes"] if code["code"] == "DEADBEEF"][0]["known"] is False
+    assert next(code for code in first["codes"] if code["code"] == "DEADBEEF")["known"] is False
     assert first["codes"][0]["known"] and data["release"] == npu_codes.load().release
     assert first["texts"][0].startswith("node type=L2BUFF")
 

@@ -27,6 +27,7 @@ look:
   open      the screen: nodes, NPUs, loss, checkpoints, logs; changes nothing until armed
   status    the same as text or JSON, once
   ps        attempts on the nodes, as the nodes know them
+  logs      lines of a job's logs: the end, a search, all ranks merged, a copy
   check     whether the nodes are fit to train, what is wrong, what to type
   demo      a fleet without hardware, to look at or to rehearse an incident on
 
@@ -38,6 +39,7 @@ train:
   exec      run one command on one node
 
 files:
+  export-run  a job's metrics as CSV or TensorBoard event files, from the history
   inspect   what captured output says: log FILE…, npu FILE (npu-smi, hccn_tool), checkpoint DIR; offline
   import    a job file out of launch commands, a docker run line, AscendFactory settings, a HyperPod recipe
   schema    what a job file may hold, as JSON schema for editors
@@ -159,6 +161,31 @@ def build_parser() -> argparse.ArgumentParser:
     add("schema", _schema, "Print the JSON schema of a job file.", as_json=False).add_argument("what", choices=["job"], help="job")
 
     add("layouts", _layouts, "List the screen layouts.")
+    shown = add("logs", _logs, "Lines of a job's logs, from its nodes: the end, a search made there, all ranks in one order by corrected time, or a copy.",
+                fleet=True, link=True)
+    shown.add_argument("job", metavar="JOBNAME", help="run.name of the job")
+    shown.add_argument("--attempt", metavar="ID", default="", help="attempt (default: the newest)")
+    shown.add_argument("--round", metavar="N", type=int, help="round within the attempt (default: the newest)")
+    shown.add_argument("--rank", metavar="N", type=int, help="this rank's log (default: the last rank's)")
+    shown.add_argument("--merge", action="store_true", help="all ranks' logs")
+    shown.add_argument("--lines", metavar="N", type=_count, default=200, help="lines from the end of each log (default: 200)")
+    shown.add_argument("--follow", action="store_true", help="go on until interrupted")
+    shown.add_argument("--limit", metavar="S", type=_seconds, default=0.0, help="with --follow: stop after so many seconds")
+    shown.add_argument("--grep", metavar="TEXT", default="", help="only lines with this text, searched on the nodes")
+    shown.add_argument("--regex", action="store_true", help="TEXT is a regular expression")
+    shown.add_argument("--ignore-case", action="store_true", help="upper and lower case are the same")
+    shown.add_argument("--context", metavar="N", type=int, default=0, help="lines shown around each found one (at most 50)")
+    shown.add_argument("--most", metavar="N", type=_count, default=1000, help="found lines of each log (default: 1000)")
+    shown.add_argument("--download", metavar="DIR", default="", help="copy the logs there; goes on where an earlier copy broke off")
+    _add_wait(shown)
+
+    exported = add("export-run", _export_run, "Write a job's metrics from the history on this machine: CSV, or TensorBoard event files. Connects to nothing.")
+    exported.add_argument("job", metavar="JOBNAME", help="run.name of the job")
+    exported.add_argument("--fleet", metavar="NAME", default="", help="fleet, where several have had a job of that name")
+    exported.add_argument("--csv", metavar="FILE", default="", help="file to write; - is standard output (the default)")
+    exported.add_argument("--tensorboard", metavar="DIR", default="", help="folder to write event files into, one run for each attempt and one joined")
+    exported.add_argument("--attempt", metavar="ID", default="", help="only this attempt (default: all, joined where they resumed)")
+
     _add_inspect(commands)
     return parser
 
@@ -211,6 +238,18 @@ def _inspect_log(args: argparse.Namespace) -> int:
     from console.cli import inspect
 
     return inspect.log(args)
+
+
+def _logs(args: argparse.Namespace) -> int:
+    from console.cli import logs
+
+    return logs.run(args)
+
+
+def _export_run(args: argparse.Namespace) -> int:
+    from console.cli import export_run
+
+    return export_run.run(args)
 
 
 def _inspect_checkpoint(args: argparse.Namespace) -> int:

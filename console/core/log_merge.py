@@ -66,6 +66,11 @@ class Merger:
         self.late = 0
         """Lines that came when later ones had been given out already."""
 
+    @property
+    def newest_s(self) -> float | None:
+        """The latest corrected time of any line so far."""
+        return max((known.last_s for known in self._logs.values() if known.last_s is not None), default=None)
+
     def add(self, log: str, lines: Iterable[str]) -> None:
         """Take in the next lines of one log."""
         known = self._logs.setdefault(log, _Log(offset_s=0.0))

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 from agent import wire
 from console.core.clock import Clock
 from console.core.errors import ConnectError, RequestError
-from console.core.events import FleetEvent, LinkChanged, LogLines, NodeMet, RecordArrived, Waiting
+from console.core.events import FleetEvent, LinkChanged, LogBehind, LogLines, NodeMet, RecordArrived, Waiting
 from console.remote.deploy import AGENT_MISSING_STATUS
 from console.remote.heartbeat import Beat, ClockEstimate, Heartbeat
 from console.remote.transport import Channel, LoginError
@@ -240,6 +240,11 @@ class Session:
             self._answer(message)
         elif kind == "waiting" and message.get("stream") == wire.RECORDS:
             self._deliver([Waiting(node=self.node, at=at, count=int(message["n"]))], None)
+        elif kind == "waiting":
+            with self._lock:
+                path = next((path for path, stream in self._logs.items() if stream == message.get("stream")), None)
+            if path is not None:
+                self._deliver([LogBehind(node=self.node, at=at, path=path, count=int(message["n"]))], None)
         elif kind == "lines":
             stream = str(message["stream"])
             lines = LogLines(node=self.node, at=at, path=str(message["path"]), file_id=str(message["file_id"]), offset=message["offset"],

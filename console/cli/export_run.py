@@ -1,0 +1,174 @@
+"""``rankdeck export-run``: a job's metrics out of the history on this machine, for other tools. Connects to nothing.
+
+Every iteration that was printed is there once for each start that printed it; ``joined`` marks those that count
+after every restart took over from the iteration it resumed at. Refuses to change the history.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sqlite3
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from console.cli.desk import put_json, say
+from console.core import event_file
+from console.core.errors import FileError
+from console.core.events import RecordArrived
+from console.core.fleet.compare import starts
+from console.core.fleet.points import METRICS, number
+from console.core.fleet.standing import Place
+from console.core.fleet.state import RunState
+from console.store import Store, default_path, fleets_of
+
+COLUMNS = ("job", "attempt", "round", "iteration", "joined", "time", "lm_loss", "learning_rate", "grad_norm", "elapsed_ms", "tokens_per_s_per_device", "tflops",
+           "skipped", "nan", "consumed_samples", "global_batch_size", "loss_scale")
+"""Of the CSV. ``time``: when the node took the line in, s since the epoch, by the node's clock."""
+TAGS = {"loss": "train/lm_loss", "learning_rate": "train/learning_rate", "grad_norm": "train/grad_norm", "skipped": "train/skipped_iterations",
+        "nan": "train/nan_iterations", "step_time_ms": "perf/step_time_ms", "tokens_per_s_per_device": "perf/tokens_per_s_per_device",
+        "tflops_per_device": "perf/tflops_per_device"}
+VALIDATION = {"lm_loss": "valid/lm_loss", "ppl": "valid/ppl"}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write what is asked for; exit status 0. Raises FileError."""
+    if args.csv and args.tensorboard:
+        raise FileError("one kind at a time", where="--csv, --tensorboard", got="both", fix="Run it twice")
+    if args.json and not args.tensorboard and args.csv in ("", "-"):
+        raise FileError("two documents on one output", where="--json", got="CSV on standard output", expected="--csv FILE or --tensorboard DIR")
+    path = default_path()
+    store = Store(path, _fleet(path, args.job, args.fleet))
+    try:
+        found = store.state.runs.get(args.job)
+        if found is None or not len(found.standing) or (args.attempt and args.attempt not in {place[0] for place in found.standing.places}):
+            raise FileError("the history has no iteration of it", where=f"{store.fleet}: {args.job}" + (f", attempt {args.attempt}" if args.attempt else ""),
+                            expected=", ".join(sorted({place[0] for place in found.standing.places})) if found else "a job that has trained")
+        ends = joined_ends(found)
+        if args.tensorboard:
+            files, rows = _tensorboard(store, args.job, args.attempt, Path(args.tensorboard), ends)
+        else:
+            files, rows = _csv(store, args.job, args.attempt, args.csv or "-", ends)
+    finally:
+        store.close()
+    pruned = store.state.pruned.get((args.job, "iteration"), 0)
+    if pruned:
+        say(f"rankdeck: {pruned} iterations of this job had to be dropped from the history and are not in it")
+    if args.json:
+        put_json({"ok": True, "job": args.job, "fleet": store.fleet, "rows": rows, "files": files, "dropped": pruned})
+    elif files:
+        say(f"rankdeck: {rows} iterations in {', '.join(files)}")
+    return 0
+
+
+def joined_ends(found: RunState) -> dict[Place, int]:
+    """Of each start the last iteration that counts: behind it, a later start has taken over."""
+    known = starts(found)
+    ends = {}
+    for at, start in enumerate(known):
+        later = [other.resumed_at if other.resumed_at is not None else other.first - 1 for other in known[at + 1:]]
+        ends[start.place] = min(later, default=start.last)
+    return ends
+
+
+def _fleet(path: Path, job: str, named: str) -> str:
+    try:
+        known = fleets_of(path, job) if path.exists() else []
+    except sqlite3.Error as error:
+        # An older file has not all tables yet; opening the store brings it up to date and says what is wrong with it.
+        if named:
+            return named
+        raise FileError("cannot tell whose job this is", where=str(path), got=str(error), fix="Name the fleet with --fleet")
+    if named and named in known:
+        return named
+    if len(known) == 1 and not named:
+        return known[0]
+    raise FileError("the history has no such job" if not known else "which fleet's job is meant?", where=str(path), got=named or job,
+                    expected=", ".join(known) or "a job that this machine has watched", fix="Add --fleet NAME" if known else "")
+
+
+def _csv(store: Store, job: str, attempt: str, target: str, ends: dict[Place, int]) -> tuple[list[str], int]:
+    rows = 0
+    with _opened(target) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for event in _iterations(store, job, attempt):
+            place = place_of(event)
+            data = {**event.data, "job": job, "round": place[1], "time": event.time, "joined": int(event.data["iteration"] <= ends.get(place, -1))}
+            writer.writerow(["" if data.get(name) is None else data[name] for name in COLUMNS])
+            rows += 1
+    return ([] if target == "-" else [target]), rows
+
+
+def _tensorboard(store: Store, job: str, attempt: str, folder: Path, ends: dict[Place, int]) -> tuple[list[str], int]:
+    """One run for each attempt, and ``joined``, the run as it counts. An export into the same folder replaces the last one."""
+    writers: dict[str, _EventFile] = {}
+    rows = 0
+    try:
+        for event in store.records(kinds=["iteration", "validation"], job=job):
+            place, data = place_of(event), event.data
+            if (attempt and place[0] != attempt) or not isinstance(data.get("iteration"), int):
+                continue
+            tags = {tag: value for name, tag in VALIDATION.items() if (value := number(data.get(name))) is not None} if event.kind == "validation" else \
+                {tag: value for name, tag in TAGS.items() if (value := number(data.get(METRICS[name]))) is not None}
+            if not tags:
+                continue
+            rows += event.kind == "iteration"
+            runs = [place[0]] + (["joined"] if data["iteration"] <= ends.get(place, -1) else [])
+            for name in runs:
+                if name not in writers:
+                    writers[name] = _EventFile(folder / job / name, event.time)
+                writers[name].write(event_file.scalars(event.time, data["iteration"], tags))
+        return [str(writer.finish()) for writer in writers.values()], rows
+    except OSError as error:
+        raise FileError("cannot be written", where=str(folder), got=error.strerror or str(error), fix="Choose another directory")
+
+
+class _EventFile:
+    """Written beside its place, and put there whole."""
+
+    def __init__(self, folder: Path, time_s: float) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        # TensorBoard takes for an event file what has "tfevents" in its name, so the unfinished one must not.
+        self.path = folder / f"events.out.tfevents.{int(time_s):010d}.rankdeck"
+        self._beside = folder / f".{int(time_s)}.unfinished"
+        self._file: IO[bytes] = self._beside.open("wb")
+        self.write(event_file.header(time_s))
+
+    def write(self, data: bytes) -> None:
+        """Append records."""
+        self._file.write(data)
+
+    def finish(self) -> Path:
+        """Put it in its place; which."""
+        self._file.close()
+        self._beside.replace(self.path)
+        return self.path
+
+
+def _iterations(store: Store, job: str, attempt: str) -> Iterable[RecordArrived]:
+    for event in store.records(kinds=["iteration"], job=job):
+        if isinstance(event.data.get("iteration"), int) and attempt in ("", event.data.get("attempt")):
+            yield event
+
+
+def place_of(event: RecordArrived) -> Place:
+    """The start that printed a line."""
+    return str(event.data.get("attempt")), int(event.data.get("round") or 0)
+
+
+@contextmanager
+def _opened(target: str) -> Iterator[Any]:
+    if target == "-":
+        yield sys.stdout
+        return
+    beside = Path(target + ".part")
+    try:
+        with beside.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        beside.replace(target)
+    except OSError as error:
+        raise FileError("cannot be written", where=target, got=error.strerror or str(error), fix="Choose another file")

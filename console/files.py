@@ -13,6 +13,7 @@ Where the history lies is the store's business.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from console.core.layout import LayoutSpec
 
 if TYPE_CHECKING:
     from console.core.launch.compose import ComposedJob, Part
+    from console.core.launch.difference import Attempt
     from console.core.launch.importers import Source
 
 SHIPPED = {"hardware": Path(__file__).parent / "profiles" / "hardware", "recipe": Path(__file__).parent / "recipes"}
@@ -83,6 +85,28 @@ def read_sources(paths: list[str]) -> list[Source]:
                 found.append(Source(name=str(beside), text=_text(str(beside))))
                 break
     return found
+
+
+def read_attempt(name: str, work: str, job: str) -> Attempt:
+    """What an attempt left behind, as far as it can be read from here: ``name`` is a directory (of the attempt, or
+    of one of its nodes), a plan printed as JSON, or an id under ``work``. Raises FileError."""
+    from console.core.launch.difference import Attempt, attempt_of_plan
+
+    path = Path(os.path.expanduser(name))
+    if not path.exists() and "/" not in name:
+        path = Path(os.path.expanduser(work)) / ".rankdeck" / job / name
+    if path.is_file():
+        try:
+            return attempt_of_plan(json.loads(_text(str(path))))
+        except (ValueError, KeyError, TypeError):
+            raise FileError("this is no plan", where=str(path), expected="what rankdeck plan --json printed")
+    found = {}
+    for file in sorted({*path.glob("job.json"), *path.glob("*/job.json")}):
+        found[file.parent.name] = {one.name: _text(str(one)) for one in sorted((file, *file.parent.glob("*.sh"), *file.parent.glob("*.yaml")))}
+    if not found:
+        raise FileError("no such attempt can be read from here", where="--diff", got=name, expected="an id under paths.work, its directory, or a plan printed as JSON",
+                        fix="Copy the attempt's directory from a node, or keep plans with rankdeck plan --json")
+    return Attempt(name=path.name if not (path / "job.json").exists() else path.parent.name, nodes=found)
 
 
 def write_new(path: str, text: str) -> None:

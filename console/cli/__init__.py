@@ -29,6 +29,7 @@ look:
   ps        attempts on the nodes, as the nodes know them
   logs      lines of a job's logs: the end, a search, all ranks merged, a copy
   check     whether the nodes are fit to train, what is wrong, what to type
+  replay    what happened, from the history, with the same views and a time cursor
   demo      a fleet without hardware, to look at or to rehearse an incident on
 
 train:
@@ -108,7 +109,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     opened = add("open", _open, "Show the fleet on the screen. Changes nothing until armed; quitting leaves jobs running.",
                  fleet=True, link=True, as_json=False)
-    opened.add_argument("--layout", metavar="NAME", default="default", help="one of `rankdeck layouts` (default: default)")
+    _add_screen(opened)
+
+    replayed = add("replay", _replay, "Show a run from the history on the same screen, with a time cursor that runs. Connects to nothing.", fleet=True, as_json=False)
+    replayed.add_argument("job", metavar="RUN", nargs="?", default="", help="run.name of a job, or an attempt id (default: the newest)")
+    replayed.add_argument("--speed", metavar="N", type=_speed, default=10.0, help="seconds of history a second (default: 10; space holds)")
+    replayed.add_argument("--from", dest="begin", metavar="TIME", default="", help="where to begin: HH:MM:SS, or -30m before the end (default: the start)")
+    _add_screen(replayed)
 
     status = add("status", _status, "Say how the fleet and its newest jobs are. Exit status 1 when something needs attention.", fleet=True, link=True)
     _add_wait(status)
@@ -128,6 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     plan = add("plan", _plan, "Check a job and print what launch would write and run on each node, word for word. Connects to nothing.", fleet=True)
     plan.add_argument("job", metavar="JOB", help="job file (YAML)")
     plan.add_argument("--attempt", metavar="ID", default="", help="attempt id to plan with (default: a new one)")
+    plan.add_argument("--diff", metavar="ATTEMPT", default="", help="show what differs from an attempt: its id under paths.work, its directory, or a printed plan")
 
     launch = add("launch", _launch, "Start a job on all its nodes, or on none.", fleet=True, link=True)
     launch.add_argument("job", metavar="JOB", help="job file (YAML)")
@@ -188,6 +196,19 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_inspect(commands)
     return parser
+
+
+def _add_screen(parser: argparse.ArgumentParser) -> None:
+    """What the screen can be told, live and in a replay."""
+    parser.add_argument("--layout", metavar="NAME", default="default", help="one of `rankdeck layouts` (default: default)")
+    parser.add_argument("--view", default="", choices=["", "fleet", "launch", "training", "checkpoints", "logs", "incident"], metavar="VIEW",
+                        help="begin with a view: fleet, launch, training, checkpoints, logs, incident (default: the layout)")
+    parser.add_argument("--theme", default="", choices=["", "ansi", "dark", "light", "high-contrast", "colour-blind"], metavar="THEME",
+                        help="ansi (default), dark, light, high-contrast, colour-blind; NO_COLOR outranks it")
+    parser.add_argument("--lang", default="", choices=["", "en", "zh"], metavar="LANG", help="en or zh (default: by LC_ALL, LC_MESSAGES, LANG)")
+    parser.add_argument("--fps", metavar="N", type=_rate, default=10.0, help="most frames a second, 0.2 to 60 (default: 10); a slow line gets fewer by itself")
+    parser.add_argument("--plain", action="store_true", help="text instead of a screen, command by command; for screen readers and dumb terminals")
+    parser.add_argument("--read-only", action="store_true", help="a console that cannot be armed")
 
 
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -276,6 +297,12 @@ def _open(args: argparse.Namespace) -> int:
         return screen.open_screen(args)
     finally:
         gc.enable()
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from console.cli import replay
+
+    return replay.replay(args)
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -375,10 +402,24 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0.2 <= value <= 60:
+        raise argparse.ArgumentTypeError(f"{text}: from 0.2 to 60")
+    return value
+
+
 def _seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 7 * 24 * 3600:
         raise argparse.ArgumentTypeError(f"{text}: from 0 to a week")
+    return value
+
+
+def _speed(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text}: above 0, at most 10000")
     return value
 
 

@@ -23,10 +23,18 @@ ENDED = ("finished", "failed", "ended early", "stopped", "did not start")
 
 
 def plan(args: argparse.Namespace) -> int:
-    """Print the plan of a job. Exit status 1 when it must not be launched. Raises FileError."""
+    """Print the plan of a job, or with ``--diff`` what it changes. Exit status 1 when it must not be launched. Raises FileError."""
     made, _ = _make(args, args.attempt)
+    changed = None
+    if args.diff:
+        from console.core.launch.difference import difference, difference_text
+
+        work = made.nodes[0].dir.partition("/.rankdeck/")[0] if made.nodes else ""
+        changed = difference(made, files.read_attempt(args.diff, work, made.job))
     if args.json:
-        put_json(plan_mapping(made))
+        put_json(plan_mapping(made) | ({"diff": changed} if changed is not None else {}))
+    elif changed is not None and made.ok:
+        put(difference_text(changed))
     else:
         put(plan_text(made))
     return 0 if made.ok else 1

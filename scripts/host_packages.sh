@@ -11,6 +11,7 @@ want ip iproute2
 want nft nftables
 want tmux tmux
 want nsenter util-linux
+want dockerd docker.io
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ]; then

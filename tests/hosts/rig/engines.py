@@ -1,0 +1,194 @@
+"""A Docker daemon and eight pretended NPUs for each node of a rig: own mount namespaces, nothing on the machine itself.
+
+A node's /dev is a private one with character devices that are /dev/null under the driver's names, its /run a
+private one with the daemon's socket in the usual place; its sshd is started again inside. The daemon has no
+bridge and no rules of its own, its containers use the node's network. Images are made of this machine's own
+files: one that is empty, with /usr to be mounted into it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+from tests.hosts.rig.network import Network, RigError, run
+from tests.hosts.rig.rig import Rig
+
+IMAGE = "rankdeck-empty:1"
+DEVICES = 8
+STARTED_S = 20.0
+_SETUP = """
+set -eu
+mkdir -p "$1/dev" "$1/run"
+mount -t tmpfs -o mode=755 none "$1/dev"
+for name in null zero full random urandom tty; do cp -a "/dev/$name" "$1/dev/"; done
+for name in ptmx fd stdin stdout stderr; do cp -a "/dev/$name" "$1/dev/" 2>/dev/null || true; done
+mkdir "$1/dev/pts" "$1/dev/shm"
+mount --rbind /dev/pts "$1/dev/pts"
+mount -t tmpfs none "$1/dev/shm"
+for at in $(seq 0 $(($2 - 1))); do mknod "$1/dev/davinci$at" c 1 3; done
+for name in davinci_manager devmm_svm hisi_hdc; do mknod "$1/dev/$name" c 1 3; done
+mount --rbind "$1/dev" /dev
+mount -t tmpfs none "$1/run"
+mkdir "$1/run/sshd"
+mount --rbind "$1/run" /run
+echo ready
+exec sleep infinity
+"""
+
+
+def missing() -> str:
+    """Why no daemon can be had here, or an empty text."""
+    absent = [tool for tool in ("dockerd", "docker", "unshare", "nsenter") if shutil.which(tool) is None]
+    return f"needs {', '.join(absent)} (Debian: docker.io)" if absent else ""
+
+
+class Inside(Network):
+    """A network whose machines have mounts of their own too."""
+
+    def __init__(self, network: Network, holders: dict[str, int]) -> None:
+        super().__init__(network.token, network.nodes)
+        self._holders = holders
+
+    def enter(self, machine: str) -> list[str]:
+        """As ``Network.enter``, with the node's mounts."""
+        holder = self._holders.get(machine)
+        return ["nsenter", f"--target={holder}", "--net", "--mount"] if holder else super().enter(machine)
+
+
+class Engines:
+    """Daemons on all nodes of a rig, up inside ``with``."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._processes: list[subprocess.Popen[str]] = []
+        self._daemons: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Engines:
+        try:
+            holders = {name: self._hold(name) for name in self._rig.nodes}
+            self.network = Inside(self._rig.network, holders)
+            for name in self._rig.nodes:
+                self._daemon(name)
+            for name, server in self._rig.nodes.items():
+                self._wait(name)
+                server.stop()
+                server.network = self.network
+                server.start()
+            self._make_image()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def docker(self, node: str, *words: str) -> str:
+        """What a docker command on a node says. Raises RigError."""
+        return run(*self.network.enter(node), "docker", *words)
+
+    def containers(self, node: str) -> list[str]:
+        """Names of all its containers, ended ones too."""
+        return self.docker(node, "ps", "-a", "--format", "{{.Names}}").split()
+
+    def _hold(self, name: str) -> int:
+        folder = self._rig.folder / name / "mounts"
+        process = subprocess.Popen(
+            [*self._rig.network.enter(name), "unshare", "--mount", "--propagation", "private", "sh", "-c", _SETUP, "sh", str(folder), str(DEVICES)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_end_with_parent)
+        self._processes.append(process)
+        assert process.stdout is not None and process.stderr is not None
+        if process.stdout.readline() != "ready\n":
+            process.kill()
+            raise RigError(f"no mounts for {name}: {process.stderr.read()[-1000:]}")
+        return process.pid
+
+    def _daemon(self, name: str) -> None:
+        # Short: the daemon makes sockets below it.
+        folder = self._rig.folder / name / "d"
+        folder.mkdir()
+        argv = [*self.network.enter(name), "dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "x"), "--pidfile", str(folder / "pid"),
+                "-H", "unix:///run/docker.sock", "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false",
+                "--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", f"/{self.network.namespace(name)}", "--shutdown-timeout", "3"]
+        with (folder / "log").open("wb") as log:
+            self._daemons.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+
+    def _wait(self, name: str) -> None:
+        deadline = time.monotonic() + STARTED_S
+        while True:
+            try:
+                self.docker(name, "version")
+                return
+            except RigError as error:
+                if time.monotonic() > deadline or any(daemon.poll() is not None for daemon in self._daemons):
+                    raise RigError(f"dockerd of {name} does not come up: {(self._rig.folder / name / 'd' / 'log').read_text()[-3000:]}") from error
+            time.sleep(0.1)
+
+    def _make_image(self) -> None:
+        root = self._rig.folder / "image"
+        root.mkdir()
+        for name in ("tmp", "var/tmp", "proc", "sys", "dev", "usr", "etc", "root", "run"):
+            (root / name).mkdir(parents=True)
+        (root / "tmp").chmod(0o1777)
+        (root / "var" / "tmp").chmod(0o1777)
+        for name in ("bin", "sbin", "lib", "lib64"):
+            (root / name).symlink_to(f"usr/{name}")
+        (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/bash\n")
+        (root / "etc" / "group").write_text("root:x:0:\n")
+        path = self._rig.folder / "image.tar"
+        with tarfile.open(path, "w") as archive:
+            archive.add(root, ".")
+        for name in self._rig.nodes:
+            self.docker(name, "import", str(path), IMAGE)
+
+    def __exit__(self, *_: object) -> None:
+        for name in self._rig.nodes:
+            with contextlib.suppress(RigError, AttributeError):
+                found = self.docker(name, "ps", "-aq").split()
+                if found:
+                    self.docker(name, "rm", "-f", *found)
+        for daemon in self._daemons:
+            daemon.terminate()
+        for daemon in self._daemons:
+            try:
+                daemon.wait(15)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait(5)
+        for server in self._rig.nodes.values():
+            server.stop()
+            server.network = self._rig.network
+        for process in self._processes:
+            process.kill()
+            process.wait(5)
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+        for server in self._rig.nodes.values():
+            with contextlib.suppress(RigError):
+                server.start()
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG; survives exec
+
+
+def node_of(pid: int) -> str:
+    """The mount namespace of a process, to tell nodes apart."""
+    return os.readlink(f"/proc/{pid}/ns/mnt")
+
+
+def processes_with(mark: str) -> list[int]:
+    """Living processes that have this NAME=VALUE in the environment they were started with."""
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            with contextlib.suppress(OSError):
+                if mark.encode() in (path / "environ").read_bytes().split(b"\0") and not (path / "stat").read_text().rpartition(") ")[2].startswith("Z"):
+                    found.append(int(path.name))
+    return found

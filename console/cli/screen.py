@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import threading
 from collections import deque
 
 from console import files
 from console.cli.desk import Desk, say
+from console.core import i18n
 from console.core.errors import FileError
 from console.core.events import LinkChanged
 from console.core.intents import Intent
+from console.core.launch.inventory import Inventory
 from console.desk import ScreenFeed
 from console.tui import app
 from console.tui.layout_host import BUILT_IN
+from console.tui.words import catalogue
 
 START_LIMIT_S = 10.0
 """For the import of the SSH library, when the operator leaves at once."""
@@ -23,6 +27,9 @@ START_LIMIT_S = 10.0
 def open_screen(args: argparse.Namespace) -> int:
     """Show the fleet until the operator leaves. Raises ConsoleError."""
     inventory = files.read_fleet(args.inventory)
+    i18n.use(catalogue(args.lang, os.environ))
+    if args.plain or os.environ.get("TERM", "dumb") in ("", "dumb", "unknown"):
+        return _plain(args, inventory)
     notice = ""
     try:
         layout, style = files.read_layout(args.layout)
@@ -32,12 +39,43 @@ def open_screen(args: argparse.Namespace) -> int:
     try:
         # So that the first picture has the fleet's nodes on it, also of a fleet that was never met.
         desk.store.ingest([LinkChanged(node=node.name, at=desk.clock.wall_s(), state="connecting") for node in inventory.nodes])
-        ending = app.run(Feed(desk), desk.submit, desk.clock, layout, style, notice=notice)
+        options = app.Options(notice=notice, view=args.view, theme=args.theme, fps=args.fps, read_only=args.read_only, layouts=files.layouts,
+                              read_layout=files.read_layout, labels={node.name: node.labels for node in inventory.nodes},
+                              shell=lambda node: ssh_command(inventory, node))
+        ending = app.run(Feed(desk), desk.submit, desk.clock, layout, style, options=options)
     finally:
         desk.end()
     if ending.text:
         say(ending.text)
     return 1 if ending.reason == "failed" else 0
+
+
+def _plain(args: argparse.Namespace, inventory: Inventory) -> int:
+    """The same fleet as text, command by command."""
+    from console.tui import plain
+
+    desk = Desk(inventory, operator=args.operator, accept_new=args.accept_new)
+    try:
+        desk.supervisor.start()
+        plain.run(ScreenFeed(desk), desk.supervisor.submit, desk.clock, read_only=args.read_only)
+    finally:
+        desk.close()
+    return 0
+
+
+def ssh_command(inventory: Inventory, name: str) -> list[str]:
+    """What opens a shell on the node, as an operator would type it. Host keys stay verified."""
+    node = inventory.node(name)
+    command = ["ssh", "-t"]
+    if node.port:
+        command += ["-p", str(node.port)]
+    if node.key:
+        command += ["-i", node.key]
+    if node.jump:
+        command += ["-J", node.jump]
+    if inventory.known_hosts:
+        command += ["-o", f"UserKnownHostsFile={inventory.known_hosts} ~/.ssh/known_hosts"]
+    return [*command, "--", f"{node.user}@{node.host}" if node.user else node.host]
 
 
 class ScreenDesk(Desk):

@@ -5,6 +5,7 @@ Layout file (YAML, version 1)::
     version: 1
     name: default
     title: Fleet and training          # optional
+    read_only: true                    # optional: this console only looks
     root:
       split: vertical                  # children from top to bottom; horizontal: left to right
       size: 1fr                        # of this box in its parent: Nfr, N (cells) or N%
@@ -49,6 +50,8 @@ class LayoutSpec:
     name: str
     root: Box
     title: str = ""
+    read_only: bool = False
+    """Whether the console cannot be armed while this is its layout (a screen on the wall)."""
 
 
 MAX_DEPTH = 8
@@ -76,14 +79,17 @@ class _Reader:
         self._panes: dict[str, tuple[str | int, ...]] = {}
 
     def layout(self, mapping: Any) -> LayoutSpec:
-        block = self._block(mapping, (), ("version", "name", "title", "root"))
+        block = self._block(mapping, (), ("version", "name", "title", "read_only", "root"))
         version = block.get("version")
         if version != VERSION or isinstance(version, bool):
             self._refuse(("version",), "not a layout version we read", got=_said(version), expected=str(VERSION),
                          fix=f"Begin the file with version: {VERSION}")
         if "root" not in block:
             self._refuse((), "a layout needs a root box", expected="root: {pane: loss}, or a split with children")
-        return LayoutSpec(name=self._text(block, "name", ()), title=self._text(block, "title", (), ""), root=self._box(block["root"], ("root",)))
+        read_only = block.get("read_only", False)
+        if not isinstance(read_only, bool):
+            self._refuse(("read_only",), "not yes or no", got=_said(read_only), expected="true or false")
+        return LayoutSpec(name=self._text(block, "name", ()), title=self._text(block, "title", (), ""), read_only=read_only, root=self._box(block["root"], ("root",)))
 
     def _box(self, value: Any, path: tuple[str | int, ...]) -> Box:
         if len(path) > 2 * MAX_DEPTH:

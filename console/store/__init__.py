@@ -251,6 +251,13 @@ def read_records(path: Path | str, fleet: str, *, kinds: Iterable[str] = (), job
         yield from map(itemgetter(1), heapq.merge(*streams, key=itemgetter(0)))
 
 
+def read_happenings(path: Path | str, fleet: str) -> Iterator[FleetEvent]:
+    """The console's own dealings with the nodes (links, greetings, launches) in the order in which they were kept. Raises sqlite3.Error."""
+    with closing(sqlite3.connect(f"file:{Path(path).absolute()}?mode=ro", uri=True, timeout=10.0)) as db:
+        for type_name, text in db.execute("SELECT type, data FROM happening WHERE fleet = ? ORDER BY id", (fleet,)):
+            yield _HAPPENINGS[type_name](**json.loads(text))
+
+
 def fleets_of(path: Path | str, job: str) -> list[str]:
     """The fleets in whose history there is a job of that name. Raises sqlite3.Error."""
     with closing(sqlite3.connect(f"file:{Path(path).absolute()}?mode=ro", uri=True, timeout=10.0)) as db:
@@ -265,4 +272,4 @@ def _records(db: sqlite3.Connection, fleet: str, where: str, values: Iterable[An
         yield id_, RecordArrived(node=node, spool_id=spool_id, seq=seq, kind=kind, key=key, time=time, at=at, version=version, data=json.loads(data))
 
 
-__all__ = ["KEPT_LOG_LINES", "SCHEMA_VERSION", "LogRing", "Store", "default_path", "fleets_of", "read_records"]
+__all__ = ["KEPT_LOG_LINES", "SCHEMA_VERSION", "LogRing", "Store", "default_path", "fleets_of", "read_happenings", "read_records"]

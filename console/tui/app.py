@@ -191,6 +191,8 @@ class ConsoleApp(App[Ending]):
         """Take another layout, live; colours that cannot be read are left out and said."""
         css, problem = theme.checked(css)
         self.home_spec = spec
+        if spec.read_only:
+            self.arming.disarm()
         key = next(key for key in self.stylesheet.source if key[1].endswith("ConsoleApp.CSS"))
         self.stylesheet.add_source(f"{theme.BASE}\n{css}", read_from=key)
         self.stylesheet.reparse()

@@ -294,15 +294,8 @@ class Doings:
         self._step(LEAP_S)
 
     def at(self, argument: str) -> None:
-        now = self._app.end()
-        found = _CLOCK.fullmatch(argument)
         try:
-            if found is not None:
-                day = datetime.fromtimestamp(now, timezone.utc)
-                moment = day.replace(hour=int(found[1]), minute=int(found[2]), second=int(found[3] or 0), microsecond=0).timestamp()
-                self.go_to(moment if moment <= now else moment - 86400)  # later than now means yesterday
-            else:
-                self.go_to(now - seconds(argument.lstrip("-")))
+            self.go_to(moment_of(argument, self._app.end()))
         except ValueError as error:
             self._app.tell(str(error), "warn")
 
@@ -376,7 +369,7 @@ class Doings:
             self._app.tell(say("no node is called {name}", name=argument), "warn")
 
     def arm(self, argument: str) -> None:
-        if self._app.options.read_only or self._app.context.cursor.replay:
+        if self._app.options.read_only or self._app.home_spec.read_only or self._app.context.cursor.replay:
             self._app.tell(say("this console only looks; it cannot be armed"), "warn")
             return
         try:
@@ -412,3 +405,13 @@ class Doings:
                 app.tell(say("asked {n} nodes to stop {job}", n=len(confirmed.nodes), job=clip(confirmed.job, 40)), "good")
 
         app.push_screen(StopDialog(intent, targets, lambda: app.arming.armed), decided)
+
+
+def moment_of(text: str, now: float) -> float:
+    """A time of day (UTC, the newest such before ``now``) or so long before now, as seconds since the epoch. Raises ValueError."""
+    found = _CLOCK.fullmatch(text)
+    if found is None:
+        return now - seconds(text.lstrip("-"))
+    day = datetime.fromtimestamp(now, timezone.utc)
+    moment = day.replace(hour=int(found[1]), minute=int(found[2]), second=int(found[3] or 0), microsecond=0).timestamp()
+    return moment if moment <= now else moment - 86400

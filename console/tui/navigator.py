@@ -25,7 +25,7 @@ class Navigator:
     def title(self) -> str:
         """What stands on the top line."""
         if self.view == HOME:
-            return self._app.home_spec.title
+            return say(self._app.home_spec.title)
         number = next((key for key, name in KEYS.items() if name == self.view), "")
         return f"{number} {say(VIEWS[self.view].title)}".strip()
 

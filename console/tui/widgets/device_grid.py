@@ -97,7 +97,7 @@ def _node(row: NodeRow, names: int, left: int, cell_width: int, density: str, ta
     name_tone = "cursor" if choice[0] else "name" if alive else row.link.tone
     head: Line = [(f" {row.link.glyph} ", row.link.tone), (fit(row.name, names + 1), name_tone)]
     if left > names + 4:
-        text = duration_text_ms(row.rtt_s) if row.link.tone == "good" else row.link.text
+        text = duration_text_ms(row.rtt_s) if row.link.tone == "good" else say(row.link.text)
         head.append((fit(text, _LINK_CELLS - 1) + " ", "dim" if row.link.tone == "good" else row.link.tone))
     blank: Line = []
     bodies: list[Line] = []

@@ -20,7 +20,7 @@ _TONES = {"good": "good", "warn": "warn", "bad": "alarm", "busy": "busy", "off":
 
 def draw_job(view: JobView, verdict: str, width: int, height: int = 2) -> list[Line]:
     """Two lines, or three (the bar on its own) where ``height`` has room; ``verdict``: who failed first, or empty."""
-    first: Line = [(" ", "plain"), (f"{view.status.glyph} {view.status.text}", _TONES.get(view.status.tone, "plain")),
+    first: Line = [(" ", "plain"), (f"{view.status.glyph} {say(view.status.text)}", _TONES.get(view.status.tone, "plain")),
                    ("  ", "plain"), (clip(view.job, max(8, min(28, width // 4))), "name"), ("  ", "plain")]
     paces = _paces(view)
     room = width - width_of(first) - width_of(paces) - 2 * len(paces) - 8

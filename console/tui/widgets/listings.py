@@ -141,5 +141,5 @@ class Phases(LinePane):
                    *(Column(title=say(phase), width=10 if wide else 5, keep=90 - at) for at, phase in enumerate(PHASES)),
                    Column(title=say("why"), width=0, keep=10))
         return draw_table(columns, [(
-            (node, "name"), *((f"{badge.glyph} {badge.text}" if wide else f"  {badge.glyph}", badge.tone) for badge in badges),
+            (node, "name"), *((f"{badge.glyph} {say(badge.text)}" if wide else f"  {badge.glyph}", badge.tone) for badge in badges),
             (why, "bad")) for node, badges, why in phase_rows(attempt)], width)

@@ -58,7 +58,7 @@ class Nodes(LinePane):
 
 def _cells(row: NodeRow) -> list[Span]:
     good = sum(cell.health.tone == "good" for cell in row.cells)
-    return [(row.name, "name" if row.link.tone in ("good", "busy") else row.link.tone), (f"{row.link.glyph} {row.link.text}", row.link.tone),
+    return [(row.name, "name" if row.link.tone in ("good", "busy") else row.link.tone), (f"{row.link.glyph} {say(row.link.text)}", row.link.tone),
             (duration_text_ms(row.rtt_s), "dim"), (f"{row.age.glyph}{row.age.text}", "dim" if row.age.tone == "good" else row.age.tone),
             (f"{good}/{len(row.cells)}", "plain" if good == len(row.cells) else "bad"), _pct(row.cpu_pct, 101),
             ("-" if row.load1 is None else f"{row.load1:.1f}", "dim"), _pct(row.memory_pct, 92), _pct(row.disk_pct, 90), _pct(row.shm_pct, 90),

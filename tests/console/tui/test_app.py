@@ -358,7 +358,7 @@ async def test_every_pane_draws_an_empty_fleet() -> None:
 async def test_the_shipped_layouts_open(path: Path) -> None:
     spec = from_mapping(yaml.safe_load(path.read_text("utf-8")), where=path.name)
     async with opened(size=(80, 24), spec=spec, css=path.with_suffix(".tcss").read_text("utf-8")) as screen:
-        assert "Loss" in screen.text() and "Log" in screen.text() and "atlas-04" in screen.text()
+        assert "Log" in screen.text() and "running" in screen.text() and len(screen.app.host.panes) >= 2
 
 
 @pytest.mark.parametrize("css", ["#pane-loss { color: ", "#pane-loss { colour: red; }", "#pane-loss { border: wavy red; }"])

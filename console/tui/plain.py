@@ -1,0 +1,388 @@
+"""The console as plain text: a prompt, commands, and what the panes would show, line by line.
+
+For screen readers, dumb terminals and scripts over a serial line: nothing is painted, the terminal's own
+cursor stays at the prompt, colours and frames are left out, and nothing appears that was not asked for but
+notices of what changed, told at the next prompt. The commands are those of ``:`` on the screen.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, TextIO
+
+from console.core.clock import Clock
+from console.core.fleet.drill import facts, path_to, title, tree, under
+from console.core.fleet.fleet_look import ORDERS, FleetLook, arranged
+from console.core.fleet.happenings import audit_rows, fault_rows, timeline_rows
+from console.core.fleet.run_views import checkpoint_rows, job_view, log_choices, metric_rows, phase_rows
+from console.core.fleet.views import (
+    age_text,
+    bytes_text,
+    duration_text,
+    fleet_summary,
+    node_rows,
+    spans_text,
+    value_text,
+)
+from console.core.i18n import say
+from console.core.intents import ACCESS, FollowLog, Intent, ReconnectNode, StopJob, UnfollowLog
+from console.core.triage.attribute import root_cause
+from console.tui.actions import ACTIONS, parse, seconds, usage
+from console.tui.arming import Arming
+from console.tui.feed import Feed
+from console.tui.lines import shown
+from console.tui.log_book import LogBook, Source
+from console.tui.time_cursor import Moments
+from console.tui.widgets.listings import clock_text
+from console.tui.widgets.verdict import who
+
+if TYPE_CHECKING:
+    from console.core.fleet.drill import Target
+    from console.core.fleet.happenings import Happening
+    from console.core.fleet.run_views import LogChoice
+    from console.core.fleet.state import FleetState
+    from console.tui.app import Options
+
+LOG_LINES = 20
+SHOWN = 40
+"""Lines of a list; a reader has to hear them all."""
+GRACE_S, WHY = 60.0, "asked for by the operator"
+PROMPT = "rankdeck> "
+
+
+class Plain:
+    """One session; ``do`` carries out a command line and returns whether to go on."""
+
+    def __init__(self, feed: Feed, submit: Callable[[Intent], None], clock: Clock, out: TextIO, *, read_only: bool = False,
+                 moments: Moments | None = None, moment: float | None = None) -> None:
+        self._feed, self._submit, self._clock, self._out = feed, submit, clock, out
+        self._read_only = read_only
+        self._arming = Arming(clock)
+        self._look = FleetLook()
+        self._moments = moments
+        self._moment = moment
+        self._target: Target | None = None
+        self._choice: LogChoice | None = None
+        self._book = LogBook([])
+        self._told = ""
+        self._asked: tuple[StopJob, str] | None = None
+
+    # --- a line in, lines out ----------------------------------------------------------------------------
+
+    def put(self, text: str) -> None:
+        """A line for the reader."""
+        self._out.write("\n".join(shown(line) for line in text.split("\n")).rstrip() + "\n")
+        self._out.flush()
+
+    def news(self) -> None:
+        """What changed since the last prompt, in one line or none."""
+        self._feed.drain()
+        for answer in self._feed.answers():
+            self.put(say("{op}: {node} has it", op=answer.op, node=answer.node) if answer.ok else
+                     say("{op} failed on {node}: {why}", op=answer.op, node=answer.node, why=answer.error))
+        rows = node_rows(self.state, self.now)
+        fleet = fleet_summary(rows)
+        run = self.state.current
+        status = say(job_view(self.state, run, self.now).status.text) if run is not None else ""
+        told = say("{up}/{all} nodes up", up=fleet.up, all=fleet.nodes) + (f", {say('✗ {n} in trouble', n=fleet.trouble)}" if fleet.trouble else "") \
+            + (f", {run.job} {status}" if run is not None else "")
+        if told != self._told:
+            self._told = told
+            self.put(told)
+
+    @property
+    def now(self) -> float:
+        """The moment that is shown."""
+        return self._clock.wall_s() if self._moment is None else self._moment
+
+    @property
+    def state(self) -> FleetState:
+        """What was known then, with the curves of now."""
+        state = self._feed.state
+        then = self._moments.at(self._moment) if self._moments is not None and self._moment is not None else None
+        return state if then is None else replace(then, runs=state.runs)
+
+    def do(self, line: str) -> bool:
+        """Carry out one line; False when the reader wants to leave."""
+        if self._asked is not None:
+            self._confirm(line.strip())
+            return True
+        if not line.strip():
+            self.status("")
+            return True
+        try:
+            action, argument = parse(line.strip().removeprefix(":"))
+        except ValueError as error:
+            self.put(str(error))
+            return True
+        if action.name == "quit":
+            return False
+        if action.access == "write" and not self._arming.armed:
+            self.put(say("{name} refused: the console is read-only; :arm first", name=action.name))
+            return True
+        method = getattr(self, "do_" + action.name.replace("-", "_"), None)
+        if method is None:
+            self.put(say("{name} is only on the screen; in text its list is shown whole", name=action.name))
+        else:
+            method(argument)
+        return True
+
+    def do_help(self, argument: str) -> None:
+        for action in ACTIONS:
+            if hasattr(self, "do_" + action.name.replace("-", "_")) or action.name == "quit":
+                self.put(f"{usage(action).removeprefix(':')}: {say(action.help)}")
+
+    def status(self, argument: str) -> None:
+        """Job and fleet in a few sentences."""
+        run = self.state.current
+        if run is None:
+            self.put(say("no job is known"))
+        else:
+            view = job_view(self.state, run, self.now)
+            self.put(f"{view.job}: {say(view.status.text)}, {say('iteration')} {view.iteration or '-'}/{view.total or '-'}, {say('loss')} {value_text(view.loss, 5)}, "
+                     f"{say('left')} {duration_text(view.eta_s)}, {say('saved at {n}', n=view.saved_iteration or '-')}")
+        self._told = ""
+        self.news()
+
+    # --- views -------------------------------------------------------------------------------------------
+
+    def do_fleet(self, argument: str) -> None:
+        for name, rows in arranged(node_rows(self.state, self.now), self._look, {}):
+            if name:
+                self.put(f"{self._look.group}={name}")
+            for row in rows[:SHOWN]:
+                bad = [f"NPU {cell.device} {cell.health.text}" for cell in row.cells if cell.health.tone != "good"]
+                loads = [cell.aicore_pct for cell in row.cells if cell.aicore_pct is not None]
+                self.put(f"{row.name}: {say(row.link.text)}, {len(row.cells)} NPU" + (f", AICore {min(loads):.0f}-{max(loads):.0f} %" if loads else "")
+                         + f", {say('seen {age} ago', age=row.age.text)}" + (f", {say('ranks {r}', r=spans_text(row.ranks))}" if row.ranks else "")
+                         + (f". {', '.join(bad)}" if bad else "") + (f". {row.note}" if row.note else ""))
+            if len(rows) > SHOWN:
+                self.put(say("and {n} more; filter narrows", n=len(rows) - SHOWN))
+
+    def do_launch(self, argument: str) -> None:
+        attempt = self.state.current.latest if self.state.current is not None else None
+        if attempt is None:
+            self.put(say("nothing launched yet"))
+            return
+        self.put(attempt.attempt)
+        for node, badges, why in phase_rows(attempt):
+            self.put(f"{node}: {', '.join(say(badge.text) for badge in badges)}" + (f". {why}" if why else ""))
+
+    def do_training(self, argument: str) -> None:
+        run = self.state.current
+        rows = metric_rows(run, 20) if run is not None else ()
+        if not rows:
+            self.put(say("waiting for the first iteration"))
+        for name, value, at, trend in rows:
+            known = [one for one in trend if one is not None]
+            self.put(f"{name}: {value_text(value)} @ {at}" + (f", {say('lately from {a} to {b}', a=value_text(known[0]), b=value_text(known[-1]))}" if len(known) > 1 else ""))
+
+    def do_checkpoints(self, argument: str) -> None:
+        run = self.state.current
+        rows = checkpoint_rows(self.state, run, self.now) if run is not None else ()
+        if not rows:
+            self.put(say("nothing saved yet"))
+        for row in rows[:SHOWN]:
+            self.put(f"{row.iteration}: {say(row.status.text)}, {bytes_text(row.size_bytes)}, {duration_text(row.seconds)}, {age_text(row.age_s)}, {row.path}")
+
+    def do_incident(self, argument: str) -> None:
+        run = self.state.current
+        if run is None:
+            self.put(say("no job is known"))
+            return
+        cause = root_cause(self.state, run.job)
+        if cause is None:
+            self.put(say("nothing has failed in the newest attempt"))
+        else:
+            self.put(f"{say('Who broke first')}: {who(cause.first)}, {say('confidence {word}', word=say(cause.confidence))}")
+            for item in cause.first.evidence:
+                self.put(f"  {item.get('text')}")
+        self._happenings(timeline_rows(self.state, run))
+
+    def do_logs(self, argument: str) -> None:
+        self.do_log(argument)
+
+    def _happenings(self, rows: tuple[Happening, ...]) -> None:
+        past = [row for row in rows if self._moment is None or row.time <= self._moment]
+        for row in past[:SHOWN]:
+            place = " ".join(part for part in (row.node, "" if row.rank is None else say("rank {rank}", rank=row.rank)) if part)
+            self.put(f"{clock_text(row.time, self.now)} {say(row.badge.text)} {place} {row.what} {row.detail}")
+
+    def do_pane(self, argument: str) -> None:
+        run = self.state.current
+        lists = {"faults": lambda: self._happenings(fault_rows(self.state, run) if run is not None else ()), "audit": lambda: self._happenings(audit_rows(self.state)),
+                 "timeline": lambda: self.do_incident(""), "nodes": lambda: self.do_fleet(""), "fleet-grid": lambda: self.do_fleet(""), "loss": lambda: self.do_training(""),
+                 "metrics": lambda: self.do_training(""), "checkpoints": lambda: self.do_checkpoints(""), "phases": lambda: self.do_launch(""),
+                 "logs": lambda: self.do_log(""), "job": lambda: self.status("")}
+        if argument in lists:
+            lists[argument]()
+        else:
+            self.put(say("this layout has no pane {name}", name=argument))
+
+    # --- drilling down, logs -----------------------------------------------------------------------------
+
+    def do_describe(self, argument: str) -> None:
+        from console.core.fleet.drill import Target
+
+        if argument:
+            if argument not in self.state.nodes:
+                self.put(say("no node is called {name}", name=argument))
+                return
+            self._target = Target(kind="node", node=argument)
+        elif self._target is None and self.state.current is not None:
+            self._target = Target(kind="job", job=self.state.current.job)
+        if self._target is None:
+            self.put(say("no job is known"))
+            return
+        self.put(", ".join(title(step) for step in path_to(self._target)))
+        for fact in facts(self.state, self._target, self.now):
+            self.put(f"  {say(fact.name)}: {fact.value}")
+        children = under(self.state, self._target, self.now)
+        if children:
+            self.put(f"  {say('under it')}: " + ", ".join(title(child) for child in children))
+
+    def do_tree(self, argument: str) -> None:
+        for depth, target in tree(self.state, self.now)[: 5 * SHOWN]:
+            self.put("  " * depth + title(target))
+
+    def do_log(self, argument: str) -> None:
+        choices = log_choices(self.state.current) if self.state.current is not None else ()
+        word = argument
+        found = next((choice for choice in choices if str(choice.pin[1]) == word), None) if word else self._choice or (choices[0] if choices else None)
+        if found is None:
+            self.put(say("no log of {word} in the newest round", word=word) if word else say("no log yet"))
+            return
+        if found != self._choice:
+            if self._choice is not None:
+                self._submit(UnfollowLog(node=self._choice.node, path=self._choice.path))
+            self._choice = found
+            self._book = LogBook([Source(found.node, 0.0)])
+            self._submit(FollowLog(node=found.node, path=found.path))
+        self._feed.drain()
+        self._book.take([self._feed.logs.get((found.node, found.path))], self._clock.wall_s())
+        count = len(self._book)
+        if not count:
+            self.put(say("no log yet") + ": " + found.path + ". " + say("Ask again in a moment."))
+        for at in range(max(0, count - LOG_LINES), count):
+            row = self._book.row(self._book.number(at))
+            if row is not None:
+                self.put(row.text)
+
+    def do_filter(self, argument: str) -> None:
+        self._look = replace(self._look, filter=argument)
+        if self._choice is not None:
+            self._book.filter(argument)
+        self.put(say("filter {text}", text=argument) if argument else say("no filter"))
+
+    def do_sort(self, argument: str) -> None:
+        if argument in ORDERS:
+            self._look = replace(self._look, order=argument)
+            self.put(say("nodes by {what}", what=say(argument)))
+        else:
+            self.put(", ".join(ORDERS))
+
+    # --- time, arming, writes ----------------------------------------------------------------------------
+
+    def do_at(self, argument: str) -> None:
+        from console.tui.doings import moment_of
+
+        end = self._moments.times[-1] if self._moments is not None and self._moments.times else self._clock.wall_s()
+        try:
+            self._moment = moment_of(argument, end)
+        except ValueError as error:
+            self.put(str(error))
+        else:
+            self.put(clock_text(self._moment, end))
+            self.status("")
+
+    def do_earlier(self, argument: str) -> None:
+        self._step(-60.0)
+
+    def do_later(self, argument: str) -> None:
+        self._step(60.0)
+
+    def _step(self, by_s: float) -> None:
+        self._moment = self.now + by_s
+        self.put(clock_text(self._moment, self._clock.wall_s()))
+        self.status("")
+
+    def do_live(self, argument: str) -> None:
+        if self._moments is None:
+            self._moment = None
+        self.status("")
+
+    def do_arm(self, argument: str) -> None:
+        if self._read_only:
+            self.put(say("this console only looks; it cannot be armed"))
+            return
+        try:
+            for_s = seconds(argument) if argument else 600.0
+        except ValueError as error:
+            self.put(str(error))
+            return
+        self._arming.arm(for_s)
+        self.put(say("armed for {time}: changes are possible; :disarm ends it", time=duration_text(for_s)))
+
+    def do_disarm(self, argument: str) -> None:
+        self._arming.disarm()
+        self.put(say("read-only again"))
+
+    def do_reconnect(self, argument: str) -> None:
+        if argument in self.state.nodes:
+            self._send(ReconnectNode(node=argument))
+            self.put(say("trying {node} again", node=argument))
+        else:
+            self.put(say("no node is called {name}", name=argument))
+
+    def do_stop(self, argument: str) -> None:
+        from console.core.fleet.run_views import stop_targets
+
+        attempt = self._feed.state.current.latest if self._feed.state.current is not None else None
+        targets = stop_targets(self._feed.state, attempt, GRACE_S, WHY) if attempt is not None else ()
+        if attempt is None or not targets:
+            self.put(say("nothing to stop: the job lives on no node"))
+            return
+        self._asked = (StopJob(job=attempt.job, attempt=attempt.attempt, nodes=tuple(target.node for target in targets), grace_s=GRACE_S, why=WHY), attempt.job)
+        for target in targets:
+            self.put(f"{target.node}: {target.state}, {say('link {state}', state=target.link.text)}: {target.command}")
+        self.put(say("type the job's name to stop it on these nodes; anything else leaves it running"))
+
+    def _confirm(self, line: str) -> None:
+        assert self._asked is not None
+        (intent, name), self._asked = self._asked, None
+        if line not in (name, shown(name)):
+            self.put(say("That is not the job's name. Nothing was done."))
+        elif not self._arming.armed:
+            self.put(say("No longer armed. Nothing was done."))
+        else:
+            self._send(intent)
+            self.put(say("asked {n} nodes to stop {job}", n=len(intent.nodes), job=intent.job))
+
+    def _send(self, intent: Intent) -> None:
+        if ACCESS[type(intent)] == "read" or self._arming.armed:
+            self._submit(intent)
+
+
+def run(feed: Feed, submit: Callable[[Intent], None], clock: Clock, *, read_only: bool = False, options: Options | None = None,
+        lines: TextIO | None = None, out: TextIO | None = None) -> None:
+    """Read commands until the end of input or ``quit``."""
+    moments = options.moments if options is not None else None
+    moment = options.cursor.at if options is not None and options.cursor is not None else None
+    out = out or sys.stdout
+    session = Plain(feed, submit, clock, out, read_only=read_only, moments=moments, moment=moment)
+    session.put(say("rankdeck, as text. help lists the commands, quit leaves; an empty line says how things are."))
+    while True:
+        session.news()
+        if lines is None:
+            try:
+                line = input(PROMPT)
+            except EOFError:
+                return
+        else:
+            line = lines.readline()
+            if not line:
+                return
+        if not session.do(line):
+            return

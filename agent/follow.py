@@ -26,11 +26,13 @@ LINE_LIMIT = 4 << 20
 TAIL_BYTES = 64
 """So much before the offset is remembered, to notice a file written anew under the same head."""
 STORM_WINDOW_BYTES = 1 << 20
-STORM_LIMIT = 20
-"""At most so many faults of one rule from one such stretch of a file; which ones depends on bytes alone."""
+STORM_LIMIT, STORM_TOTAL, STORM_SCARCE = 20, 200, 2
+"""At most so many faults of one rule from one such stretch of a file; once there are STORM_TOTAL of all rules,
+STORM_SCARCE of each. Which ones depends on bytes alone."""
+WINDOW, TOTAL = "window", "total"
 
-TUNED_FROM_BYTES = 1 << 18
-"""From a block of this size on it pays to plan the search for the file at hand."""
+TUNED_FROM_BYTES = 1 << 19
+"""When so much is read at a time, and waits to be, it pays to plan the search for the file at hand."""
 
 SHIPPED = frozenset(("iteration", "validation", "checkpoint", "fault"))
 """Kinds of what ``agent.parse.reading`` finds that become records; iterations and checkpoints only with their number."""
@@ -55,6 +57,8 @@ class Follower:
         self._resumed = bool(state and state.get("file_id"))
         self._tuned = False
         self._no_grep = False
+        self._storm: Dict[str, int] = {}
+        self._spent: FrozenSet[str] = frozenset()
         self._backlog: Optional[backlog.Backlog] = None
 
     @property
@@ -222,9 +226,12 @@ class Follower:
 
     def _parse(self, block: bytes, base: int, records: List[Record]) -> None:
         memory: Dict[str, Any] = json.loads(json.dumps(self._state["memory"]))    # ours: the state that was handed out stays
+        self._storm = dict(self._state["storm"])
+        self._spent = _spent(self._storm)
         found = reading.read_block(block, self._fitting_scanner(block), memory, spans=self._known_spans(block, base), admit=lambda rule, offset: self._admits(rule, base + offset),
-                                   spent=lambda offset: self._spent(base + offset))
+                                   spent=lambda offset: self._spent_at(base + offset))
         self._state["memory"] = memory
+        self._state["storm"] = self._storm
         count: Dict[Tuple[int, str], int] = {}
         for one in found:
             if one.kind not in SHIPPED or (one.kind != "validation" and one.data.get("iteration", 0) is None):
@@ -244,7 +251,7 @@ class Follower:
 
     def _fitting_scanner(self, block: bytes) -> scan.Scanner:
         """The scanner, once planned anew for this file where much of it is read at a time."""
-        if not self._tuned and len(block) >= TUNED_FROM_BYTES:
+        if not self._tuned and len(block) >= TUNED_FROM_BYTES and self.behind_bytes >= TUNED_FROM_BYTES:
             self._tuned = True
             self._scanner = self._scanner.tuned(block)
         return self._scanner
@@ -257,9 +264,9 @@ class Follower:
         if self._backlog is None:
             return None
         spans = self._backlog.spans(base, base + len(block))
-        if spans is None:
+        if spans is None or sum(end - start for start, end in spans) > len(block) // 4:    # grep is no help with such a log
             self._leave_backlog()
-            return None
+            return None if spans is None else [(start - base, end - base) for start, end in spans]
         return [(start - base, end - base) for start, end in spans]
 
     def _leave_backlog(self) -> None:
@@ -269,20 +276,32 @@ class Follower:
             self._no_grep = True    # what comes now is little, or grep does not serve here
 
     def _admits(self, rule: str, offset: int) -> bool:
-        storm = self._state["storm"]
-        window = offset // STORM_WINDOW_BYTES
-        if storm.get("window") != window:
-            storm = {"window": window}
-        seen = storm.get(rule, 0)
-        self._state["storm"] = dict(storm, **{rule: seen + 1})
-        return bool(seen < STORM_LIMIT)
+        self._turn_window(offset)
+        storm = self._storm
+        seen, total = storm.get(rule, 0), storm.get(TOTAL, 0)
+        limit = STORM_LIMIT if total < STORM_TOTAL else STORM_SCARCE
+        storm[rule] = seen + 1
+        if seen < limit:
+            storm[TOTAL] = total + 1
+        if seen + 1 >= limit or total + 1 == STORM_TOTAL:
+            self._spent = _spent(storm)
+        return bool(seen < limit)
 
-    def _spent(self, offset: int) -> FrozenSet[str]:
-        """The rules of which this stretch of the file has had enough: they need not even be looked for."""
-        storm = self._state["storm"]
-        if storm.get("window") != offset // STORM_WINDOW_BYTES:
-            return frozenset()
-        return frozenset(rule for rule, seen in storm.items() if rule != "window" and seen >= STORM_LIMIT)
+    def _spent_at(self, offset: int) -> FrozenSet[str]:
+        self._turn_window(offset)
+        return self._spent
+
+    def _turn_window(self, offset: int) -> None:
+        window = offset // STORM_WINDOW_BYTES
+        if self._storm.get(WINDOW) != window:
+            self._storm = {WINDOW: window}
+            self._spent = frozenset()
+
+
+def _spent(storm: Dict[str, int]) -> FrozenSet[str]:
+    """The rules of which this stretch of the file has had enough: they need not even be looked for."""
+    limit = STORM_LIMIT if storm.get(TOTAL, 0) < STORM_TOTAL else STORM_SCARCE
+    return frozenset(rule for rule, seen in storm.items() if rule not in (WINDOW, TOTAL) and seen >= limit)
 
 
 _SCANNER: List[scan.Scanner] = []

@@ -19,6 +19,8 @@ Record = Tuple[str, Dict[str, Any]]
 Pair = Tuple[str, Number, str]
 """Name as printed (blanks collapsed), number, unit ("" where none is printed)."""
 
+EXTRA_LIMIT = 100
+"""Most metrics without a field of their own that one record keeps."""
 ITERATION_FIELDS = ("iteration", "total", "lm_loss", "learning_rate", "elapsed_ms", "grad_norm", "consumed_samples",
                     "global_batch_size", "loss_scale", "skipped", "nan", "tflops", "tokens_per_s_per_device",
                     "extra", "time")
@@ -49,6 +51,7 @@ _NAMES: Dict[Tuple[str, str], str] = {
 }
 KEYS: Dict[str, Tuple[str, str]] = {spelling.strip(): target for target, spellings in _NAMES.items()
                                     for spelling in spellings.split(",")}
+_OTHER = ("", _FLOAT)
 _LOSS_ORDER = [name.strip() for name in _NAMES[("lm_loss", _FLOAT)].split(",")]
 # Not numbers in JSON: these fields of a record take finite numbers alone.
 _FINITE = frozenset(("elapsed_ms", "tflops", "tokens_per_s_per_device"))
@@ -61,6 +64,10 @@ _VALUE = (r"[ \t_]{0,20}(?:\[ {0,20}|(?:np\.|numpy\.)?[a-z]{1,8}[0-9]{0,3}\(\[?)
           r"(ms|s|us|[KMGBT]i?B?|%)?(?![0-9A-Za-z.])[\])]{0,3}")
 _PAIR = re.compile(r"[\s,;|\]]{0,400}([A-Za-z_@][^:=|\n]{0,90}?) {0,20}[:=]" + _VALUE)
 VALUE = re.compile(_VALUE)
+_NAME = re.compile(r"^[\s,;\]]{0,400}([A-Za-z_@][^:=|\n]{0,90}?)\s{0,20}$")
+# Names as printed: the same few come again and again.
+_COLLAPSED: Dict[str, str] = {}
+_SQUEEZED: Dict[str, str] = {}
 _SI = {"K": 10 ** 3, "M": 10 ** 6, "G": 10 ** 9, "B": 10 ** 9, "T": 10 ** 12}
 
 
@@ -82,6 +89,29 @@ def value_at(text: str, place: int = 0) -> Optional[Tuple[Number, str, int]]:
     return None if found is None else (_value(found.group(1), found.group(2)), found.group(3) or "", found.end())
 
 
+def _plain(raw: str) -> Optional[Number]:
+    """The number a text of digits, sign, point and exponent stands for; None for any other."""
+    if raw.isdigit():
+        return int(raw) if len(raw) <= 18 and raw.isascii() else None
+    try:
+        value = float(raw)
+    except ValueError:
+        return None
+    # float() also reads "nan", "1_0" and digits of other scripts; an overflow is left to the slow way, too.
+    return value if raw[-1] in "0123456789." and "_" not in raw and value - value == 0.0 and raw.isascii() and "." in raw else None
+
+
+def _collapsed(name: str) -> str:
+    """The name without what parts it from the field before, blanks collapsed; "" where it is none."""
+    known = _COLLAPSED.get(name)
+    if known is None:
+        found = _NAME.match(name)
+        known = " ".join(found.group(1).split()) if found else ""
+        if len(_COLLAPSED) < 4096:
+            _COLLAPSED[name] = known
+    return known
+
+
 def _value(token: str, rest: Optional[str]) -> Number:
     return number(token + "." + rest if rest and "." not in token else token)
 
@@ -92,6 +122,13 @@ def pairs(text: str) -> Iterator[Pair]:
     A field whose value is no number is passed over.
     """
     for segment in text.split("|"):
+        name, colon, raw = segment.partition(":")
+        plain = _plain(raw.strip()) if colon else None
+        if plain is not None and "=" not in name:    # nearly all are so; the expression below reads them alike, slower
+            collapsed = _collapsed(name)
+            if collapsed:
+                yield collapsed, plain, ""
+                continue
         place = 0
         while place < len(segment):
             found = _PAIR.match(segment, place)
@@ -106,7 +143,12 @@ def pairs(text: str) -> Iterator[Pair]:
 
 def squeezed(name: str) -> str:
     """The name without blanks, hyphens and underscores, in lower case."""
-    return re.sub(r"[\s_-]+", "", name).lower()
+    short = _SQUEEZED.get(name)
+    if short is None:
+        short = re.sub(r"[\s_-]+", "", name).lower()
+        if len(_SQUEEZED) < 4096:
+            _SQUEEZED[name] = short
+    return short
 
 
 def known(name: str) -> bool:
@@ -124,8 +166,12 @@ def filled(found: Iterable[Pair]) -> Tuple[Dict[str, Any], int]:
     count = 0
     losses: List[Tuple[int, str, Number]] = []
     for name, value, unit in found:
-        short = squeezed(name)
-        field, kind = KEYS.get(short, ("", _FLOAT))
+        short = _SQUEEZED.get(name) or squeezed(name)
+        field, kind = KEYS.get(short, _OTHER)
+        if field and not unit and kind == _FLOAT and field != "lm_loss" and type(value) is float:    # most are so: no detours
+            data[field] = value
+            count += 1
+            continue
         if not field and short.startswith("train/lr("):    # verl: "train/lr(1e-3):0.01" is 0.01 thousandths
             field, value = "learning_rate", _scaled(value, short[len("train/lr("):-1])
         if field == "lm_loss":
@@ -133,7 +179,7 @@ def filled(found: Iterable[Pair]) -> Tuple[Dict[str, Any], int]:
         elif field:    # named twice, the later holds
             data[field] = _as(value, kind, unit, field in _FINITE)
             count += data[field] is not None
-        else:
+        elif len(extra) < EXTRA_LIMIT:
             extra[name] = value if kind == _TERA or unit not in _SI or isinstance(value, str) else _whole(value * _SI[unit])
     losses.sort(key=lambda loss: loss[0])
     for _, name, value in losses:

@@ -36,7 +36,7 @@ def parse(text: str) -> Dict[str, Any]:
     """
     device: Optional[int] = None
     lines: List[str] = []
-    for raw in re.split("\r\n|\n|\r", text):
+    for raw in values.whole_lines(text)[0]:
         line = clean(raw[:LINE_LIMIT])
         prefix = _PREFIX.match(line)
         if prefix:

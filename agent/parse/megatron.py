@@ -27,6 +27,7 @@ _COUNTED = re.compile(r"(?<![A-Za-z0-9_/-])([Ii]teration|[Ii]ter|[Ss]tep)[ \t:=]
 _EPOCH = re.compile(r"[Ee]poch:? {0,4}([0-9]{1,9}),? {0,4}$")
 # "Evaluating iter 1/5" and the like count something else.
 _OTHER_COUNT = re.compile(r"(?:evaluat\w{0,4}|validat\w{0,4}|eval|test\w{0,3})[ \t:]{0,4}$", re.IGNORECASE)
+_OTHER_ENDS = frozenset("gGeElLnNtTsSaA")    # what the words above can end in
 # " validation loss at iteration 2500 on validation set | lm loss value: 2.925279E+00 | lm loss PPL: 1.863942E+01 | "
 _VALIDATION = re.compile(r"\b(?:validation|test) loss at (?:iteration[ \t]{1,20}([0-9]{1,15})|the end of training)")
 _VALIDATION_FIELDS = {"lmlossvalue": "lm_loss", "lossvalue": "lm_loss", "lmlossppl": "ppl", "lossppl": "ppl"}
@@ -37,7 +38,7 @@ _NEW_LINE = re.compile(r"^\s*(?:\[(?!\s)|time \(ms\)|\(min, max\)|Traceback|savi
 
 def iterations(text: str) -> List[Record]:
     """The iteration records in one (cleaned) line; several may be glued together."""
-    found = list(_COUNTED.finditer(text))
+    found = _counts(text)
     records: List[Record] = []
     for place, match in enumerate(found):
         end = found[place + 1].start() if place + 1 < len(found) else len(text)
@@ -52,15 +53,29 @@ def iterations(text: str) -> List[Record]:
     return records
 
 
+def _counts(text: str) -> List[Match[str]]:
+    """Where the text says ``iteration N/M``; where it does not, other words for it."""
+    found: List[Match[str]] = []
+    place = text.find("teration")
+    while place >= 0:
+        match = _COUNTED.match(text, place - 1) if place else None
+        if match:
+            found.append(match)
+        place = text.find("teration", place + 8)
+    if not found and ("step" in text or "Step" in text or "iter" in text or "Iter" in text):
+        found = list(_COUNTED.finditer(text))
+    return found
+
+
 def _iteration(match: Match[str], prefix: str, rest: str) -> Optional[Dict[str, Any]]:
-    if _OTHER_COUNT.search(prefix[-40:]):
+    if prefix.rstrip(" \t:")[-1:] in _OTHER_ENDS and _OTHER_COUNT.search(prefix[-40:]):
         return None
     data, count = fields.filled(fields.pairs(rest))
     if not count or (match.group(1).lower() != "iteration" and data["lm_loss"] is None):
         return None
     iteration, total = int(match.group(2)), int(match.group(3))
     data.update(iteration=iteration, total=total, time=printed_time(prefix, last=True))
-    epoch = _EPOCH.search(prefix[-40:])
+    epoch = _EPOCH.search(prefix[-40:]) if "poch" in prefix else None
     if epoch:
         within_epoch(data, int(epoch.group(1)), iteration, total)
     return data

@@ -51,12 +51,12 @@ _EVENT = re.compile(r"event id=0x([0-9A-Fa-f]{1,9}), severity=([0-9]{1,3})")
 
 
 def parse(text: str) -> Dict[str, Any]:
-    """{kind, total, chips, errors}; the keys are always there.
+    """{kind, total, chips, errors, cut}; the keys are always there.
 
     ``kind``: the ``-t`` type told by its keys (``list`` for -l), None where they are not known. ``total``:
     of -l. ``chips``: [{npu_id, chip_id, mcu, values, processes}] in print order; ids that were not printed
     are None. ``values``: field names with their unit (``hbm_total_mb``); absent values None; ``error_codes``
-    (upper hex without 0x) and ``error_texts`` lists. ``processes``: None, or [{pid, name, memory_mb}].
+    (upper hex without 0x) and ``error_texts`` lists. ``cut``: the last line has no end and was left out. ``processes``: None, or [{pid, name, memory_mb}].
     """
     groups, errors = _groups(text)
     total: Optional[int] = None
@@ -85,7 +85,7 @@ def parse(text: str) -> Dict[str, Any]:
         kind = "proc-mem"
     if kind == "list":
         chips = [_chip(found, []) for found in seen.get("npu_ids", [])] or chips
-    return {"kind": kind, "total": total, "chips": chips, "errors": errors}
+    return {"kind": kind, "total": total, "chips": chips, "errors": errors, "cut": bool(values.whole_lines(text)[1].strip())}
 
 
 def recognised(parsed: Dict[str, Any]) -> bool:
@@ -98,7 +98,7 @@ def _groups(text: str) -> Tuple[List[List[Tuple[str, List[str]]]], List[Dict[str
     groups: List[List[Tuple[str, List[str]]]] = [[]]
     errors: List[Dict[str, Any]] = []
     blank = False
-    for raw in re.split("\r\n|\n|\r", text):
+    for raw in values.whole_lines(text)[0]:
         line = clean(raw[:LINE_LIMIT])
         if not line.strip():
             blank = True

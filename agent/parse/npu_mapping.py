@@ -31,8 +31,9 @@ def parse(text: str) -> Dict[str, Any]:
     """
     titles: Optional[List[Optional[str]]] = None
     devices: List[Dict[str, Any]] = []
-    sound = True
-    for raw in re.split("\r\n|\n|\r", text):
+    lines, rest = values.whole_lines(text)
+    sound = not rest.strip()
+    for raw in lines:
         line = clean(raw[:LINE_LIMIT]).strip()
         cells = re.split(r"\s{2,}|\t", line) if line else []
         if titles is None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
+from agent.parse import values
 from agent.parse.text import clean
 
 VERSION = 1
@@ -250,9 +251,15 @@ def parse(text: str) -> Dict[str, Any]:
     table. Of several tables in one text the first is read. Units: W, degrees C, %, MB (2^20 bytes), pages.
     """
     reading = _Reading()
-    for line in re.split("\r\n|\n|\r", text):
+    lines, rest = values.whole_lines(text)
+    for line in lines:
         reading.line(clean(line[:LINE_LIMIT]))
-    return reading.result()
+    reading.line(clean(rest[:LINE_LIMIT]))
+    found = reading.result()
+    for error in found["errors"]:
+        if rest.strip() and error["text"] == clean(rest[:LINE_LIMIT]).strip()[:500]:
+            error["code"] = None  # its last digits may be missing
+    return found
 
 
 def recognised(parsed: Dict[str, Any]) -> bool:

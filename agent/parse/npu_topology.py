@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Optional
 
+from agent.parse import values
 from agent.parse.text import clean
 
 VERSION = 1
@@ -32,8 +33,9 @@ def parse(text: str) -> Dict[str, Any]:
     columns: List[str] = []
     links: Dict[str, List[Optional[str]]] = {}
     cpus: Dict[str, str] = {}
-    sound = True
-    for raw in re.split("\r\n|\n|\r", text):
+    lines, rest = values.whole_lines(text)
+    sound = not rest.strip()
+    for raw in lines:
         cells = clean(raw[:LINE_LIMIT]).split()
         if not cells or not _LABEL.match(cells[0]):
             continue

@@ -29,16 +29,15 @@ def parse(text: str) -> Dict[str, Any]:
     """{complete, rows}: each row has the printed columns' fields; an unfinished last row is left out."""
     titles: Optional[List[Optional[str]]] = None
     rows: List[Dict[str, Any]] = []
-    sound = True
-    lines = re.split("\r\n|\n|\r", text)
-    for number, raw in enumerate(lines):
+    lines, rest = values.whole_lines(text)
+    sound = not rest.strip()
+    for raw in lines:
         line = clean(raw[:LINE_LIMIT]).strip()
         if line.startswith("NpuID(Idx)"):
             titles = [_FIELDS.get(title) for title in _TITLE.findall(line)]
         elif titles is not None and line:
             cells = line.split()
-            last = number == len(lines) - 1    # no newline behind it: its last value may be cut
-            if len(cells) != len(titles) or values.whole(cells[0]) is None or last:
+            if len(cells) != len(titles) or values.whole(cells[0]) is None:
                 sound = False
                 continue
             rows.append({title: values.number(cell) for title, cell in zip(titles, cells) if title is not None})

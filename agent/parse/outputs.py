@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from agent.parse import hccn, npu_keyvalue, npu_mapping, npu_table, npu_topology, npu_watch
+from agent.parse import hccn, npu_keyvalue, npu_mapping, npu_table, npu_topology, npu_watch, values
 
 # Field of a device <- what the -t types call it. The rest of a type's values stay in its own shape.
 _FROM_VALUES = {"health": "health", "power_w": "power_w", "temperature_c": "temperature_c", "aicore_pct": "aicore_pct",
@@ -38,7 +38,8 @@ def document(text: str) -> Optional[Dict[str, Any]]:
         return _document("topo", topology, [], topology["complete"])
     network = hccn.parse(text)
     if hccn.recognised(network):
-        return _document("hccn-" + network["kind"], network, [], True)
+        whole = not values.whole_lines(text)[1].strip() and network.get("complete", True)
+        return _document("hccn-" + network["kind"], network, [], whole)
     blocks = npu_keyvalue.parse(text)
     if npu_keyvalue.recognised(blocks):
         return _blocks(blocks)
@@ -64,7 +65,7 @@ def _blocks(blocks: Dict[str, Any]) -> Dict[str, Any]:
     seen = {device["npu_id"] for device in devices}
     devices += [_device({"npu_id": npu_id}) for npu_id in sorted({chip["npu_id"] for chip in blocks["chips"] if chip["npu_id"] is not None} - seen)]
     told = blocks["total"] is None or blocks["total"] == len(devices)
-    found = _document("npu-" + blocks["kind"], blocks, devices, told and not any(error["code"] for error in blocks["errors"]))
+    found = _document("npu-" + blocks["kind"], blocks, devices, told and not blocks["cut"] and not any(error["code"] for error in blocks["errors"]))
     return dict(found, processes=processes, errors=blocks["errors"], tool_version=version)
 
 

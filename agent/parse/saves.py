@@ -51,7 +51,7 @@ ANCHORS = ("fully saved checkpoint", "fully loaded checkpoint", "saving checkpoi
 
 def event(text: str) -> Optional[Dict[str, Any]]:
     """The checkpoint record in one (cleaned) line; None where there is none."""
-    if "ckpt" not in text and "heckpoint" not in text and "global" not in text:
+    if "heckpoint" not in text and "ckpt" not in text and "global step" not in text and "global_step" not in text:
         return None
     for name, shape, pattern in _RULES:
         found = pattern.search(text)

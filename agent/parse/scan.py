@@ -94,14 +94,16 @@ class Scanner:
 
     def faults_in(self, block: bytes, line: Line, spent: AbstractSet[str] = frozenset()) -> List[Dict[str, Any]]:
         """The faults in one of ``lines(block)``; rules in ``spent`` are not looked for."""
-        if not line.signatures:
+        owners = [owner for owner, _ in line.signatures if self._signatures[owner].rule not in spent]
+        if not owners:
             return []
         if line.end - line.start <= 2 * WINDOW:
-            return self._told(block[line.start:line.end].decode("utf-8", "replace"), [owner for owner, _ in line.signatures], spent)
+            quiet = len(owners) < len(line.signatures) and any(not self._signatures[owner].generic for owner, _ in line.signatures if owner not in owners)
+            return self._told(block[line.start:line.end].decode("utf-8", "replace"), owners, quiet)
         found: List[Dict[str, Any]] = []
-        for owner, place in line.signatures:
+        for owner, place in [one for one in line.signatures if one[0] in owners]:
             part = block[max(line.start, place - WINDOW):min(line.end, place + WINDOW)]
-            found += self._told(part.decode("utf-8", "replace"), [owner], spent)
+            found += self._told(part.decode("utf-8", "replace"), [owner], False)
         exact = [fault for fault in found if not self._generic(fault["rule"])]
         return exact or found[:1]
 
@@ -115,16 +117,13 @@ class Scanner:
         block = text.replace("\n", " ").encode("utf-8", "replace")
         return [fault for line in self.lines(block) for fault in self.faults_in(block, line)]
 
-    def _told(self, text: str, owners: Sequence[int], spent: AbstractSet[str]) -> List[Dict[str, Any]]:
+    def _told(self, text: str, owners: Sequence[int], quiet: bool) -> List[Dict[str, Any]]:
+        """``quiet``: something exact matches the line that is not to be told; then nothing generic is, either."""
         text = clean(text)
         exact: List[Dict[str, Any]] = []
         generic: List[Dict[str, Any]] = []
-        quiet = False
         for owner in owners:
             signature = self._signatures[owner]
-            if signature.rule in spent:
-                quiet = quiet or not signature.generic
-                continue
             found = {} if signature.pattern is None else _groups(signature, text)
             if found is not None:
                 (generic if signature.generic else exact).append(_fault(signature, found, text))

@@ -57,11 +57,14 @@ def printed_time(text: str, last: bool = False) -> Optional[str]:
     if ":" not in text:
         return None
     found = _TIME.search(text)
-    if last and found:
-        found = list(_TIME.finditer(text))[-1]
     if found:
-        year, month, day, clock, fraction, more = found.groups()
-        return "%s-%s-%sT%s%s" % (year, month, day, clock, "." + fraction + (more or "") if fraction else "")
+        while last:
+            following = _TIME.search(text, found.end())
+            if following is None:
+                break
+            found = following
+        year, month, day, clock, fraction, rest = found.groups()
+        return "%s-%s-%sT%s%s" % (year, month, day, clock, "." + fraction + (rest or "") if fraction else "")
     american = _US_TIME.search(text)
     if american:
         month, day, year, clock = american.groups()

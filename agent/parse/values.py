@@ -6,7 +6,7 @@ Owns the spelling of absence and of units in keys. Refuses to know any tool's la
 from __future__ import annotations
 
 import re
-from typing import Any, Optional, Union
+from typing import Any, List, Optional, Tuple, Union
 
 ABSENT = frozenset(("na", "n/a", "-", "--", "unknown", "not supported", ""))
 
@@ -14,6 +14,16 @@ _WHOLE = re.compile(r"^[-+]?[0-9]{1,18}$")
 _REAL = re.compile(r"^[-+]?[0-9]{1,18}(?:\.[0-9]{1,12})?(?:[eE][-+]?[0-9]{1,3})?$")
 _UNIT = re.compile(r"\s*\(([^()]{1,8})\)\s*$")
 _UNITS = {"mb": "mb", "%": "pct", "c": "c", "w": "w", "mhz": "mhz", "v": "v", "page": "pages", "hz": "hz"}
+
+
+def whole_lines(text: str) -> Tuple[List[str], str]:
+    """(the lines that end with a newline, what stands behind the last one).
+
+    The tools end every line; where the newline is missing the text was cut, and a number at its end may have
+    lost digits. Who reads that rest must not take a value from it.
+    """
+    lines = re.split("\r\n|\n|\r", text)
+    return lines[:-1], lines[-1]
 
 
 def whole(token: str) -> Optional[int]:

@@ -37,7 +37,7 @@ def log(path: Path, count: int) -> None:
 def all_of(follower: Follower) -> List[Dict[str, Any]]:
     found: List[Dict[str, Any]] = []
     for _ in range(10000):
-        records, state = follower.poll(1 << 16)
+        records, _ = follower.poll(1 << 16)
         found += records
         if not follower.behind_bytes:
             return found

@@ -68,7 +68,8 @@ def launch(args: argparse.Namespace) -> int:
             if isinstance(event, LaunchProgress):
                 phases[event.node, event.phase] = event
                 if event.state in ("done", "failed", "undone"):
-                    say(f"{event.node}: {event.phase} {event.state}{': ' + event.why if event.why else ''}")
+                    took = f" ({event.took_s:.1f} s)" if event.took_s is not None else ""
+                    say(f"{event.node}: {event.phase} {event.state}{took}{': ' + event.why if event.why else ''}")
 
         try:
             submission = desk.backend.submit(made, tell)
@@ -85,7 +86,7 @@ def launch(args: argparse.Namespace) -> int:
                 document["ok"] = view.status.text == "finished"
     document["nodes"] = [
         {"node": node.node, "node_index": node.node_index, "dir": node.dir,
-         "phases": [{"phase": event.phase, "state": event.state, "why": event.why} for (name, _), event in phases.items() if name == node.node]}
+         "phases": [{"phase": event.phase, "state": event.state, "why": event.why, "took_s": event.took_s} for (name, _), event in phases.items() if name == node.node]}
         for node in made.nodes]
     return _end(args, document, "")
 

@@ -80,6 +80,8 @@ class LaunchProgress:
     at: float
     why: str = ""
     """On failure: the command that failed and the end of its output."""
+    took_s: float | None = None
+    """How long the phase took on this node; None while it runs, and where its beginning was not seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

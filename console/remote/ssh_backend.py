@@ -107,6 +107,7 @@ class _Launch:
         self._touched: set[str] = set()
         self._committed: set[str] = set()
         self._reached: dict[str, LaunchPhase] = {}
+        self._began_s: dict[tuple[str, LaunchPhase], float] = {}
 
     def carry_out(self) -> None:
         contained = any(_script(node, "container") for node in self._plan.nodes)
@@ -233,8 +234,10 @@ class _Launch:
     def _tell(self, node: str, phase: LaunchPhase, state: PhaseState, why: str = "") -> None:
         if state != "waiting":
             self._reached[node] = phase
+        now_s = self._clock.mono_s()
+        began_s = self._began_s.setdefault((node, phase), now_s) if state != "waiting" else now_s
         self._emit(LaunchProgress(job=self._plan.job, attempt=self._plan.attempt, node=node, phase=phase, state=state,
-                                  at=self._clock.wall_s(), why=why))
+                                  at=self._clock.wall_s(), why=why, took_s=now_s - began_s if state in ("done", "failed") else None))
 
 
 def _script(node: NodePlan, phase: LaunchPhase) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from console.core.events import LaunchPhase
@@ -240,8 +240,17 @@ def phase_rows(attempt: AttemptState) -> tuple[tuple[str, tuple[Badge, ...], str
     for node in sorted(nodes, key=lambda name: (attempt.node_index.get(name, 1 << 30), natural_key(name))):
         seen = [attempt.phases.get((node, phase)) for phase in PHASES]
         why = next((progress.why for progress in seen if progress is not None and progress.why), "")
-        rows.append((node, tuple(badges["waiting"] if progress is None else badges[progress.state] for progress in seen), why))
+        rows.append((node, tuple(badges["waiting"] if progress is None else _timed(badges[progress.state], progress.took_s) for progress in seen), why))
     return tuple(rows)
+
+
+def _timed(badge: Badge, took_s: float | None) -> Badge:
+    """A badge with how long it took in the place of its word, where that is known."""
+    if took_s is None or badge.text != "done":
+        return badge
+    minutes, seconds = divmod(round(took_s), 60)
+    text = f"{took_s:.1f} s" if took_s < 10 else f"{seconds} s" if not minutes else f"{minutes}:{seconds:02d}" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}"
+    return replace(badge, text=text)
 
 
 MERGED_MOST = 32

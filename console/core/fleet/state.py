@@ -27,6 +27,7 @@ from console.core.events import (
     RecordArrived,
     Waiting,
 )
+from console.core.fleet import phases
 from console.core.fleet.points import COUNTS, METRICS, no_series, number, put_point, put_points
 from console.core.fleet.series import Series
 from console.core.fleet.standing import Place, Standing
@@ -252,7 +253,19 @@ def _record(state: FleetState, event: RecordArrived) -> FleetState:
     fold = _FOLDS.get(event.kind)
     if not job or not attempt or fold is None:
         return state
-    return fold(state, event, str(job), str(attempt))
+    folded = fold(state, event, str(job), str(attempt))
+    return _advance(folded, event, str(job), str(attempt)) if event.kind in phases.KINDS else folded
+
+
+def _advance(state: FleetState, event: RecordArrived, job: str, attempt: str) -> FleetState:
+    run = state.runs[job]
+    known = run.attempts.get(attempt)
+    if known is None:
+        return state
+    is_finished = event.kind == "exit" and run.total_iterations is not None and any(
+        last is not None and last[0] >= run.total_iterations for last in (series.last() for series in run.series.values()))
+    cells = phases.advance(known, event, is_finished)
+    return state if cells is known.phases else _attempt(state, job, attempt, lambda old: replace(old, phases=cells))
 
 
 def _job(state: FleetState, event: RecordArrived, job: str, attempt: str) -> FleetState:

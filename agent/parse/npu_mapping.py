@@ -40,8 +40,8 @@ def parse(text: str) -> Dict[str, Any]:
             if len(cells) >= 3 and cells[0].lower() == "npu id":
                 titles = [_FIELDS.get(cell.lower()) for cell in cells]
             continue
-        if not cells:
-            continue
+        if len(cells) < 2:
+            continue  # a prompt, or a sentence: no row however damaged
         if len(cells) != len(titles) or values.whole(cells[0]) is None:
             sound = False
             continue

@@ -37,6 +37,8 @@ def parse(text: str) -> Dict[str, Any]:
             titles = [_FIELDS.get(title) for title in _TITLE.findall(line)]
         elif titles is not None and line:
             cells = line.split()
+            if 2 * sum(values.number(cell) is not None for cell in cells) < len(titles) - sum(cell.lower() in values.ABSENT for cell in cells):
+                continue  # a prompt, or a sentence: no row however damaged
             if len(cells) != len(titles) or values.whole(cells[0]) is None:
                 sound = False
                 continue

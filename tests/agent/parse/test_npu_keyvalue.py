@@ -71,7 +71,7 @@ def test_ids_before_their_block_and_the_mcu() -> None:
 
 @pytest.mark.parametrize("text", [USAGES, COMMON])
 def test_lost_blank_lines_do_not_mix_chips(text: str) -> None:
-    lines = "\n".join(line for line in text.splitlines() if line.strip())
+    lines = "".join(line + "\n" for line in text.splitlines() if line.strip())
     want = [(chip["chip_id"], chip["mcu"], chip["values"]) for chip in chips(text)]
     assert [(chip["chip_id"], chip["mcu"], chip["values"]) for chip in chips(lines)] == want
 

@@ -173,7 +173,7 @@ def filled(found: Iterable[Pair]) -> Tuple[Dict[str, Any], int]:
             count += 1
             continue
         if not field and short.startswith("train/lr("):    # verl: "train/lr(1e-3):0.01" is 0.01 thousandths
-            field, value = "learning_rate", _scaled(value, short[len("train/lr("):-1])
+            field, value = "learning_rate", _scaled(value, name[name.find("(") + 1:].rstrip(")"))
         if field == "lm_loss":
             losses.append((_LOSS_ORDER.index(short), name, value))
         elif field:    # named twice, the later holds

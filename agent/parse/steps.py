@@ -34,10 +34,6 @@ def records(text: str) -> List[Record]:
     verl = _VERL.search(text)
     if verl:
         return _verl(text, int(verl.group(1)), verl.end(), printed_time(text[:verl.start()], last=True))
-    titan = _TITAN.search(text)
-    if titan:
-        return _titan(text, titan.group(1) is not None, int(titan.group(2)), int(titan.group(3)) if titan.group(3) else None, titan.end(),
-                      printed_time(text[:titan.start()], last=True))
     mindspore = _MINDSPORE.search(text)
     value = fields.value_at(text, mindspore.end()) if mindspore else None
     if mindspore and value:
@@ -45,6 +41,10 @@ def records(text: str) -> List[Record]:
         data.update(iteration=int(mindspore.group(2)), time=printed_time(text[:mindspore.start()], last=True))
         data["extra"]["epoch"] = int(mindspore.group(1))
         return [("iteration", data)]
+    titan = _TITAN.search(text)
+    if titan:
+        return _titan(text, titan.group(1) is not None, int(titan.group(2)), int(titan.group(3)) if titan.group(3) else None, titan.end(),
+                      printed_time(text[:titan.start()], last=True))
     return []
 
 

@@ -1,11 +1,11 @@
-"""Every capture of the corpus against its index. Skipped, visibly, where RANKDECK_CORPUS names none."""
+"""Every capture against its index: our own always, the corpus where RANKDECK_CORPUS names it (else skipped, visibly)."""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import pytest
 
@@ -16,8 +16,7 @@ NAMES = {"lr": "learning_rate", "gbs": "global_batch_size", "loss": "lm_loss", "
 EXTRA = {"consumed_tokens": ("consumed tokens", "consumed_tokens"), "num_zeros": ("num zeros",), "mfu": ("mfu",), "z_loss": ("z_loss",),
          "mtp_1_loss": ("mtp_1 loss",), "mtp_7_loss": ("mtp_7 loss",), "load_balancing_loss": ("load_balancing_loss",), "epoch": ("epoch",),
          "iteration_in_epoch": ("iteration_in_epoch",), "total_in_epoch": ("total_in_epoch",), "global_step": ("global_step",)}
-# Where the index is not followed, and why.
-WRONG_IN_INDEX: Dict[str, str] = {}
+OWN = Path(__file__).parent / "fixtures"
 
 
 def rows(corpus: Path) -> List[List[str]]:
@@ -47,7 +46,8 @@ def same(have: Any, want: Any) -> bool:
     return bool(have == want)
 
 
-def test_iterations_have_the_values_of_the_index(corpus: Path) -> None:
+def compare(corpus: Path) -> Tuple[int, List[Any]]:
+    """(how many values were compared, what differs)"""
     checked, wrong = 0, []
     for row in rows(corpus):
         wanted = json.loads(row[7]) if len(row) > 7 and row[7].startswith("[") else []
@@ -66,8 +66,38 @@ def test_iterations_have_the_values_of_the_index(corpus: Path) -> None:
                 checked += 1
                 if not same(value_of(got[fits[0]], name), value):
                     wrong.append((row[0], name, value, value_of(got[fits[0]], name)))
+    return checked, wrong
+
+
+def test_iterations_have_the_values_of_the_index(corpus: Path) -> None:
+    checked, wrong = compare(corpus)
     assert wrong == []
     assert checked > 900
+
+
+def test_our_own_captures_have_the_values_of_their_index() -> None:
+    checked, wrong = compare(OWN)
+    assert wrong == []
+    assert checked > 100
+    for row in rows(OWN):
+        assert len(read(OWN / "logs" / row[0])["iteration"]) == len(json.loads(row[7])), row[0]
+
+
+@pytest.mark.parametrize("name, kind, fields", [
+    ("torchtitan.log", "validation", {"iteration": 10, "lm_loss": 11.5, "ppl": None}),
+    ("torchtitan.log", "checkpoint", {"iteration": 10, "event": "saved", "seconds": 5.25}),
+    ("llamafactory.log", "validation", {"iteration": 2, "lm_loss": 1.375}),
+    ("llamafactory.log", "checkpoint", {"iteration": 6, "event": "started", "path": "saves/qwen/checkpoint-6"}),
+    ("swift-megatron.log", "checkpoint", {"iteration": 12, "event": "started"}),
+    ("verl.log", "checkpoint", {"iteration": 1, "event": "started", "path": "/ckpt/verl/global_step_1"}),
+    ("verl.log", "validation", {"iteration": 20, "lm_loss": 1.5}),
+    ("mindspeed-llm.log", "memory", {"iteration": 1, "max_allocated_mb": 41234.25}),
+    ("mindspeed-llm.log", "start", {"time": "2026-03-01T10:00:00"}),
+    ("mindspeed-llm.log", "fault", {"rule": "grad-norm-nan", "role": "root"}),
+])
+def test_our_own_captures_give_more_than_iterations(name: str, kind: str, fields: Dict[str, Any]) -> None:
+    found = read(OWN / "logs" / name)[kind]
+    assert any(all(one[field] == value for field, value in fields.items()) for one in found), found
 
 
 def test_where_the_index_names_iterations_there_are_no_others(corpus: Path) -> None:

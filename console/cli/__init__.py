@@ -144,6 +144,7 @@ def build_parser() -> argparse.ArgumentParser:
     stop = add("stop", _stop, "End a job on all its nodes: SIGTERM, a grace period, SIGKILL.", fleet=True, link=True)
     stop.add_argument("job", metavar="JOBNAME", help="run.name of the job")
     stop.add_argument("--grace", metavar="S", type=_seconds, default=60.0, help="seconds between SIGTERM and SIGKILL (default: 60)")
+    stop.add_argument("--keep-container", action="store_true", help="leave the job's containers there, whatever the job file says")
     stop.add_argument("--yes-i-mean", metavar="JOBNAME", default="", help="the job's name once more, instead of typing it when asked")
     _add_wait(stop)
 

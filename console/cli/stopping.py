@@ -18,6 +18,8 @@ from console.remote.backend import Submission
 
 MARGIN_S = 20.0
 """After the grace: SIGKILL, the shim's record, and the way back here."""
+CLEAN_S = 20.0
+"""How long the last process, container and device of an ended attempt may take to go."""
 WHY = "asked for on the command line"
 
 
@@ -38,15 +40,19 @@ def stop(args: argparse.Namespace) -> int:
         _show(args, targets, unreachable)
         if not args.yes_i_mean and not _confirmed(args.job):
             raise ConsoleError("nothing was stopped", where=args.job, fix="The job's name was not typed")
-        error = _cancel(desk, targets, args.grace)
+        error = _cancel(desk, targets, args.grace, args.keep_container)
         states = _await_end(desk, targets, args.grace)
-    document = _document(args.job, targets, states, unreachable, error)
+        left = _await_nothing(desk, [one for one in targets if states.get(_key(one)) not in LIVE], args.keep_container)
+    document = _document(args.job, targets, states, unreachable, error, left)
     if args.json:
         put_json(document)
     else:
         if error is not None:
             say(f"rankdeck: {error}")
         put("\n".join(table([("ATTEMPT", "NODE", "STATE"), *((one["attempt"], one["node"], states.get(_key(one), "?")) for one in targets)])))
+        for (_, node), rest in left.items():
+            if rest:
+                say(f"rankdeck: something is left on {node}: {_left_text(rest)}")
         for node, why in unreachable.items():
             say(f"rankdeck: {node} did not answer and may still run the job: {why}")
     return 0 if document["ok"] else 1
@@ -71,7 +77,7 @@ def _confirmed(job: str) -> bool:
     return sys.stdin.readline().strip() == job
 
 
-def _cancel(desk: Desk, targets: Sequence[Mapping[str, Any]], grace_s: float) -> ConsoleError | None:
+def _cancel(desk: Desk, targets: Sequence[Mapping[str, Any]], grace_s: float, keep_container: bool) -> ConsoleError | None:
     """Ask for the end of every attempt; the first error, when one came of it."""
     first: ConsoleError | None = None
     for attempt in dict.fromkeys(str(one["attempt"]) for one in targets):
@@ -79,7 +85,7 @@ def _cancel(desk: Desk, targets: Sequence[Mapping[str, Any]], grace_s: float) ->
         submission = Submission(job=str(members[0]["job"]), attempt=attempt, epoch=int(members[0].get("epoch") or 0),
                                 nodes=tuple(str(one["node"]) for one in members))
         try:
-            desk.backend.cancel(submission, grace_s, WHY)
+            desk.backend.cancel(submission, grace_s, WHY, keep_container=True if keep_container else None)
         except ConsoleError as error:
             first = first or error
     return first
@@ -100,14 +106,46 @@ def _await_end(desk: Desk, targets: Sequence[Mapping[str, Any]], grace_s: float)
     return states
 
 
+def _await_nothing(desk: Desk, targets: Sequence[Mapping[str, Any]], keep_container: bool) -> dict[tuple[str, str], dict[str, Any]]:
+    """Wait until nothing of the ended attempts is left on their nodes; (attempt, node) -> what is, {} for nothing.
+
+    A container goes a moment after its command, and a driver lets go of a device a moment after its process.
+    """
+    deadline_s = desk.clock.mono_s() + CLEAN_S
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    waiting = list(targets)
+    while waiting:
+        for one in waiting:
+            try:
+                args = {"attempt": one["attempt"], "devices": one.get("devices") or []}
+                seen = desk.supervisor.request(str(one["node"]), "left", args)
+                found[_key(one)] = {name: seen.get(name) for name in ("processes", "container", "holders") if seen.get(name) and not (name == "container" and keep_container)}
+            except ConsoleError as error:
+                # An attempt that never ran is not known any more; what else went wrong has been said.
+                found[_key(one)] = {} if "not known" in error.what else {"why": str(error)}
+        waiting = [one for one in waiting if found[_key(one)] and "why" not in found[_key(one)]]
+        if not waiting or desk.clock.mono_s() >= deadline_s:
+            break
+        time.sleep(5 * LOOK_S)
+    return found
+
+
+def _left_text(found: Mapping[str, Any]) -> str:
+    parts = [f"processes {', '.join(map(str, found['processes']))}"] if found.get("processes") else []
+    parts += ["its container"] if found.get("container") else []
+    parts += [f"device {holder.get('device')} is held by process {holder.get('pid')} ({holder.get('name')})" for holder in found.get("holders") or ()]
+    return "; ".join(parts) or str(found.get("why"))
+
+
 def _document(job: str, targets: Sequence[Mapping[str, Any]], states: Mapping[tuple[str, str], str], unreachable: Mapping[str, str],
-              error: ConsoleError | None) -> dict[str, Any]:
+              error: ConsoleError | None, left: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, Any]:
     attempts = [
-        {"attempt": attempt, "nodes": [{"node": one["node"], "state": states.get(_key(one), "unknown"), "dir": one.get("dir")}
+        {"attempt": attempt, "nodes": [{"node": one["node"], "state": states.get(_key(one), "unknown"), "dir": one.get("dir"),
+                                        "left": dict(left.get(_key(one), {}))}
                                        for one in targets if one["attempt"] == attempt]}
         for attempt in dict.fromkeys(one["attempt"] for one in targets)]
     ended = not any(state in LIVE for state in states.values())
-    return {"ok": ended and error is None and not unreachable, "job": job, "attempts": attempts,
+    return {"ok": ended and error is None and not unreachable and not any(left.values()), "job": job, "attempts": attempts,
             "unreachable": [{"node": node, "why": why} for node, why in unreachable.items()],
             "error": error_mapping(error) if error is not None else None}
 

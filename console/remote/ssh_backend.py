@@ -80,12 +80,17 @@ class SshBackend:
         """Begin to send what happens on the submission's nodes; returns at once."""
         self._nodes.tap(submission.nodes, emit)
 
-    def cancel(self, submission: Submission, grace_s: float, why: str) -> None:
-        """SIGTERM, ``grace_s`` seconds, SIGKILL on all its nodes. Raises RequestError naming the nodes that failed."""
+    def cancel(self, submission: Submission, grace_s: float, why: str, keep_container: bool | None = None) -> None:
+        """SIGTERM, ``grace_s`` seconds, SIGKILL on all its nodes. Raises RequestError naming the nodes that failed.
+
+        ``keep_container``: other than the job file has it; None: as there.
+        """
         self._must_be_armed("stop")
 
         def stop(node: str) -> None:
             args = {"attempt": submission.attempt, "grace_s": grace_s, "why": why}
+            if keep_container is not None:
+                args["keep_container"] = keep_container
             self._nodes.session(node, CONNECT_S).request("stop", args, REQUEST_S)
 
         failed = _each({node: node for node in submission.nodes}, stop)

@@ -42,6 +42,11 @@ def shown(text: str) -> str:
     return _STACKED.sub(r"\1", _ACTIVE.sub(_picture, text))
 
 
+def harmless(text: str) -> bool:
+    """Whether ``shown`` would leave the text as it is."""
+    return (text.isascii() and text.isprintable()) or (_ACTIVE.search(text) is None and _STACKED.search(text) is None)
+
+
 def _picture(match: re.Match[str]) -> str:
     code = ord(match.group())
     if code == 9:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 from typing import Any, Literal, TypeAlias
 
@@ -215,9 +216,14 @@ def age_badge(age_s: float | None) -> Badge:
 def node_rows(state: FleetState, now: float) -> tuple[NodeRow, ...]:
     """Every node, in the order of their names (numbers in names count as numbers)."""
     attempt = state.current.latest if state.current else None
-    return tuple(node_row(state.nodes[name], attempt, now) for name in sorted(state.nodes, key=natural_key))
+    places: dict[str, dict[int, int]] = {}
+    if attempt is not None and attempt.ranks:
+        for place in attempt.ranks[max(attempt.ranks)].values():
+            places.setdefault(place.node, {})[place.pid] = place.rank
+    return tuple(_row(state.nodes[name], attempt, places.get(name, {}), now) for name in sorted(state.nodes, key=natural_key))
 
 
+@lru_cache(maxsize=8192)
 def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
     """Sorts node2 before node10."""
     parts: list[tuple[int, int | str]] = []
@@ -238,15 +244,35 @@ def node_row(node: NodeState, attempt: AttemptState | None, now: float) -> NodeR
     places = {}
     if attempt is not None and attempt.ranks:
         places = {place.pid: place.rank for place in attempt.ranks[max(attempt.ranks)].values() if place.node == node.name}
+    return _row(node, attempt, places, now)
+
+
+def _row(node: NodeState, attempt: AttemptState | None, places: Mapping[int, int], now: float) -> NodeRow:
     age_s = None if node.sample is None else sample_age_s(node, node.sample, now)
     host = node.host.data if node.host is not None else {}
     return NodeRow(
         name=node.name, link=link_badge(node), rtt_s=node.rtt_s, age_s=age_s, age=age_badge(age_s),
-        cells=() if node.sample is None else npu_cells(node.sample.data, places), note=_note(node),
+        cells=() if node.sample is None else _cells(node.name, node.sample.data, places), note=_note(node),
         cpu_pct=host.get("cpu_pct"), memory_pct=_share(host, "memory"), disk_pct=_share(host, "disk"),
         shm_pct=_share(host, "shm"), load1=host.get("load1"), cores=host.get("cores"),
         job=attempt.node_states.get(node.name, "") if attempt is not None else "",
         ranks=tuple(sorted(places.values())), waiting=node.waiting, dropped=sum(node.gaps.values()))
+
+
+_KEPT_CELLS = 4096
+_made: dict[str, tuple[Mapping[str, Any], Mapping[int, int], tuple[Cell, ...]]] = {}
+
+
+def _cells(name: str, sample: Mapping[str, Any], ranks: Mapping[int, int]) -> tuple[Cell, ...]:
+    """``npu_cells``, made once for a sample: several panes and the top line show the same ones, until the next arrives."""
+    known = _made.get(name)
+    if known is not None and known[0] is sample and known[1] == ranks:
+        return known[2]
+    cells = npu_cells(sample, ranks)
+    if len(_made) >= _KEPT_CELLS:
+        _made.clear()
+    _made[name] = (sample, ranks, cells)
+    return cells
 
 
 def npu_cells(sample: Mapping[str, Any], ranks: Mapping[int, int]) -> tuple[Cell, ...]:
@@ -258,20 +284,20 @@ def npu_cells(sample: Mapping[str, Any], ranks: Mapping[int, int]) -> tuple[Cell
     for npu_id, chip_id, pid in zip(*(processes.get(name) or () for name in ("npu_id", "chip_id", "pid")), strict=False):
         holders.setdefault((npu_id, chip_id), []).append(pid)
 
-    def of(name: str, at: int) -> Any:
+    def of(name: str) -> Sequence[Any]:
         column = columns.get(name) or ()
-        return column[at] if at < len(column) else None
+        return column if len(column) == count else [*column, *[None] * (count - len(column))]
 
     cells = []
-    for at in range(count):
-        pids = holders.get((of("npu_id", at), of("chip_id", at)), [])
-        used, total = of("hbm_used_mb", at), of("hbm_total_mb", at)
+    found = zip(range(count), of("npu_id"), of("chip_id"), of("health"), of("aicore_pct"), of("temperature_c"), of("power_w"),
+                of("hbm_used_mb"), of("hbm_total_mb"), of("memory_used_mb"), of("memory_total_mb"), strict=True)
+    for device, npu_id, chip_id, health, aicore, temperature, power, used, total, other_used, other_total in found:
+        pids = holders.get((npu_id, chip_id), ()) if holders else ()
         if not total:  # chips without HBM (310P) report their DDR here
-            used, total = of("memory_used_mb", at), of("memory_total_mb", at)
+            used, total = other_used, other_total
         cells.append(Cell(
-            device=at, health=health_badge(of("health", at)), aicore_pct=of("aicore_pct", at),
-            hbm_pct=None if used is None or not total else 100.0 * used / total,
-            temperature_c=of("temperature_c", at), power_w=of("power_w", at),
+            device=device, health=_HEALTH.get(health) or health_badge(health), aicore_pct=aicore,
+            hbm_pct=None if used is None or not total else 100.0 * used / total, temperature_c=temperature, power_w=power,
             rank=next((ranks[pid] for pid in pids if pid in ranks), None), held=bool(pids)))
     return tuple(cells)
 

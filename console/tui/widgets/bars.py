@@ -33,7 +33,7 @@ class Bar(Widget):
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        return strip(self._line, self.size.width).apply_style(self.rich_style)
+        return strip(self._line, self.size.width, self.rich_style)
 
 
 def top_line(title: str, fleet: FleetSummary, armed_left_s: float, clock: str, width: int, *, cursor: TimeCursor | None = None,

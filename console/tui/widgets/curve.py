@@ -22,43 +22,56 @@ _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _LABEL = 8
 
 
+# Four dots of one column of a character, from the top, as bits 0 to 3 -> the bits of U+2800.
+_LEFT = tuple(sum(_DOTS[row][0] for row in range(4) if bits >> row & 1) for bits in range(16))
+_RIGHT = tuple(sum(_DOTS[row][1] for row in range(4) if bits >> row & 1) for bits in range(16))
+
+
 def braille(bins: Bins, height: int, low: float, high: float) -> list[str]:
     """``height`` lines of ``len(bins) // 2`` braille characters; bins between known neighbours are joined.
 
     ``low`` and ``high`` are the values of the lowest and the highest dot; values outside stick to the edge.
     """
     rows = height * 4
-    grid = [[0] * (len(bins) // 2) for _ in range(height)]
-    span = (high - low) or 1.0
-
-    def row_of(value: float) -> int:
-        return max(0, min(rows - 1, round((high - value) / span * (rows - 1))))
-
+    columns = [0] * (len(bins) // 2 * 2)  # of each dot column the dots that are set, row n as bit n
+    scale = (rows - 1) / ((high - low) or 1.0)
     last: tuple[int, int, int] | None = None  # dot column, upper and lower row of the newest known bin
-    for column, pair in enumerate(bins[: len(bins) // 2 * 2]):
+    for column, pair in enumerate(bins[: len(columns)]):
         if pair is None:
             continue
-        upper, lower = row_of(pair[1]), row_of(pair[0])
+        upper = max(0, min(rows - 1, round((high - pair[1]) * scale)))
+        lower = max(0, min(rows - 1, round((high - pair[0]) * scale)))
         if last is not None:
-            _join(grid, last, (column, upper, lower))
-        for row in range(upper, lower + 1):
-            grid[row // 4][column // 2] |= _DOTS[row % 4][column % 2]
+            _join(columns, last, (column, upper, lower))
+        columns[column] |= _stroke(upper, lower)
         last = (column, upper, lower)
-    return ["".join(chr(0x2800 + bits) if bits else " " for bits in line) for line in grid]
+    lines = []
+    pairs = list(zip(columns[::2], columns[1::2], strict=True))
+    for shift in range(0, rows, 4):
+        codes = [_LEFT[left >> shift & 15] | _RIGHT[right >> shift & 15] for left, right in pairs]
+        lines.append("".join([chr(0x2800 + code) if code else " " for code in codes]))
+    return lines
 
 
-def _join(grid: list[list[int]], old: tuple[int, int, int], new: tuple[int, int, int]) -> None:
+def _stroke(one: int, other: int) -> int:
+    """The dots from one row to the other, both included."""
+    upper, lower = (one, other) if one <= other else (other, one)
+    return ((1 << (lower - upper + 1)) - 1) << upper
+
+
+def _join(columns: list[int], old: tuple[int, int, int], new: tuple[int, int, int]) -> None:
+    """Draw from the middle of one bin to the middle of the next; of each step half in the one column, half in the other."""
     (from_column, from_upper, from_lower), (to_column, to_upper, to_lower) = old, new
     steps = to_column - from_column
-    start, end = (from_upper + from_lower) / 2, (to_upper + to_lower) / 2
     if steps == 1 and from_upper <= to_lower + 1 and to_upper <= from_lower + 1:
         return
+    start, end = (from_upper + from_lower) / 2, (to_upper + to_lower) / 2
     previous = round(start)
     for step in range(1, steps + 1):
         row = round(start + (end - start) * step / steps)
-        for dot in range(min(previous, row), max(previous, row) + 1):
-            column = from_column + (step if dot == row or abs(dot - row) < abs(dot - previous) else step - 1)
-            grid[dot // 4][column // 2] |= _DOTS[dot % 4][column % 2]
+        middle = (previous + row) // 2 if row > previous else (previous + row + 1) // 2
+        columns[from_column + step - 1] |= _stroke(previous, middle)
+        columns[from_column + step] |= _stroke(row, middle + (row > middle) - (row < middle))
         previous = row
 
 

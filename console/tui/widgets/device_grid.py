@@ -189,6 +189,9 @@ def _marks(cell: Cell, width: int, tall: bool) -> list[Line]:
 _CELLS = {"bars": _bars, "numbers": _numbers, "compact": _compact, "marks": _marks}
 
 
+_AT_PCT = tuple((level(pct), heat(pct)) for pct in range(101))
+
+
 def _dense(rows: Sequence[NodeRow], width: int, height: int, choice: tuple[str, int | None]) -> list[Line]:
     """Nodes in columns, one character an NPU: its AICore load, or its health where that is not OK."""
     devices = max((len(row.cells) for row in rows), default=0)
@@ -205,10 +208,24 @@ def _dense(rows: Sequence[NodeRow], width: int, height: int, choice: tuple[str, 
             dead = not row.trusted
             line += [(row.link.glyph + " ", row.link.tone), (fit(row.name, names) + " ", "cursor" if row.name == choice[0] else row.link.tone if row.link.tone in ("bad", "warn") else "plain")]
             chosen = choice[1] if row.name == choice[0] else None
+            run, run_tone = "", ""  # neighbours that look alike are drawn as one: a thousand of them are on the screen
             for cell in row.cells:
-                tone = "off" if dead else heat(cell.aicore_pct)
-                line.append((level(cell.aicore_pct), "cursor") if cell.device == chosen else
-                            _mark(cell) if cell.health.tone != "good" else (level(cell.aicore_pct), tone))
+                pct = cell.aicore_pct
+                glyph, tone = _AT_PCT[int(pct)] if pct is not None and 0 <= pct <= 100 else (level(pct), heat(pct))
+                if cell.device == chosen:
+                    tone = "cursor"
+                elif cell.health.tone != "good":
+                    glyph, tone = _mark(cell)
+                elif dead:
+                    tone = "off"
+                if tone == run_tone:
+                    run += glyph
+                else:
+                    if run:
+                        line.append((run, run_tone))
+                    run, run_tone = glyph, tone
+            if run:
+                line.append((run, run_tone))
             line.append((" " * (devices - len(row.cells)), "plain"))
             line.append((fit(row.age.text if dead else "", 4, right=True) + " ", row.age.tone if dead else "dim"))
         lines.append(line)

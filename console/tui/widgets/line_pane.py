@@ -6,8 +6,9 @@ at 182 ms a time (own grid: 1.1 ms); it also brings cell padding that a dense sc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -17,17 +18,50 @@ from textual.strip import Strip
 from console.core.fleet.drill import Target
 from console.core.fleet.state import FleetState
 from console.tui.feed import Feed
-from console.tui.lines import Line, pad, shown
+from console.tui.lines import Line, harmless, pad, shown
 from console.tui.palette import style
 from console.tui.panes import Pane
 
 _REVERSE = Style(reverse=True)
 
 
-def strip(line: Line, width: int) -> Strip:
-    """The line as a strip of exactly ``width`` cells."""
-    # Made harmless before it is measured: what is shown is wider than what came.
-    return Strip([Segment(text, style(tone)) for text, tone in pad([(shown(text), tone) for text, tone in line], width)], width)
+def strip(line: Line, width: int, base: Style | None = None) -> Strip:
+    """The line as a strip of exactly ``width`` cells, on a base style."""
+    whole = "".join([text for text, _ in line])
+    # Made harmless before it is measured: what is shown is wider than what came. One look at the whole line
+    # tells for nearly all that nothing has to be done span by span.
+    if not harmless(whole):
+        line = [(shown(text), tone) for text, tone in line]
+        whole = "".join([text for text, _ in line])
+    cells = cell_len(whole)
+    if cells > width:
+        line, cells = pad(line, width), width
+    styles = _on(base)
+    segments = [Segment(text, styles(tone)) for text, tone in line if text]
+    if cells < width:
+        segments.append(Segment(" " * (width - cells), styles("plain")))
+    return Strip(segments, width)
+
+
+def _on(base: Style | None) -> Callable[[str], Style]:
+    """Tone -> style on the base; adding styles up for every span costs more than all the rest of a line."""
+    if base is None:
+        return style
+    known = _sums.setdefault(base, {})
+
+    def summed(tone: str) -> Style:
+        own = style(tone)
+        found = known.get(tone)
+        if found is None or found[0] is not own:  # another theme
+            found = known[tone] = (own, base + own)
+        return found[1]
+
+    if len(_sums) > 64:
+        _sums.clear()
+    return summed
+
+
+_sums: dict[Style, dict[str, tuple[Style, Style]]] = {}
 
 
 class LinePane(Pane):
@@ -131,5 +165,5 @@ class LinePane(Pane):
             self._lines, self._drawn_for = self.draw(self._state, self._now, size.width, size.height), size
         at = y if y < self.fixed_lines else y + self.scroll_offset.y
         line = self._lines[at] if at < len(self._lines) else []
-        made = strip(line, size.width).apply_style(self.rich_style)
+        made = strip(line, size.width, self.rich_style)
         return made.apply_style(_REVERSE) if at == self.selected and self.items else made

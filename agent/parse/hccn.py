@@ -164,6 +164,25 @@ def _ping(lines: List[str]) -> Optional[Dict[str, Any]]:
     return result
 
 
+def _hw_stats(lines: List[str]) -> Optional[Dict[str, Any]]:
+    counters = {}
+    for line in lines:
+        found = re.match(r"^\s*([a-z][a-z0-9_]{2,80}):\s*([0-9]{1,18})\s*$", line)
+        if found:
+            counters[found.group(1)] = int(found.group(2))
+    return {"counters": counters} if counters else None
+
+
+def _route(lines: List[str]) -> Optional[Dict[str, Any]]:
+    routes = []
+    for line in lines:
+        cells = line.split()
+        # "default  29.1.0.1  0.0.0.0  UG  0  0  0  eth3"
+        if len(cells) == 8 and re.match(r"^[A-Z!]{1,6}$", cells[3]):
+            routes.append({"destination": cells[0], "gateway": values.text(cells[1].replace("*", "-")), "netmask": cells[2], "interface": cells[7]})
+    return {"routes": routes}
+
+
 def _status(lines: List[str]) -> Optional[Dict[str, Any]]:
     found = {}
     for line in lines:
@@ -191,4 +210,6 @@ _READERS: Tuple[Tuple[str, "re.Pattern[str]", _Reader], ...] = (
     ("netdetect", re.compile(r"^netdetect (?:ip ?)?address ?:"), lambda lines: {"address": _after(lines, "netdetect address") or _after(lines, "netdetect ip address")}),
     ("ping", re.compile(r"^device [0-9]+ (?:PING|dev\s+EID) "), _ping),
     ("status", re.compile(r"^Netdev status:"), _status),
+    ("hw_stats", re.compile(r"^(?:pd_alloc|qp_alloc|cq_alloc):"), _hw_stats),
+    ("route", re.compile(r"^Routing table:"), _route),
 )

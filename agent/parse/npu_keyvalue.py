@@ -41,7 +41,9 @@ _KINDS = (("list", "total_count"), ("ecc", "hbm_double_bit_error_count"), ("ecc"
           ("common", "aicore_count"), ("common", "memory_pct"), ("usages", "hbm_bandwidth_usage_rate_pct"),
           ("usages", "aicore_pct"), ("health", "health"), ("power", "power_w"), ("power", "power_dissipation_w"),
           ("temp", "temperature_c"), ("volt", "voltage_v"), ("flash", "flash_count"), ("ecc-enable", "hbm_ecc_enable_status"),
-          ("fault-events", "fault_event_count"), ("version", "npu_smi_version"))
+          ("fault-events", "fault_event_count"), ("version", "npu_smi_version"),
+          ("sensors", "soc_max_temperature_c"), ("sensors", "ndie_temperature_c"), ("sio-info", "tx_error_count"),
+          ("phyid-remap", "chip_phy_id"), ("sys-time", "system_time_local"))
 
 # "Process id:3229095 Process name:python          Process memory(MB):48208"
 _PROCESS = re.compile(r"^\s*Process id: ?([0-9]{1,10})\s+Process name: ?(.*?)\s+Process memory\(MB\): ?([0-9]{1,12})\s*$")

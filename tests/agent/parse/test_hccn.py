@@ -62,3 +62,12 @@ def test_unknown_and_damaged_text() -> None:
             hccn.parse(text[:end])
     hccn.parse("link status:" * 100000)
     hccn.parse("packet statistics:\n" + "a" * 200000)
+
+
+def test_hardware_counters_and_routes() -> None:
+    found = hccn.parse("[devid 3] pd_alloc: 1\n[devid 3] qp_active: 12\n")
+    assert (found["kind"], found["device"], found["counters"]) == ("hw_stats", 3, {"pd_alloc": 1, "qp_active": 12})
+    found = hccn.parse("Routing table:\nDestination     Gateway         Genmask         Flags Metric Ref    Use Iface\n"
+                       "default         29.1.0.1        0.0.0.0         UG    0      0        0 eth3\n"
+                       "29.1.0.0        *               255.255.0.0     U     0      0        0 eth3\n")
+    assert found["kind"] == "route" and [(route["destination"], route["gateway"]) for route in found["routes"]] == [("default", "29.1.0.1"), ("29.1.0.0", None)]

@@ -130,7 +130,9 @@ def enter_lines(spec: JobSpec, names: Iterable[str]) -> list[str]:
     options = " ".join([*user, *(f"--env {variable}" for variable in names)])
     return [
         f"{engine} inspect --type container {name} >/dev/null || {{ echo {quote(f'rankdeck: container {container_name(spec)} is not there')} >&2; exit 125; }}",
+        "asked=",
         "forward() {",
+        "  asked=$asked+",
         f"  {engine} exec {' '.join(user)} {name} bash -c 'kill -s \"$1\" -- \"-$(cat -- \"$2\")\"' rankdeck \"$1\" {DIR}/ranked.pid || true".replace("exec  ", "exec "),
         "}",
         "trap 'forward TERM' TERM",
@@ -140,7 +142,8 @@ def enter_lines(spec: JobSpec, names: Iterable[str]) -> list[str]:
         f"{engine} exec {options} {name} bash {DIR}/{RANKED} </dev/null &",
         "client=$!",
         "code=0",
-        'while :; do wait "$client" && code=0 || code=$?; kill -0 "$client" 2>/dev/null || break; done',
+        # A wait that a signal cut short tells of the signal; the next one tells how the client ended.
+        'while :; do before=$asked; wait "$client" && code=0 || code=$?; [ "$asked" != "$before" ] || break; done',
         'exit "$code"',
     ]
 

@@ -15,6 +15,7 @@ import platform
 import pwd
 import re
 import threading
+import time
 from typing import Any, Callable
 
 from agent import clock, requests
@@ -26,6 +27,8 @@ LIMIT_MAX_S = 120.0
 PATHS_MAX = 64
 SAMPLE_FRESH_S = 15.0
 NETWORK_FRESH_S = 120.0
+FIRST_SAMPLE_S = 11.0
+"""A little longer than the resident lets npu-smi run."""
 ASCEND = "/usr/local/Ascend"
 _TIME_ERROR = 5
 """What adjtimex(2) returns when nothing disciplines the clock."""
@@ -70,7 +73,7 @@ def gather(ask: dict[str, Any], samplers: Any = None) -> dict[str, Any]:
     limit_s = min(LIMIT_MAX_S, float(ask.get("limit_s") or LIMIT_S))
     parts: dict[str, Callable[[], Any]] = {
         "host": _host, "versions": _versions, "nics": _nics, "ports": _ports, "clock": _clock,
-        "npu": lambda: _npu(samplers),
+        "npu": lambda: _npu(samplers), "occupancy": lambda: _occupancy(samplers),
     }
     for path in [each for each in ask.get("paths") or () if isinstance(each, str)][:PATHS_MAX]:
         parts["path:" + path] = _bound(_path, path)
@@ -161,14 +164,31 @@ def _versions() -> dict[str, Any]:
 
 
 def _npu(samplers: Any) -> dict[str, Any]:
-    sample, age_s = ({}, None) if samplers is None else samplers.latest("sample")
-    if not sample or age_s > SAMPLE_FRESH_S:
-        sample = npu.read(8.0)
+    sample = _sample(samplers)
     asked = health.suspects(sample)
-    found = {"sample": sample, "health": health.read(asked) if asked else {"devices": []},
-             "occupancy": occupancy.read(sample.get("processes"))}
-    found["files"] = {name: os.path.exists("/dev/" + name) for name in ("davinci_manager", "devmm_svm", "hisi_hdc")}
-    return found
+    return {"sample": sample, "health": health.read(asked) if asked else {"devices": []},
+            "files": {name: os.path.exists("/dev/" + name) for name in ("davinci_manager", "devmm_svm", "hisi_hdc")}}
+
+
+def _sample(samplers: Any) -> dict[str, Any]:
+    """The resident's newest sample when it is fresh; its first one is waited for, so that the tool is not run twice at once."""
+    end = clock.mono_s() + FIRST_SAMPLE_S
+    while samplers is not None:
+        found, age_s = samplers.latest("sample")
+        if found:
+            if age_s <= SAMPLE_FRESH_S:
+                return dict(found)
+            break
+        if clock.mono_s() >= end:
+            break
+        time.sleep(0.05)
+    return npu.read(8.0)
+
+
+def _occupancy(samplers: Any) -> dict[str, Any]:
+    # Apart from the sample: a tool that hangs does not keep /proc from being read.
+    found = {} if samplers is None else samplers.latest("sample")[0]
+    return occupancy.read(found.get("processes"))
 
 
 def _network(samplers: Any) -> dict[str, Any]:
@@ -177,7 +197,7 @@ def _network(samplers: Any) -> dict[str, Any]:
         return dict(data)
     devices = occupancy.device_numbers() if samplers is None else samplers.devices()
     if not devices:
-        devices = list(range(len((npu.read(8.0).get("columns") or {}).get("npu_id") or ())))
+        devices = list(range(len((_sample(samplers).get("columns") or {}).get("npu_id") or ())))
     return network.read(devices, budget_s=10.0)
 
 

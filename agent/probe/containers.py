@@ -7,6 +7,7 @@ daemon that hangs costs this record alone.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from typing import Any, Callable, Dict, List, Optional
 
@@ -16,6 +17,9 @@ from agent.probe import command
 TIMEOUT_S = 8.0
 ENGINES = ("docker", "podman")
 INSPECTED_MAX = 200
+_EMPTY: Dict[str, Any] = {"engine": None, "version": None, "daemon": None, "root_dir": None, "complete": False, "containers": [], "absent": {}, "took_s": 0.0}
+_alone = threading.Lock()
+"""Never two of a kind at once, whoever asks."""
 
 Runner = Callable[..., command.Result]
 Finder = Callable[[str], Optional[str]]
@@ -27,9 +31,17 @@ def read(timeout_s: float = TIMEOUT_S, runner: Runner = command.run, finder: Fin
     ``daemon``: up, down, denied or timeout (podman has none and is up when it answers). ``containers``: of
     agent.parse.containers' inspect, with the mounts, labels and devices that matter here.
     """
+    if not _alone.acquire(timeout=timeout_s):
+        return dict(_EMPTY, containers=[], absent={"*": "timeout"}, took_s=round(timeout_s, 3))
+    try:
+        return _read(timeout_s, runner, finder)
+    finally:
+        _alone.release()
+
+
+def _read(timeout_s: float, runner: Runner, finder: Finder) -> Dict[str, Any]:
     started = time.monotonic()
-    data: Dict[str, Any] = {"engine": None, "version": None, "daemon": None, "root_dir": None, "complete": False, "containers": [],
-                            "absent": {}, "took_s": 0.0}
+    data: Dict[str, Any] = dict(_EMPTY, containers=[], absent={})
     path = None
     for engine in ENGINES:
         path = finder(engine)

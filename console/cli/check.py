@@ -48,10 +48,12 @@ def check(args: argparse.Namespace) -> int:
             if fixes:
                 say("looking again")
                 report = look()
-    if args.json:
-        put_json({**report_mapping(report, inventory.name), "fixes": fixes})
-    else:
-        put(report_text(report, inventory.name))
+        # Said before the links are taken down: that may take seconds where a node is dead.
+        if args.json:
+            put_json({**report_mapping(report, inventory.name), "fixes": fixes})
+        else:
+            put(report_text(report, inventory.name))
+        sys.stdout.flush()
     return 0 if report.ok and all(fix["ok"] for fix in fixes) else 1
 
 

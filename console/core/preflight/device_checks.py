@@ -64,7 +64,7 @@ def count(node: NodeFacts, case: Case) -> Found:
     elif len(devices) > wanted and not case.job:
         yield Finding(node=node.name, severity="info", what="there are more NPUs than the fleet file says", got=f"{len(devices)}", expected=f"{wanted}",
                       fix="Set `npus` of the node in the fleet file")
-    files = (node.part("npu").get("occupancy") or {}).get("devices") or []
+    files = node.part("occupancy").get("devices") or []
     if files and len(files) != len(devices):
         yield Finding(node=node.name, severity="warning", what="the device files do not agree with npu-smi", got=f"{len(files)} of /dev/davinci*",
                       expected=f"{len(devices)}", fix="Restart the node, or look for a device that the driver has lost", command="ls /dev/davinci*; npu-smi info -l")
@@ -99,7 +99,7 @@ def code_text(code: Mapping[str, Any]) -> str:
 
 def occupied(node: NodeFacts, case: Case) -> Found:
     """Nobody else holds a device that is wanted."""
-    seen = node.part("npu").get("occupancy") or {}
+    seen = node.part("occupancy")
     engine = node.part("containers")
     known = {one.get("id"): one for one in engine.get("containers") or ()}
     wanted = set(range(case.job.fleet.npus_per_node)) if case.job else None
@@ -123,6 +123,8 @@ def occupied(node: NodeFacts, case: Case) -> Found:
                       got=who + job + (f" and {len(holders) - 1} more" if len(holders) > 1 else "") + (f", since {stamp(since)}" if since else ""),
                       expected="free", fix="Ask its owner, or wait; nothing is ended from here",
                       command=f"docker top {inside['name']}" if inside else f"ps -fp {first.get('pid')}")
+    if node.lacks("occupancy"):
+        yield unknown(node, "who holds the NPUs", node.lacks("occupancy"), command="sudo fuser -v /dev/davinci*")
     if not seen.get("holders") and (seen.get("absent") or {}).get("holders") == "denied":
         yield unknown(node, "who holds the NPUs", "denied", fix="Log in as a user that may see all processes, or trust npu-smi's list", command="sudo fuser -v /dev/davinci*")
     for one in known.values():

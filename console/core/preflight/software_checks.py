@@ -82,6 +82,12 @@ def mounts(case: Case) -> Found:
         if covers(target, HOME_MA_USER):
             yield Finding(where=f"container.mounts: {mount}", what=f"the mount hides {HOME_MA_USER}", got=target, expected=f"a place below {HOME_MA_USER}, or elsewhere",
                           fix="The image's own user lives there; without its files the image does not start (S3)")
+    if spec.device_access == "devices" and case.uses_npus:
+        inside = " ".join(mount.split(":")[1] for mount in (*spec.driver_mounts, *spec.mounts) if ":" in mount)
+        missing = [name for name in ("npu-smi", "dcmi", "driver") if name not in inside]
+        if missing:
+            yield Finding(where="container.driver_mounts", what="the container lacks a part of the driver", got=f"no {', no '.join(missing)}",
+                          expected="npu-smi, dcmi and driver together (S3)", fix="Add the mounts, or leave container.driver_mounts as it is by default")
     wanted = [mount.split(":")[0] for mount in (*spec.mounts, *(spec.driver_mounts if spec.device_access == "devices" else ()))]
     for node in case.reached:
         for source in wanted:

@@ -84,6 +84,9 @@ def passed(pointer: Pointer) -> list[tuple[str, str, str]]:
     if pointer.ended:
         return [(pointer.ended, pointer.operator, pointer.why)]
     states = []
+    if pointer.has("adopted.json"):
+        # Somebody else's, and it runs: nobody here would otherwise follow it.
+        states += [("adopted", pointer.operator, ""), ("running", pointer.operator, "")]
     if pointer.has("prepared.json"):
         states.append(("prepared", pointer.operator, ""))
     if pointer.has("committed.json"):
@@ -113,6 +116,8 @@ def is_live(pointer: Pointer, now: float) -> bool:
     """Whether an attempt still has a claim on the devices it locked."""
     if pointer.ended or pointer.closed or pointer.has("exit-command.json"):
         return False
+    if pointer.has("adopted.json"):
+        return True
     shim = disk.read_json(pointer.path("shim.json"))
     if shim is not None:
         return shim_lives(shim) or bool(processes.of_attempt(pointer.attempt, pointer.dir))

@@ -15,8 +15,8 @@ import subprocess
 import sys
 from typing import Any
 
+from agent import adopted, clock, disk, processes
 from agent import attempt as attempts
-from agent import clock, disk, processes
 from agent.attempt import Pointer
 from agent.container_phase import ContainerPhase
 from agent.home import Home
@@ -131,6 +131,10 @@ class Desk:
     def abort(self, args: dict[str, Any], operator: str) -> dict[str, Any]:
         """Take away what lock and prepare left. Raises Refused for an attempt that was committed."""
         pointer = attempts.load(self._home.attempts, args["attempt"])
+        if pointer is not None and pointer.has(adopted.FILE):
+            if not pointer.has("exit-command.json"):
+                self._give_up(pointer, "released by %s" % operator)
+            return {"released": []}
         if pointer is None or pointer.ended:
             return {"released": self.locks.release(args["attempt"])}
         if pointer.has("committed.json"):
@@ -141,6 +145,9 @@ class Desk:
     def stop(self, args: dict[str, Any], operator: str) -> dict[str, Any]:
         """Ask an attempt to end: SIGTERM to the command's group; ``kill`` follows after grace_s. Raises Refused."""
         pointer = self._known(args["attempt"])
+        if pointer.has(adopted.FILE):
+            raise Refused("%s was adopted: it is only watched" % pointer.job, where=socket.gethostname(), got="an attempt that somebody started by hand",
+                          expected="one that was launched", move="End it where it was started; rankdeck adopt --release ends the watching")
         if not pointer.ended and not pointer.has("committed.json"):
             self.abort(args, operator)
             return {"state": "aborted"}
@@ -154,6 +161,21 @@ class Desk:
         self._terminate(pointer)
         return {"state": "stopping"}
 
+    def adopt(self, args: dict[str, Any], operator: str) -> dict[str, Any]:
+        """Watch what somebody started by hand, as an attempt. Raises Refused."""
+        self._check_names(dict(args, ttl_s=1))
+        folder = os.path.join(self._home.path, "adopted", args["attempt"])
+        if attempts.load(self._home.attempts, args["attempt"]) is not None or os.path.lexists(folder):
+            raise Refused("attempt %s is here already" % args["attempt"], where=folder, expected="a new attempt id", move="Adopt again")
+        found = adopted.begin(folder, args["what"])
+        os.makedirs(folder, mode=0o700)
+        disk.write_new(os.path.join(folder, "job.json"), {"run": {"name": args["job"]}, "checkpoint": {"dir": str(args["what"].get("checkpoint_dir") or "")}})
+        disk.write_new(os.path.join(folder, adopted.FILE), found)
+        attempts.save(self._home.attempts, Pointer({
+            "job": args["job"], "attempt": args["attempt"], "epoch": args["epoch"], "node": args["node"], "node_index": args["node_index"], "dir": folder,
+            "operator": operator, "deadline": 0.0, "ended": "", "why": "", "closed": False}))
+        return {"dir": folder, "logs": found["logs"], "processes": [process.pid for process in adopted.members(found)], "kind": found["kind"]}
+
     def jobs(self) -> dict[str, Any]:
         """Every attempt that this node knows, oldest first."""
         found = []
@@ -163,7 +185,7 @@ class Desk:
             found.append({"job": pointer.job, "attempt": pointer.attempt, "epoch": pointer.epoch, "node": pointer.node,
                           "node_index": pointer.node_index, "state": states[-1][0] if states else None, "dir": pointer.dir,
                           "operator": pointer.operator, "pid": shim.get("pid"), "exit": disk.read_json(pointer.path("exit-command.json")),
-                          "devices": self.locks.held_by(pointer.attempt), "container": self.phase.has(pointer.attempt)})
+                          "devices": self.locks.held_by(pointer.attempt), "container": self.phase.has(pointer.attempt), "adopted": pointer.has(adopted.FILE)})
         return {"attempts": found}
 
     def tidy(self) -> int:
@@ -176,7 +198,12 @@ class Desk:
         for pointer in attempts.load_all(self._home.attempts):
             if pointer.ended or pointer.closed or pointer.has("exit-command.json"):
                 continue
-            if not pointer.has("committed.json"):
+            watched = adopted.read(pointer)
+            if watched is not None:
+                if adopted.is_over(watched):
+                    self._give_up(pointer, "its processes are gone; how they ended is not known to us")
+                    changed += 1
+            elif not pointer.has("committed.json"):
                 if now >= pointer.deadline:
                     self._end(pointer, "expired", "no commit came within the time limit")
                     changed += 1

@@ -25,11 +25,18 @@ def workers(found: Iterable[Process]) -> dict[int, dict[int, dict[str, Any]]]:
         above = known.get(process.ppid)
         if place is None or rank is None or local_rank is None or (above is not None and "RANKDECK_ROUND" in above.env):
             continue
-        rounds.setdefault(place, {})[local_rank] = {
-            "rank": rank, "local_rank": local_rank, "pid": process.pid, "start_ticks": process.ticks,
+        rounds.setdefault(place, {})[local_rank] = environment_of(process) or {}
+    return rounds
+
+
+def environment_of(process: Process) -> dict[str, Any] | None:
+    """What a process's own environment says of its rank, whoever started it; None where it is no rank."""
+    rank, local_rank = (_number(process.env.get(name)) for name in ("RANK", "LOCAL_RANK"))
+    if rank is None or local_rank is None:
+        return None
+    return {"rank": rank, "local_rank": local_rank, "pid": process.pid, "start_ticks": process.ticks,
             "group_rank": _number(process.env.get("GROUP_RANK")), "world_size": _number(process.env.get("WORLD_SIZE")),
             "local_world_size": _number(process.env.get("LOCAL_WORLD_SIZE")), "restart_count": _number(process.env.get("TORCHELASTIC_RESTART_COUNT"))}
-    return rounds
 
 
 def from_exit(data: dict[str, Any]) -> dict[str, Any]:

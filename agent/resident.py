@@ -302,7 +302,7 @@ class Resident:
                 raise Refused("too many open logs", got="%d" % len(client.streams), move="Close one")
             self._lanes["reads"].do(lambda: tails.Tail(args["path"], args["lines"]), lambda tail, error: end(
                 {"stream": self._clients.tail(client, tail)} if error is None else None, error))
-        elif op in ("lock", "prepare", "commit", "abort", "stop"):
+        elif op in ("lock", "prepare", "commit", "abort", "stop", "adopt"):
             self._lanes["writes"].do(functools.partial(getattr(self._desk, op), args, client.operator), end)
         elif op == "container":
             self._lanes["writes"].do(functools.partial(self._desk.hold, args, client.operator), lambda held, error: self._make_container(held, error, args, end))

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 from typing import Any, Callable
 
+from agent import adopted, clock, disk, processes, ranks, wire
 from agent import attempt as attempts
-from agent import clock, disk, processes, ranks, wire
 from agent.attempt import Pointer
 from agent.home import Home
 
@@ -137,6 +137,11 @@ class Watch:
             return
         if pointer.has("launcher.log"):
             watched.logs.setdefault(pointer.path("launcher.log"), (None, None, clock.mono_s()))
+        theirs = adopted.read(pointer)
+        if theirs is not None:
+            for path in theirs.get("logs") or []:
+                watched.logs.setdefault(path, (None, None, clock.mono_s()))
+            self._map_adopted(watched, batch, theirs)
         rounds = attempts.rounds(pointer.dir)
         for place, folder in rounds:
             found, exits = attempts.logs(folder)
@@ -194,6 +199,16 @@ class Watch:
                     pass  # the record says the same
             if data != watched.mapped.get(place):
                 self._keep_map(watched, batch, place, data)
+
+    def _map_adopted(self, watched: _Watched, batch: Batch, theirs: dict[str, Any]) -> None:
+        now = clock.mono_s()
+        if now < watched.ranks_at or watched.ended:
+            return
+        watched.ranks_at = now + _RANKS_S
+        found = adopted.workers(theirs)
+        data = ranks.rank_map(watched.pointer.job, watched.pointer.attempt, 0, found)
+        if found and data != watched.mapped.get(0):
+            self._keep_map(watched, batch, 0, data)
 
     def _keep_map(self, watched: _Watched, batch: Batch, place: int, data: dict[str, Any]) -> None:
         watched.mapped[place] = data

@@ -123,7 +123,7 @@ RECORD_FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "gap": {"kind": TEXT, "from_seq": WHOLE, "to_seq": WHOLE, "count": WHOLE},
 }
 
-JOB_STATES = ("prepared", "committed", "running", "exited", "aborted", "expired", "stopping", "stopped")
+JOB_STATES = ("prepared", "committed", "running", "exited", "aborted", "expired", "stopping", "stopped", "adopted")
 
 # Evicted from the spool in this order; what is not named goes last, oldest first.
 EVICTION_ORDER = ("host", "sample", "occupancy", "containers", "network", "health", "audit", "resident")
@@ -157,6 +157,8 @@ OPS: dict[str, tuple[str, dict[str, tuple[type, ...]], str]] = {
                 "dir; cleaned up by itself when no commit comes within ttl_s"),
     "container": ("write", {"attempt": TEXT, "epoch": WHOLE, "script": TEXT, "undo": TEXT, "keep": FLAG, "limit_s": NUMBER},
                   "said; bash scripts that make a prepared attempt's container and that take it away, both safe to repeat"),
+    "adopt": ("write", {"job": TEXT, "attempt": TEXT, "epoch": WHOLE, "node": TEXT, "node_index": WHOLE, "what": TABLE},
+              "dir, kind, logs, processes; what: logs: [path], pid or container, checkpoint_dir; it is only watched, until abort"),
     "left": ("read", {"attempt": TEXT}, "processes: [pid], container: bool, holders of the given devices, complete"),
     "commit": ("write", {"attempt": TEXT, "epoch": WHOLE}, "pid of the shim; saying it twice is harmless"),
     "abort": ("write", {"attempt": TEXT, "why": TEXT}, "what a prepare or lock left is gone"),

@@ -38,6 +38,7 @@ train:
   attach    watch a job to its end
   stop      end a job: SIGTERM, a grace period, SIGKILL
   exec      run one command on one node
+  adopt     watch a job that somebody started by hand
 
 files:
   export-run  a job's metrics as CSV or TensorBoard event files, from the history
@@ -159,6 +160,18 @@ def build_parser() -> argparse.ArgumentParser:
     executed.add_argument("--yes-i-mean", metavar="NODE", default="", help="the node's name once more, instead of typing it when asked")
     executed.add_argument("--limit", metavar="S", type=_seconds, default=600.0, help="seconds after which it is given up (default: 600)")
     _add_wait(executed)
+
+    adopted = add("adopt", _adopt, "Watch what somebody started by hand (a log, a process, a container) like any job. Nothing of it is touched.",
+                  fleet=True, link=True)
+    adopted.add_argument("job", metavar="JOBNAME", help="what to call it")
+    adopted.add_argument("--node", metavar="NODE", action="append", default=[], help="where it runs; may be repeated (default: all nodes)")
+    adopted.add_argument("--log", metavar="PATH", action="append", default=[], help="a log on the node; may be repeated")
+    adopted.add_argument("--pid", metavar="N", type=_count, help="a process of the node: it, what it started, and the logs they write")
+    adopted.add_argument("--container", metavar="NAME", default="", help="a running container: all that is in it")
+    adopted.add_argument("--checkpoint-dir", metavar="PATH", default="", help="where it saves, so that its saves are looked at")
+    adopted.add_argument("--attempt", metavar="ID", default="", help="add these nodes to that adopted attempt")
+    adopted.add_argument("--release", action="store_true", help="watch it no longer; it runs on")
+    _add_wait(adopted)
 
     demo = add("demo", _demo, "A fleet of four simulated nodes that really train a small model, over SSH, on this machine.")
     add_demo_arguments(demo)
@@ -340,6 +353,12 @@ def _launch(args: argparse.Namespace) -> int:
     from console.cli import jobs
 
     return jobs.launch(args)
+
+
+def _adopt(args: argparse.Namespace) -> int:
+    from console.cli import adopt
+
+    return adopt.adopt(args)
 
 
 def _attach(args: argparse.Namespace) -> int:

@@ -13,10 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
-from typing import IO, Any, Dict, FrozenSet, List, Optional, Tuple
+from typing import IO, Any, Dict, FrozenSet, Iterable, Iterator, List, Optional, Tuple
 
-from agent import backlog
+from agent import backlog, processes
 from agent.parse import reading, scan
 
 HEAD_BYTES = 256
@@ -30,6 +31,12 @@ STORM_LIMIT, STORM_TOTAL, STORM_SCARCE = 20, 200, 2
 """At most so many faults of one rule from one such stretch of a file; once there are STORM_TOTAL of all rules,
 STORM_SCARCE of each. Which ones depends on bytes alone."""
 WINDOW, TOTAL = "window", "total"
+
+KEPT_DONE = 16
+"""So many logs that were read to their end before the open one are remembered."""
+# What rotation adds to a log's name: "train.log.1", "train.log-20261122", "train.log.2026-11-22_05-10". Not
+# "train.log.gz": what is compressed is not read.
+_ROTATED = re.compile(r"[.\-_](?:[0-9][0-9T:Z.\-_]*|old)\Z")
 
 TUNED_FROM_BYTES = 1 << 19
 """When so much is read at a time, and waits to be, it pays to plan the search for the file at hand."""
@@ -110,30 +117,29 @@ class Follower:
                 if self._open_path(path, int(self._state["offset"]), final):
                     self._resumed = False
                     return True
+        elif any(self._open_path(path, 0, True) for path in self._rotated_since(None)):
+            return True    # rotated before anybody read it: its beginning is there
         if not self._open_path(self.path, 0, final):
             return False
         self._resumed = False
         return True
 
-    def _candidates(self) -> List[str]:
-        """The path and its siblings ``name*`` that are the same inode: where the rest of the old file may be."""
-        folder, name = os.path.split(self.path)
-        wanted = str(self._state["file_id"]).split(":")[:2]
-        paths = [self.path]
-        try:
-            paths += [os.path.join(folder, other) for other in sorted(os.listdir(folder or "."))
-                      if other.startswith(name) and other != name]
-        except OSError:
-            pass
-        found = []
-        for path in paths:
+    def _siblings(self) -> List[str]:
+        """Files whose names begin with that of the path or with that of the file it led to, these two first."""
+        real = str(self._state.get("real") or self.path)
+        paths = [self.path] + ([real] if real != self.path else [])
+        for beside in list(paths):
+            folder, name = os.path.split(beside)
             try:
-                status = os.stat(path)
+                paths += [os.path.join(folder, other) for other in sorted(os.listdir(folder or ".")) if other.startswith(name) and other != name]
             except OSError:
-                continue
-            if [str(status.st_dev), str(status.st_ino)] == wanted:
-                found.append(path)
-        return found
+                pass
+        return paths
+
+    def _candidates(self) -> List[str]:
+        """Where the file that the state speaks of may be now: the siblings with its inode (a device is numbered anew at a boot)."""
+        wanted = str(self._state["file_id"]).split(":")[1:2]
+        return [path for path, status in _stats(self._siblings()) if [str(status.st_ino)] == wanted]
 
     def _open_path(self, path: str, offset: int, final: bool = False) -> bool:
         try:
@@ -149,19 +155,27 @@ class Follower:
             return False
         file_id = "%d:%d:%s" % (status.st_dev, status.st_ino, head)
         if offset:
-            known = str(self._state["file_id"])
-            if _without_generation(known) != file_id or status.st_size < offset or not self._tail_holds(opened):
+            if not self._is_known(file_id) or status.st_size < offset or not self._tail_holds(opened):
                 opened.close()
                 return False
             self._file = opened
+            self._state = dict(self._state, boot=_boot(), real=os.path.realpath(path))
             return True
         self.close()
         self._file = opened
         before = str(self._state.get("file_id") or "")
         # Written anew under the same inode and head: another generation, lest its keys replace the first one's.
-        generation = _generation(before) + 1 if before and _without_generation(before) == file_id else 0
-        self._state = _fresh(file_id + (".%d" % generation if generation else ""))
+        again = bool(before) and _without_generation(before) == file_id
+        done = list(self._state.get("done") or []) + ([_without_generation(before)] if before and not again else [])
+        self._state = dict(_fresh(file_id + (".%d" % (_generation(before) + 1) if again else "")), boot=_boot(), real=os.path.realpath(path), done=done[-KEPT_DONE:])
         return True
+
+    def _is_known(self, file_id: str) -> bool:
+        """Whether this is the file of the state; after a boot its device may have another number."""
+        known = _without_generation(str(self._state["file_id"]))
+        if self._state.get("boot") in (None, _boot()):
+            return known == file_id
+        return known.split(":")[1:] == file_id.split(":")[1:]
 
     def _tail_holds(self, opened: IO[bytes]) -> bool:
         tail = self._state.get("tail")
@@ -184,18 +198,37 @@ class Follower:
             raise OSError("no first line yet")
 
     def _next_file(self, records: List[Record]) -> bool:
-        """Go on with the file the path names now, if it is another and this one is read to its end."""
+        """Go on with the file that came after this one, when this one is read to its end: one that was rotated as well, or the path's own."""
         assert self._file is not None
-        try:
-            there = os.stat(self.path)
-        except OSError:
-            return False
         here = os.fstat(self._file.fileno())
-        if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
+        try:
+            there: Optional[os.stat_result] = os.stat(self.path)
+        except OSError:
+            there = None
+        if there is not None and (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
+            return False
+        rotated = self._rotated_since(here)
+        if there is None and not rotated:
             return False
         while self._read(records, LINE_LIMIT, True):    # its writer has moved on: the last line is whole
             pass
-        return self._open_path(self.path, 0)
+        return any(self._open_path(path, 0, final=True) for path in rotated) or (there is not None and self._open_path(self.path, 0))
+
+    def _rotated_since(self, here: Optional[os.stat_result]) -> List[str]:
+        """Logs that were begun after the open one (None: ever) and have been rotated away since, oldest first."""
+        done = set(self._state.get("done") or [])
+        found = []
+        now = os.path.realpath(self.path)
+        for path, status in _stats(self._siblings()):
+            place = (status.st_dev, status.st_ino)
+            if not _ROTATED.search(path) or os.path.realpath(path) == now or not stat.S_ISREG(status.st_mode) or not status.st_size:
+                continue
+            if here is not None and (place == (here.st_dev, here.st_ino) or status.st_mtime_ns < here.st_mtime_ns):
+                continue
+            if any(known.startswith("%d:%d:" % place) for known in done) and _identity_at(path) in done:
+                continue    # read before the open one; its time is too coarse to tell
+            found.append((status.st_mtime_ns, path))
+        return [path for _, path in sorted(found)]
 
     def _read(self, records: List[Record], want: int, final: bool) -> int:
         """Read complete lines from the offset on; return how many bytes were taken (0: nothing more now)."""
@@ -314,7 +347,29 @@ def _shared_scanner() -> scan.Scanner:
 
 
 def _fresh(file_id: str) -> State:
-    return {"file_id": file_id, "offset": 0, "line": 0, "tail": "", "storm": {}, "memory": {}}
+    return {"file_id": file_id, "offset": 0, "line": 0, "tail": "", "storm": {}, "memory": {}, "boot": None, "real": "", "done": []}
+
+
+_BOOT: List[str] = []
+
+
+def _boot() -> str:
+    if not _BOOT:
+        _BOOT.append(processes.boot_id())
+    return _BOOT[0]
+
+
+def _stats(paths: Iterable[str]) -> Iterator[Tuple[str, os.stat_result]]:
+    """The paths that lead to something, each file once, with its status."""
+    seen = set()
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue
+        if (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            yield path, status
 
 
 def _head(opened: IO[bytes], final: bool) -> Optional[str]:
@@ -327,6 +382,16 @@ def _head(opened: IO[bytes], final: bool) -> Optional[str]:
     elif len(head) < HEAD_BYTES and not (final and head):
         return None
     return _digest(head)
+
+
+def _identity_at(path: str) -> str:
+    """The file id of what lies at a path; "" where it cannot be read."""
+    try:
+        with open(path, "rb", buffering=0) as opened:
+            status = os.fstat(opened.fileno())
+            return "%d:%d:%s" % (status.st_dev, status.st_ino, _head(opened, True))
+    except OSError:
+        return ""
 
 
 def _digest(data: bytes) -> str:

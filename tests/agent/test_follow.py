@@ -272,3 +272,70 @@ def test_what_is_not_a_file_is_left_alone(tmp_path: Path) -> None:
     os.mkfifo(str(pipe))
     assert Follower(str(pipe), PLACE).poll()[0] == []
     assert Follower(str(tmp_path), PLACE).poll()[0] == []
+
+
+def lines(first: int, last: int) -> str:
+    return "".join(iteration(number) for number in range(first, last + 1))
+
+
+def test_logs_rotated_over_and_over_while_nobody_was_looking(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text(lines(1, 5))
+    (tmp_path / "a.log.old.gz").write_text(lines(900, 901))
+    (tmp_path / "a.log.err").write_text(lines(800, 801))
+    follower = Follower(str(path), PLACE)
+    records, state = follower.poll()
+    follower.close()
+    at = 10
+    for turn in range(1, 6):
+        with path.open("a") as file:
+            file.write(lines(at, at + 4))
+        os.utime(str(path), ns=(turn * 10 ** 9 + 2 * 10 ** 18, turn * 10 ** 9 + 2 * 10 ** 18))
+        path.rename(tmp_path / ("a.log.%d" % turn))
+        path.write_text("")
+        at += 10
+    path.write_text(lines(at, at + 4))
+    for _ in range(3):    # each poll by another agent
+        follower = Follower(str(path), PLACE, state)
+        more, state = follower.poll()
+        follower.close()
+        records += more
+    assert iterations(records) == [*range(1, 6), *[n for start in (10, 20, 30, 40, 50, 60) for n in range(start, start + 5)]]
+    assert len({record["key"] for record in records}) == len(records)
+
+
+@pytest.mark.parametrize("looking", [True, False])
+def test_a_link_that_is_turned_to_another_file(tmp_path: Path, looking: bool) -> None:
+    first, second, path = tmp_path / "run1" / "x.log", tmp_path / "run2" / "y.log", tmp_path / "current.log"
+    for folder in (first.parent, second.parent):
+        folder.mkdir()
+    first.write_text(lines(1, 3))
+    path.symlink_to(first)
+    follower = Follower(str(path), PLACE)
+    records, state = follower.poll()
+    if not looking:
+        follower.close()
+        follower = Follower(str(path), PLACE, state)
+    with first.open("a") as file:
+        file.write(lines(4, 6))
+    second.write_text(lines(7, 9))
+    (tmp_path / "new").symlink_to(second)
+    (tmp_path / "new").rename(path)
+    for _ in range(3):
+        more, state = follower.poll()
+        records += more
+    assert iterations(records) == list(range(1, 10))
+
+
+def test_a_boot_that_numbers_devices_anew_repeats_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text(lines(1, 5))
+    _, state = Follower(str(path), PLACE).poll()
+    device, rest = state["file_id"].split(":", 1)
+    before = dict(state, file_id="%d:%s" % (int(device) + 7, rest), boot="another boot")
+    with path.open("a") as file:
+        file.write(lines(6, 8))
+    more, after = Follower(str(path), PLACE, before).poll()
+    assert iterations(more) == [6, 7, 8] and after["file_id"] == before["file_id"]
+    same_boot = Follower(str(path), PLACE, dict(before, boot=state["boot"])).poll()[0]
+    assert len(iterations(same_boot)) == 8    # within one boot another device is another file

@@ -265,17 +265,25 @@ class _Refusing:
         ) from error
 
 
-def load_weights(chunks: list[Any], path: Path) -> None:
+def load_weights(chunks: list[Any], path: Path, *, whole: bool = True) -> None:
     """The parameters of a torch_dist checkpoint directory, of any TP and PP, into bare chunks. A collective.
+
+    Not whole: where there are adapters, only those.
 
     Raises TrainerError for a directory that holds no such checkpoint, or one of another model.
     """
     try:
-        _take_model(chunks, dist_checkpointing.load(_model_state(chunks, whole=True), str(path)))
+        _take_model(chunks, dist_checkpointing.load(_model_state(chunks, whole=whole), str(path)))
     except (Exception, CheckpointException) as error:
         if isinstance(error, dist.DistError):
             raise
         raise TrainerError("the weights cannot be loaded", where=str(path), got=_last_line(error), expected="a torch_dist checkpoint of this model", fix="Check checkpoint.load_dir and the model block") from error
+
+
+def save_weights(chunks: list[Any], path: Path) -> None:
+    """The parameters of bare chunks as a torch_dist directory without optimizer; ``path`` must be there and empty. A collective."""
+    content = {"checkpoint_version": 3.0, "iteration": 0, **_model_state(chunks, whole=True)}
+    dist_checkpointing.save(content, str(path), sharded_strategy=TorchDistSaveShardedStrategy("torch_dist", 1, thread_count=1))
 
 
 def optimizer_format(chunks: int) -> str:

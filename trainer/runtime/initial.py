@@ -14,7 +14,12 @@ from typing import Any
 
 import torch
 from megatron.core import parallel_state
-from megatron.core.tensor_parallel.layers import ColumnParallelLinear, RowParallelLinear, VocabParallelEmbedding, set_tensor_model_parallel_attributes
+from megatron.core.tensor_parallel.layers import (
+    ColumnParallelLinear,
+    RowParallelLinear,
+    VocabParallelEmbedding,
+    set_tensor_model_parallel_attributes,
+)
 
 _LAYER = re.compile(r"(?<=decoder\.layers\.)[0-9]+")
 _EXPERT = re.compile(r"(?<=local_experts\.)[0-9]+")

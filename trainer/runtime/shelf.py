@@ -7,6 +7,7 @@ first loses its name, so that nothing half deleted is ever taken for a checkpoin
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -18,6 +19,26 @@ from trainer.spec import manifest
 
 SAVING_SUFFIX = ".saving"
 REPLACED_SUFFIX = ".replaced"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Of ``inspect``."""
+    parser.add_argument("directory", metavar="DIR", help="a checkpoint directory (checkpoint.dir)")
+
+
+def command(given: argparse.Namespace) -> int:
+    """``python -m trainer inspect``: what is in a directory, as JSON; 1 when nothing can be resumed from."""
+    directory = Path(given.directory).expanduser()
+    tracker = manifest.tracker_iteration(text(directory / manifest.TRACKER_NAME))
+    found = []
+    for iteration in iterations(directory):
+        path = directory / manifest.directory_name(iteration)
+        made = manifest_of(path)
+        whole, why = manifest.judge(made, sizes(path), tracker, iteration)
+        found.append({"iteration": iteration, "complete": whole, "why": why, "bytes": sum(sizes(path).values()), "layout": made.get("layout") if isinstance(made, dict) else None})
+    resume_from = newest(directory)[0]
+    print(json.dumps({"directory": str(directory), "tracker": tracker, "resume_from": resume_from, "checkpoints": found}, indent=1))
+    return 0 if resume_from is not None else 1
 
 
 def newest(directory: Path) -> tuple[int | None, list[str]]:

@@ -197,12 +197,101 @@ def finalize(world: Any) -> None:
     assert finished == [("metadata", [["one"]])]
 
 
+def rng_get(world: Any) -> None:
+    from megatron.core.tensor_parallel import random
+
+    assert torch.equal(random._get_cuda_rng_state(), torch.get_rng_state())
+
+
+def places(world: Any) -> None:
+    from megatron.core.models.common.embeddings.rope_utils import get_pos_emb_on_this_cp_rank
+
+    group: Any = SimpleNamespace(size=lambda: 2, rank=lambda: 1)
+    assert get_pos_emb_on_this_cp_rank(torch.arange(8), 0, group).tolist() == [2, 3, 4, 5]
+
+
+def gathering(world: Any) -> None:
+    from megatron.core.tensor_parallel import mappings
+
+    group: Any = SimpleNamespace(size=lambda: 2, rank=lambda: 0)
+
+    def twice(output: torch.Tensor, own: torch.Tensor, group: Any) -> None:
+        output.copy_(torch.cat([own, own]))
+
+    with mock.patch.object(mappings, "dist_all_gather_func", twice):
+        assert mappings._gather_along_first_dim(torch.tensor([[1.0, 2.0]]), group).tolist() == [[1.0, 2.0]] * 2
+        assert mappings._gather_along_last_dim(torch.tensor([[1.0, 2.0]]), group).tolist() == [[1.0, 2.0, 1.0, 2.0]]
+
+
+def scattering(world: Any) -> None:
+    from megatron.core.tensor_parallel import mappings
+
+    group: Any = SimpleNamespace(size=lambda: 2, rank=lambda: 0)
+    with mock.patch.object(mappings, "dist_reduce_scatter_func", lambda output, whole, group: output.copy_(whole.chunk(2)[0])):
+        assert mappings._reduce_scatter_along_first_dim(torch.tensor([1.0, 2.0]), group).tolist() == [1.0]
+
+
+def memory(world: Any) -> None:
+    from megatron.core.utils import GlobalMemoryBuffer
+
+    assert GlobalMemoryBuffer().get_tensor([2, 3], torch.float32, "own").device.type == "cpu"
+
+
+def routed(world: Any) -> None:
+    from megatron.core.transformer.moe.moe_utils import RouterGatingLinearFunction
+
+    x, weight = torch.ones(2, 3, requires_grad=True), torch.ones(4, 3, requires_grad=True)
+    output = RouterGatingLinearFunction.apply(x, weight, None, torch.float32)
+    assert output.tolist() == [[3.0] * 4] * 2
+    output.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[4.0] * 3] * 2
+
+
+def zero_state(world: Any) -> None:
+    state = world.inner.get_parameter_state_dp_zero(use_gloo_comm=False, return_on_all_ranks=True)
+    (tensors,) = state[0].values()
+    assert tensors["param"].abs().sum() > 0
+
+
+def without_cuda(place: str) -> Callable[[Any], None]:
+    """Of places that only several ranks come to: the words are gone. test_layouts runs them."""
+
+    def gone(world: Any) -> None:
+        code = adjust.find(place)[2].__code__
+        codes = [code, *(constant for constant in code.co_consts if hasattr(constant, "co_names"))]
+        assert not {"current_device", "synchronize"} & {name for one in codes for name in one.co_names}
+        assert "cuda" not in {constant for one in codes for constant in one.co_consts if isinstance(constant, str)}
+
+    return gone
+
+
 RANDOM = "megatron.core.tensor_parallel.random"
+MAPPINGS = "megatron.core.tensor_parallel.mappings"
+GATING = "megatron.core.transformer.moe.moe_utils:RouterGatingLinearFunction"
+SEVERAL_RANKS = (
+    "megatron.core.tensor_parallel.layers:LinearWithGradAccumulationAndAsyncCommunication.backward",
+    "megatron.core.pipeline_parallel.p2p_communication:P2PCommunicator._communicate",
+    "megatron.core.pipeline_parallel.schedules:forward_backward_pipelining_without_interleaving",
+    "megatron.core.pipeline_parallel.schedules:forward_backward_pipelining_with_interleaving",
+    "megatron.core.models.common.language_module.language_module:LanguageModule.setup_embeddings_and_output_layer",
+    "megatron.core.transformer.moe.router:Router.gating",
+)
 OPTIMIZER = "megatron.core.optimizer.distrib_optimizer:DistributedOptimizer"
 WRITER = "megatron.core.dist_checkpointing.strategies.filesystem_async"
 
 SEEN_AT_WORK: dict[str, Callable[[Any], None]] = {
     adjust.JIT: jit_fuser,
+    f"{RANDOM}:_get_cuda_rng_state": rng_get,
+    f"{MAPPINGS}:_gather_along_last_dim": gathering,
+    f"{MAPPINGS}:_gather_along_first_dim": gathering,
+    f"{MAPPINGS}:_reduce_scatter_along_first_dim": scattering,
+    "megatron.core.utils:GlobalMemoryBuffer.get_tensor": memory,
+    "megatron.core.models.common.embeddings.rope_utils:get_pos_emb_on_this_cp_rank": places,
+    f"{GATING}.forward": routed,
+    f"{GATING}.backward": routed,
+    "megatron.core.optimizer.distrib_optimizer:DistributedOptimizer.get_parameter_state_dp_zero": zero_state,
+    **{place: without_cuda(place) for place in SEVERAL_RANKS},
     f"{RANDOM}:_set_cuda_rng_state": rng_state,
     f"{RANDOM}:CudaRNGStatesTracker.add": rng_tracker,
     f"{RANDOM}:model_parallel_cuda_manual_seed": model_parallel_seed,
@@ -296,6 +385,7 @@ def test_rows_for_one_device_leave_the_others_alone() -> None:
     # On CUDA only what is wrong there too; on an NPU also what is told by CUDA's names of types.
     assert concerned["cuda"] == {
         f"{OPTIMIZER}.state_dict", f"{OPTIMIZER}.load_state_dict", f"{OPTIMIZER}._set_main_param_and_optimizer_states",
+        f"{GATING}.forward", f"{GATING}.backward",
         f"{WRITER}:_get_write_results_queue", f"{WRITER}:FileSystemWriterAsync.write_preloaded_data_multiproc"}
     assert concerned["npu"] - concerned["cuda"] == {
         f"{OPTIMIZER}.__init__", f"{OPTIMIZER}._build_model_and_main_param_groups",

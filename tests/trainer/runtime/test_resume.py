@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -84,7 +85,8 @@ def test_a_killed_rank_is_restarted_in_place_and_nothing_is_lost(trainers: Train
     assert any(f"successfully loaded checkpoint from {trainers.directory / 'ck'} [ t 1/1, p 1/1 ] at iteration" in agent.text for agent in agents)
     assert final(*agents)["state_sha256"] == two.final["state_sha256"]
     assert (directory / "final.json").is_file()
-    assert [path.name for path in directory.iterdir()] == ["final.json"]
+    assert sorted(path.name for path in directory.iterdir()) == ["final.json", "heartbeat-rank-0.json", "heartbeat-rank-1.json"]
+    assert json.loads((directory / "heartbeat-rank-1.json").read_text())["phase"] == "ended"
 
 
 def copied(reference: Reference, trainers: Trainers) -> Path:
@@ -117,5 +119,58 @@ def test_a_save_that_fails_leaves_the_checkpoints_of_before(trainers: Trainers, 
     (line,) = [line for line in run.text.splitlines() if line.startswith("rankdeck: ")]
     assert line.startswith(f"rankdeck: {checkpoints}: the checkpoint cannot be written (got ")
     assert "File too large" in line
-    assert sorted(path.name for path in checkpoints.iterdir()) == sorted(path.name for path in one.checkpoints.iterdir())
+    assert sorted(path.name for path in checkpoints.iterdir()) == sorted([*(path.name for path in one.checkpoints.iterdir()), "rankdeck-starts.json"])
     assert (checkpoints / manifest.TRACKER_NAME).read_text() == "40"
+
+
+def test_an_asynchronous_save_is_the_same_checkpoint_and_the_oldest_go(trainers: Trainers, one: Reference) -> None:
+    block = {"dir": str(trainers.directory / "ck"), "interval": 10, "keep": 2, "async_save": True}
+    first = trainers.alone(trainers.job(train={**QUICK, "exit_after_iterations": 33}, checkpoint=block))
+    assert first.finish() == 0, first.text
+    assert sorted(path.name for path in (trainers.directory / "ck").iterdir()) == ["iter_0000030", "iter_0000033", manifest.TRACKER_NAME]
+    second = trainers.alone(trainers.job(checkpoint=block))
+    assert second.finish() == 0, second.text
+    assert losses(first, second) == one.losses
+    assert final(second)["state_sha256"] == one.final["state_sha256"]
+
+
+def test_another_layout_goes_on_from_the_same_checkpoint(trainers: Trainers, one: Reference) -> None:
+    checkpoints = copied(one, trainers)
+    (checkpoints / manifest.TRACKER_NAME).write_text("20")
+    blocks = {"train": {**QUICK, "exit_after_iterations": 5}, "parallel": {"tensor_model_parallel_size": 2, "pipeline_model_parallel_size": 2}}
+    ranks = trainers.ranks(trainers.job(npus=4, **blocks), 4)
+    assert [rank.finish() for rank in ranks] == [0] * 4, ranks[0].text
+    told = losses(*ranks)
+    assert set(told) == iterations(21, 25)
+    for iteration, (loss,) in told.items():
+        assert float(loss) == pytest.approx(float(next(iter(one.losses[iteration]))), rel=2e-5)
+    # And back: one rank reads what four wrote.
+    alone = trainers.alone(trainers.job())
+    assert alone.finish() == 0, alone.text
+    assert set(losses(alone)) == iterations(26, 40)
+    assert float(next(iter(losses(alone)[40]))) == pytest.approx(float(next(iter(one.losses[40]))), rel=1e-4)
+
+
+def test_starts_that_lead_nowhere_come_to_an_end(trainers: Trainers) -> None:
+    block = {"dir": str(trainers.directory / "ck"), "interval": 10}
+    job = trainers.job(train={**QUICK, "global_batch_size": 4}, checkpoint=block, recovery={"max_no_progress": 1}, data={"format": "synthetic"})
+    first = trainers.alone(job)
+    wait_for(lambda: "training ..." in first.text, of=[first])
+    os.kill(first.process.pid, signal.SIGKILL)
+    first.process.wait()
+    assert 10 not in losses(first), "killed before it saved"
+    second = trainers.alone(job)
+    assert second.finish() == 3, second.text
+    assert "1 starts went no further than their checkpoint (got iteration 0 again" in second.text
+    (trainers.directory / "ck" / "rankdeck-starts.json").unlink()
+    third = trainers.alone(job)
+    assert third.finish() == 0, third.text
+
+
+def test_the_time_limit_ends_a_run_with_a_checkpoint(trainers: Trainers) -> None:
+    run = trainers.alone(trainers.job(run={"name": "quick", "time_limit": "00:00:12"}, train={**QUICK, "iterations": 10000, "min_step_s": 0.2}))
+    assert run.finish() == 0, run.text
+    ended = final(run)
+    assert ended["reason"] == "time_limit"
+    assert (trainers.directory / "ck" / manifest.TRACKER_NAME).read_text() == str(ended["iteration"])
+    assert ended["summary"]["iterations"] == ended["iteration"]

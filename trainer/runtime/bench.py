@@ -1,0 +1,162 @@
+"""``python -m trainer bench``: tokens/s of the trainer's step and of a plain PyTorch GPT of the same shape.
+
+Both train in this process, turn by turn, so that what else the machine does falls on both; every pair of
+turns gives a ratio, and the median of the ratios is what counts. The plain model has the same layers
+(RMSNorm, rotary positions, torch's attention, gated SiLU), AdamW and gradient clipping, and nothing of
+Megatron.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from typing import Any
+
+from trainer.runtime import device as devices
+from trainer.runtime.train import process_group
+from trainer.spec import parallel
+from trainer.spec.job import from_mapping
+
+SHAPES: dict[str, dict[str, int]] = {
+    "5M": {"num_layers": 6, "hidden_size": 256, "ffn_hidden_size": 704, "num_attention_heads": 8, "vocab_size": 512},
+    "0.6M": {"num_layers": 4, "hidden_size": 128, "ffn_hidden_size": 256, "num_attention_heads": 4, "vocab_size": 256},
+}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own."""
+    parser.add_argument("--shape", choices=sorted(SHAPES), default="5M")
+    parser.add_argument("--seq-length", type=int, default=256)
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--turns", type=int, default=12)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", action="store_true")
+
+
+def command(given: argparse.Namespace) -> int:
+    """Print the figures; 0."""
+    spec = from_mapping({
+        "run": {"name": "bench", "deterministic": False}, "paths": {"work": "."}, "fleet": {"nodes": ["here"], "npus_per_node": 1},
+        "model": SHAPES[given.shape], "checkpoint": {"dir": "."},
+        "train": {"iterations": 1000, "global_batch_size": given.batch_size, "micro_batch_size": given.batch_size, "seq_length": given.seq_length, "threads": given.threads},
+    })
+    ready = devices.prepare(local_rank=0, threads=given.threads, deterministic=False)
+    with process_group(spec, ready):
+        told = compare(spec, ready.name, given.turns)
+    told["device"], told["threads"] = ready.name, given.threads
+    if given.json:
+        print(json.dumps(told))
+    else:
+        print(
+            f"{told['parameters'] / 1e6:.2f}M parameters, sequences of {given.seq_length} x {given.batch_size}, {ready.name}, {given.threads} threads, {given.turns} turns each\n"
+            f"trainer        {told['trainer_tokens_per_s']:10.0f} tokens/s\nplain PyTorch  {told['plain_tokens_per_s']:10.0f} tokens/s\nratio          {told['ratio']:10.3f} (median of the turns)")
+    return 0
+
+
+def compare(spec: Any, device: str, turns: int) -> dict[str, Any]:
+    """tokens/s of both and the median ratio; the first turn of each is left out."""
+    import torch
+
+    from trainer.runtime import batches, model
+    from trainer.runtime.step import Step
+
+    modules, optimizer = model.wrap(spec, model.bare(spec, device), device)
+    source = _Fixed(spec)
+    step = Step(spec, device, source, modules, optimizer)
+    plain = _plain(spec).to(device)
+    adam = torch.optim.AdamW(plain.parameters(), lr=1e-3, weight_decay=0.01)
+
+    def of_trainer(turn: int) -> None:
+        step(turn + 1, turn * spec.train.global_batch_size, judge=lambda loss, norm: "")
+
+    def of_plain(turn: int) -> None:
+        first = turn * spec.train.global_batch_size
+        made = batches.collate([source.sample(first + n) for n in range(spec.train.global_batch_size)], device)
+        loss = torch.nn.functional.cross_entropy(plain(made["tokens"]).flatten(0, 1), made["labels"].flatten())
+        adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
+        adam.step()
+        loss.item()
+
+    seconds: dict[Any, list[float]] = {of_trainer: [], of_plain: []}
+    for turn in range(turns + 1):
+        for one in (of_trainer, of_plain) if turn % 2 else (of_plain, of_trainer):
+            began = time.perf_counter()
+            one(turn)
+            seconds[one].append(time.perf_counter() - began)
+    tokens = spec.train.global_batch_size * spec.train.seq_length
+    ours, theirs = seconds[of_trainer][1:], seconds[of_plain][1:]
+    return {
+        "parameters": parallel.parameter_count(spec.model),
+        "trainer_tokens_per_s": tokens / statistics.median(ours),
+        "plain_tokens_per_s": tokens / statistics.median(theirs),
+        "ratio": statistics.median(other / own for own, other in zip(ours, theirs, strict=True)),
+    }
+
+
+class _Fixed:
+    """Random tokens made beforehand: making samples is not what is measured."""
+
+    def __init__(self, spec: Any) -> None:
+        import torch
+
+        from trainer.runtime import batches
+
+        rows = torch.randint(0, spec.model.vocab_size, (8, spec.train.seq_length + 1), generator=torch.Generator().manual_seed(1))
+        self._samples = [batches.shifted(row) for row in rows]
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def sample(self, number: int) -> Any:
+        return self._samples[number % len(self._samples)]
+
+
+def _plain(spec: Any) -> Any:
+    import torch
+    import torch.nn.functional as functional
+    from torch import nn
+
+    shape = spec.model
+    hidden, heads = shape.hidden_size, shape.num_attention_heads
+    width = hidden // heads
+
+    def turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        one, two = x.chunk(2, dim=-1)
+        return x * cos + torch.cat((-two, one), dim=-1) * sin
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.before, self.between = nn.RMSNorm(hidden, eps=1e-5), nn.RMSNorm(hidden, eps=1e-5)
+            self.qkv, self.out = nn.Linear(hidden, 3 * hidden, bias=False), nn.Linear(hidden, hidden, bias=False)
+            self.up, self.down = nn.Linear(hidden, 2 * shape.ffn_hidden_size, bias=False), nn.Linear(shape.ffn_hidden_size, hidden, bias=False)
+
+        def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+            batch, length, _ = x.shape
+            q, k, v = self.qkv(self.before(x)).view(batch, length, 3, heads, width).permute(2, 0, 3, 1, 4)
+            seen = functional.scaled_dot_product_attention(turned(q, cos, sin), turned(k, cos, sin), v, is_causal=True)
+            x = x + self.out(seen.transpose(1, 2).reshape(batch, length, hidden))
+            gate, up = self.up(self.between(x)).chunk(2, dim=-1)
+            return x + self.down(functional.silu(gate) * up)
+
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(shape.vocab_size, hidden)
+            self.layers = nn.ModuleList(Layer() for _ in range(shape.num_layers))
+            self.norm, self.head = nn.RMSNorm(hidden, eps=1e-5), nn.Linear(hidden, shape.vocab_size, bias=False)
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            places = torch.arange(tokens.shape[1], device=tokens.device, dtype=torch.float32)
+            angles = torch.outer(places, shape.rotary_base ** (-torch.arange(0, width, 2, device=tokens.device) / width))
+            angles = torch.cat((angles, angles), dim=-1)
+            x = self.embedding(tokens)
+            for layer in self.layers:
+                x = layer(x, angles.cos(), angles.sin())
+            return self.head(self.norm(x))  # type: ignore[no-any-return]
+
+    return Plain()

@@ -7,6 +7,7 @@ for ``job``. Fields that only some runners heed say so: ``rules`` warns when the
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,6 +24,10 @@ class Secret:
     """Name of a variable in the node's own environment."""
     from_file: str = ""
     """Path of a file on the node; its text without the last newline."""
+
+
+SECRET_NAME = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|API_?KEY|ACCESS_?KEY|SECRET_?KEY|PRIVATE_?KEY)S?(?:_|$)", re.IGNORECASE)
+"""Names of variables whose values are secrets: HF_TOKEN, OBS_SECRET_ACCESS_KEY, ...; not TOKENIZER_PATH."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

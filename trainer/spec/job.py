@@ -129,8 +129,12 @@ def _value(hint: Any, value: Any, path: tuple[str, ...], problems: list[tuple[tu
         if isinstance(value, Mapping) or (str not in args and value is not None):
             return _value(inner, value, path, problems)
         return value if str not in args else _text(value, path, problems)
-    if hint is Secret and isinstance(value, Mapping):
-        return _secret(value, path, problems)
+    if hint is Secret:
+        if isinstance(value, Mapping):
+            return _secret(value, path, problems)
+        # Never the value: it may be the secret itself.
+        problems.append((path, "got a value, expected a block with from_env or from_file"))
+        return None
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, path, problems)
     if origin is Literal:

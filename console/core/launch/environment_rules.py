@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from trainer.spec.blocks import SECRET_NAME
 from trainer.spec.finding import Finding, error, warning
 from trainer.spec.job import JobSpec, Secret
 
@@ -75,6 +76,11 @@ def check(spec: JobSpec) -> Iterator[Finding]:
         path = ("env", name)
         if spec.runner.kind == "env-script" and name in SCRIPT_VARIABLES:
             yield error("E2", path, f"{name} is set by the launch from {SCRIPT_VARIABLES[name]}", fix="Take it out of env")
+            continue
+        if isinstance(value, str) and value and SECRET_NAME.search(name):
+            # Without the value, which would be printed and stored.
+            yield error("E8", path, "a secret in plain text would be stored with every attempt", expected="{from_env: NAME} or {from_file: PATH}",
+                        fix="Name the place where the node finds it")
             continue
         known = VARIABLES.get(name)
         if name.startswith("NCCL_") and spec.fleet.hardware.startswith("ascend"):

@@ -114,6 +114,7 @@ RULES: Mapping[str, Rule] = {
     "E5": _rule("Settings for incidents are not left on", "warning", "CANN envref, MindSpeed"),
     "E6": _rule("What differs by node is not one value for all", "warning", "CANN envref"),
     "E7": _rule("Variables have an effect on this hardware", "warning", "CANN envref"),
+    "E8": _rule("Secrets are named by place, not written down", "error", "Rankdeck"),
     "B1": _rule("The project's trainer knows precision and data format", "error", "Rankdeck", firm=True),
     "B2": _rule("Text is trained on bytes of a file that is named", "error", "Rankdeck", firm=True),
     "B3": _rule("The project's trainer has storage that all nodes see", "error", "Rankdeck", firm=True),

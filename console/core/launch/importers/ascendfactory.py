@@ -17,8 +17,9 @@ from typing import Any
 
 from console.core.launch.document import Value
 from console.core.launch.document import parse as parse_yaml
-from console.core.launch.importers.imported import FILL_IN, Findings, Imported, JobMapping, Source, escape
+from console.core.launch.importers.imported import FILL_IN, Findings, Imported, JobMapping, Source, escape, safe_env
 from console.core.launch.importers.shell_words import Word, parse
+from trainer.spec.blocks import SECRET_NAME
 
 INTEGERS = {
     "micro_batch_size": "train.micro_batch_size", "global_batch_size": "train.global_batch_size",
@@ -208,7 +209,7 @@ def _fields(job: JobMapping, table: Mapping[str, Value], call: Call, findings: F
             near = get_close_matches(key, KNOWN, n=1, cutoff=0.8)
             if near:
                 findings.report("I1", where, f"AscendFactory does not read {key}", got=key, expected=near[0], fix=f"Did you mean {near[0]}?", warning=True)
-            findings.leave(where, f"{key}: {data}", "the job file has no field for it; it stays in the settings file")
+            findings.leave(where, key if SECRET_NAME.search(key) else f"{key}: {data}", "the job file has no field for it; it stays in the settings file")
     _modes(job, table, findings)
     _llamafactory(job, table, findings)
 
@@ -296,7 +297,7 @@ def _runner(job: JobMapping, call: Call, findings: Findings) -> None:
     findings.leave(call.where, "the nodes' names", "put those of your fleet file into fleet.nodes")
     env = {key: value for key, value in call.env.items() if key not in ("MASTER_ADDR", "NODE_RANK", "NNODES")}
     if env:
-        job.put("env", escape(env))
+        job.put("env", safe_env(env, call.where, findings))
     job.put("runner.kind", "ascendfactory")
     job.put("runner.workdir", escape(call.workdir) or FILL_IN)
     if not call.workdir:

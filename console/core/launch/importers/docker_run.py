@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from console.core.launch.importers.imported import FILL_IN, Findings, Imported, JobMapping, Source, escape
+from console.core.launch.importers.imported import FILL_IN, Findings, Imported, JobMapping, Source, escape, safe_env
 from console.core.launch.importers.shell_words import Command, Word, parse
 
 MANAGERS = ("/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc")
@@ -120,7 +120,7 @@ def fill(job: JobMapping, command: Command, source: Source, findings: Findings) 
         if words:
             job.put(path, escape(words))
     if env:
-        job.put("env", {**job.get("env", {}), **escape(env)})
+        job.put("env", {**job.get("env", {}), **safe_env(env, command.words[0].where, findings)})
     job.put("container.reuse", "refuse")
 
 

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from console.core.launch.importers.imported import FILL_IN, Findings, Imported, JobMapping, Source, escape
+from console.core.launch.importers.imported import FILL_IN, Findings, Imported, JobMapping, Source, escape, safe_env
 from console.core.launch.importers.shell_words import ASSIGNMENT, Assignment, Command, Word, parse
+from trainer.spec.blocks import SECRET_NAME
 
 FIELDS = {
     "MODEL_TYPE": "model.size", "RUN_TYPE": "run.mode", "DATASET_PATH": "data.prefix", "TOKENIZER_PATH": "model.tokenizer",
@@ -117,8 +118,9 @@ def _scan(command: Command) -> list[Launch]:
             following = items[at] if at < len(items) else None
             if item.value == "" and isinstance(following, Word) and following.text not in _SHELLS and not ASSIGNMENT.match(following.text) \
                     and not _SCRIPT.fullmatch(following.text):
+                shown = "..." if SECRET_NAME.search(item.key) else following.text
                 current.findings.report("N3", item.where, f"there is a blank after {item.key}=, so the shell gives {item.key} nothing and runs "
-                                f"{following.text} as a command", got=f"{item.key}= {following.text}", expected=f"{item.key}={following.text}",
+                                f"{shown} as a command", got=f"{item.key}= {shown}", expected=f"{item.key}={shown}",
                                 fix="The job file has the value that was meant; take the blank out of the command")
                 item = Assignment(key=item.key, value=following.text, where=item.where, open=following.open)
                 at += 1
@@ -225,11 +227,11 @@ def _job(group: Sequence[Launch], workdir: str, setup: Sequence[str]) -> Importe
     job.put("checkpoint.dir", f"{escape(job.get('paths.work'))}/saved_dir_for_ma_output/{tail}")
     if mode == "lora":
         job.put("model.peft", {"type": "lora", "rank": 16, "alpha": 32})
-    env = {key: escape(one.value) for key, one in values.items() if key not in FIELDS and key not in PER_NODE}
+    env = {key: one.value for key, one in values.items() if key not in FIELDS and key not in PER_NODE}
     if env:
-        job.put("env", env)
+        job.put("env", safe_env(env, first.where, findings))
     for one in values.values():
-        if one.open:
+        if one.open and not SECRET_NAME.search(one.key):
             findings.leave(one.where, f"{one.key}={one.value}", "only the shell knows what the $ stands for; write the value itself")
     return Imported(kind="env-script", job=job.mapping(), problems=tuple(findings.problems), left=tuple(findings.left))
 
@@ -297,17 +299,19 @@ def _common(group: Sequence[Launch], findings: Findings) -> dict[str, Assignment
         if len(counts) > 1:
             odd = next(launch for launch, value in zip(group, given, strict=True) if value != usual)
             place = odd.variables[key].where if key in odd.variables else odd.where
-            says = ", ".join(f"{key}={value}" if value is not None else f"no {key}" for value in given)
+            hidden = SECRET_NAME.search(key) is not None
+            says = ", ".join(f"{key}={'...' if hidden else value}" if value is not None else f"no {key}" for value in given)
             ranks = ", ".join(launch.rank for launch in group)
             findings.report("N2", place, f"{key} differs between the nodes; only NODE_RANK may", got=f"{says} on node ranks {ranks}",
-                            expected=f"{key}={usual} on all" if usual is not None else f"no {key} anywhere",
+                            expected=f"{key}={'...' if hidden else usual} on all" if usual is not None else f"no {key} anywhere",
                             fix="The job file has one value for all nodes; check that it is the right one")
         owner = next((launch for launch, value in zip(group, given, strict=True) if value == usual and key in launch.variables), None)
         owner = owner or next(launch for launch in group if key in launch.variables)
         values[key] = owner.variables[key]
     for key, one in list(values.items()):
         if one.value != one.value.strip():
-            findings.report("N3", one.where, f"there are blanks round the value of {key}", got=repr(one.value), expected=repr(one.value.strip()),
+            hidden = SECRET_NAME.search(key) is not None
+            findings.report("N3", one.where, f"there are blanks round the value of {key}", got="" if hidden else repr(one.value), expected="" if hidden else repr(one.value.strip()),
                             fix="The job file has it without")
             values[key] = Assignment(key=key, value=one.value.strip(), where=one.where, open=one.open)
     return values

@@ -14,7 +14,7 @@ from typing import Any
 from console.core.launch.compose import resolve
 from console.core.launch.document import Value
 from console.core.launch.document import parse as parse_yaml
-from console.core.launch.importers.imported import FILL_IN, Findings, Imported, JobMapping, Source, escape
+from console.core.launch.importers.imported import FILL_IN, Findings, Imported, JobMapping, Source, escape, safe_env
 
 IGNORED = {"hydra": "Hydra's own settings", "cluster_type": "the nodes are in the fleet file", "cluster": "the nodes are in the fleet file",
            "debug": "", "dry_run": "", "launch_json": "", "training_config": ""}
@@ -222,7 +222,8 @@ class _Reader:
             self._findings.leave(self._whole.where, "the entry script", "HyperPod's adapter brings its own; name your training script in runner.entry")
         env = config.get("env_vars")
         if isinstance(env, dict) and env:
-            job.put("env", {str(key): escape(str(value)) for key, value in env.items() if value is not None})
+            where = self._whole.locate(("env_vars",), key=True)
+            job.put("env", safe_env({str(key): str(value) for key, value in env.items() if value is not None}, where, self._findings))
             if any(str(key).startswith("NCCL_") for key in env):
                 self._findings.leave(self._whole.locate(("env_vars",), key=True), "NCCL_* variables", "HCCL does not read them; they are kept for CUDA nodes")
         if self._get("exp_manager.create_tensorboard_logger") is True:

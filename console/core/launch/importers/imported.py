@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from console.core.launch.problems import Problem
+from trainer.spec.blocks import SECRET_NAME
 
 FILL_IN = "???"
 """A value the operator has to give; composing the job says so with file and line."""
@@ -125,6 +126,18 @@ def escape(value: Any) -> Any:
     if isinstance(value, list):
         return [escape(inner) for inner in value]
     return value
+
+
+def safe_env(env: Mapping[str, str], where: str, findings: Findings) -> dict[str, Any]:
+    """``env`` of a job file: values of variables that are secrets by their names are left out, and named by place."""
+    found: dict[str, Any] = {}
+    for name, value in env.items():
+        if value and SECRET_NAME.search(name):
+            found[name] = {"from_env": name}
+            findings.leave(where, name, "a secret is named, never written: it is read from that variable on the node")
+        else:
+            found[name] = escape(value)
+    return found
 
 
 _KINDS = {"env-script": "shell commands", "docker-run": "a docker run line", "ascendfactory": "AscendFactory settings",

@@ -145,6 +145,8 @@ BREAKS: list[tuple[str, str, str, tuple[dict[str, Any], ...]]] = [
     ("E6", "warning", "env.HCCL_IF_IP", ({"env": {"HCCL_IF_IP": "10.0.0.1"}},)),
     ("E7", "warning", "env.HCCL_OP_RETRY_ENABLE", ({"env": {"HCCL_OP_RETRY_ENABLE": "L0:0, L1:1"}},)),
     ("E7", "warning", "env.NCCL_DEBUG", ({"env": {"NCCL_DEBUG": "INFO"}},)),
+    ("E8", "error", "env.HF_TOKEN", ({"env": {"HF_TOKEN": "hunter2"}},)),
+    ("E8", "error", "env.obs_secret_access_key", ({"env": {"obs_secret_access_key": "hunter2"}},)),
     ("L3", "error", "runner.entry", ({"runner": {"kind": "script", "entry": ""}},)),
     ("L3", "error", "runner.ascendfactory.model_name", ({"runner": {"kind": "ascendfactory", "entry": ""}},)),
     ("L4", "warning", "train.learning_rate", ({"train": {"learning_rate": 1e-5}},)),
@@ -179,6 +181,12 @@ def test_what_only_the_nodes_can_tell(rule: str, facts: Facts, layers: tuple[dic
 
 def test_a_checkpoint_that_can_be_cut_anew_may_be() -> None:
     assert not found("M8", facts=Facts(saved_layout={"tp": 4}, saved_format="torch_dist"))
+
+
+def test_a_secret_in_plain_text_is_not_printed() -> None:
+    made = plan({"env": {"HF_TOKEN": "hunter2"}})
+    assert "hunter2" not in str(made.problems) and not made.nodes
+    assert plan({"env": {"HF_TOKEN": {"from_env": "X"}, "TOKENIZERS_PARALLELISM": "false", "TOKEN_TYPE_IDS": ""}}).ok
 
 
 def test_a_waived_rule_lets_the_job_go() -> None:

@@ -175,6 +175,18 @@ def test_hyperpod(auto: str, rules: list[str], mode: str) -> None:
     assert "model.fsdp" in left and "instance_type: p5.48xlarge" in left
 
 
+@pytest.mark.parametrize("texts", [("docker run -itd -e HF_TOKEN=hunter2 img:1 bash",), ("HF_TOKEN=hunter2 RUN_TYPE=sft sh /a.sh",),
+                                   (POD.replace("NCCL_DEBUG: WARN", "HF_TOKEN: hunter2"), RECIPE.replace("AUTO", "False"))])
+def test_secrets_of_a_source_are_not_copied(texts: tuple[str, ...]) -> None:
+    found = one(*texts)
+    assert value(found, "env.HF_TOKEN") == {"from_env": "HF_TOKEN"} and "hunter" not in found.text and "hunter" not in str(found.left)
+
+
+def test_secrets_that_differ_or_are_broken_are_not_told() -> None:
+    found = one("MASTER_ADDR=a NNODES=2 NODE_RANK=0 HF_TOKEN= hunter2 RUN_TYPE=sft sh /a.sh", "MASTER_ADDR=a NNODES=2 NODE_RANK=1 HF_TOKEN=hunter3 RUN_TYPE=sft sh /a.sh")
+    assert [problem.rule for problem in found.problems] == ["N3", "N2"] and "hunter" not in str(found.problems) and "hunter" not in found.text
+
+
 def test_hyperpod_needs_its_recipe() -> None:
     assert [problem.rule for problem in one(POD).problems] == ["R2"]
 

@@ -69,8 +69,7 @@ class Scanner:
         ``spans``: only these lines of it can (places in the block); None: any.
         """
         if spans is not None:
-            return [Line(line.start + start, line.end + start, line.training, tuple((owner, place + start) for owner, place in line.signatures))
-                    for start, end in spans for line in self.lines(block[start:end])]
+            return self._lines_within(block, spans)
         found: List[Line] = []
         start, end, trains = 0, -1, False
         owned: Dict[int, int] = {}
@@ -90,6 +89,21 @@ class Scanner:
                     owned.setdefault(owner, place)
         if trains or owned:
             found.append(Line(start, end, trains, tuple(sorted(owned.items())) if owned else ()))
+        return found
+
+    def _lines_within(self, block: bytes, spans: Sequence[Tuple[int, int]]) -> List[Line]:
+        # Put together, that each expression runs once; a newline keeps them apart.
+        found: List[Line] = []
+        index, shift, until = -1, 0, -1
+        taken = 0
+        for line in self.lines(b"\n".join([block[start:end] for start, end in spans])):
+            while line.start > until:
+                index += 1
+                start, end = spans[index]
+                shift = start - taken
+                until = taken + end - start
+                taken = until + 1
+            found.append(Line(line.start + shift, line.end + shift, line.training, tuple([(owner, place + shift) for owner, place in line.signatures])))
         return found
 
     def faults_in(self, block: bytes, line: Line, spent: AbstractSet[str] = frozenset()) -> List[Dict[str, Any]]:

@@ -148,7 +148,7 @@ def report_text(report: Report, fleet: str) -> str:
     waived = [finding for finding in report.findings if finding.waived is not None]
     if waived:
         lines += ["", "Waived:"]
-        lines += [f"  {finding.id} {finding.node}: {finding.what} ({finding.waived})" for finding in waived]
+        lines += [f"  {finding.id}  {names(nodes)}{': ' if nodes else ''}{finding.what} ({finding.waived})" for finding, nodes in _alike(waived)]
     ids = list(dict.fromkeys(finding.id for finding in report.remediable))
     if ids:
         lines += ["", f"Can be mended from here, after you have confirmed it: {', '.join(f'--fix {name}' for name in ids)}"]

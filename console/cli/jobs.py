@@ -143,5 +143,6 @@ def await_end(desk: Desk, job: str, attempt: str) -> JobView:
 
 
 def result_mapping(view: JobView) -> dict[str, Any]:
+    """``result`` of the launch and attach documents: how far the job came, and in how many rounds."""
     return {"status": view.status.text, "iteration": view.iteration, "total": view.total, "loss": plain(view.loss),
             "saved_iteration": view.saved_iteration, "rounds": view.round + 1}

@@ -48,6 +48,7 @@ def check(spec: JobSpec) -> Iterator[Finding]:
 
 
 def positive(spec: JobSpec) -> Iterator[Finding]:
+    """Sizes that must be at least 1 and are not; the other rules divide by them."""
     sizes = {
         ("fleet", "npus_per_node"): spec.fleet.npus_per_node,
         ("train", "iterations"): spec.train.iterations,

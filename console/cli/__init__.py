@@ -39,6 +39,7 @@ train:
   stop      end a job: SIGTERM, a grace period, SIGKILL
   exec      run one command on one node
   adopt     watch a job that somebody started by hand
+  stage     code, trainer, data and images to nodes without internet
 
 files:
   export-run  a job's metrics as CSV or TensorBoard event files, from the history
@@ -172,6 +173,20 @@ def build_parser() -> argparse.ArgumentParser:
     adopted.add_argument("--attempt", metavar="ID", default="", help="add these nodes to that adopted attempt")
     adopted.add_argument("--release", action="store_true", help="watch it no longer; it runs on")
     _add_wait(adopted)
+
+    staged = add("stage", _stage, "Send code, the trainer, data and images to nodes: by digest, resumed, verified there.", fleet=True, link=True)
+    staged.add_argument("--to", metavar="DIR", required=True, help="directory on the nodes")
+    staged.add_argument("--node", metavar="NODE", action="append", default=[], help="a node; may be repeated (default: all)")
+    staged.add_argument("--code", metavar="DIR[@COMMIT]", action="append", default=[], help="a directory, or what git has of it at a commit")
+    staged.add_argument("--trainer", action="store_true", help="the project's own trainer")
+    staged.add_argument("--wheels", metavar="DIR", default="", help="with --trainer: a directory of wheels to go along")
+    staged.add_argument("--data", metavar="PATH", action="append", default=[], help="a file or a directory as it is")
+    staged.add_argument("--image", metavar="FILE", action="append", default=[], help="an archive of `docker save`, loaded there")
+    staged.add_argument("--parallel", metavar="N", type=_count, default=8, help="nodes at once (default: 8)")
+    staged.add_argument("--limit-mb", metavar="MB_S", type=float, default=0.0, help="megabytes a second over all nodes (default: no limit)")
+    staged.add_argument("--before", metavar="COMMAND", default="", help="run here first, for instance to fetch from an object store")
+    staged.add_argument("--after", metavar="COMMAND", default="", help="run here when everything has arrived")
+    _add_wait(staged)
 
     demo = add("demo", _demo, "A fleet of four simulated nodes that really train a small model, over SSH, on this machine.")
     add_demo_arguments(demo)
@@ -359,6 +374,12 @@ def _adopt(args: argparse.Namespace) -> int:
     from console.cli import adopt
 
     return adopt.adopt(args)
+
+
+def _stage(args: argparse.Namespace) -> int:
+    from console.cli import stage
+
+    return stage.stage_command(args)
 
 
 def _attach(args: argparse.Namespace) -> int:

@@ -107,3 +107,41 @@ def test_attach_wants_a_job_that_is_there(site: Site, capsys: pytest.CaptureFixt
     assert site.run("attach", "--json", "nosuch") == 1
     document = json.loads(capsys.readouterr().out)
     assert document["ok"] is False and "nosuch" in document["error"]["what"]
+
+
+def test_stage_sends_and_the_node_keeps_who_did(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "train.py").write_text("print()\n")
+    words = ("stage", "--json", "--to", "~/staged", "--code", str(code), "--before", f"touch {tmp_path}/fetched", "--after", f"touch {tmp_path}/told")
+    assert site.run(*words) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] and [(one["node"], one["state"]) for one in document["staged"]] == [("n1", "sent")]
+    assert (site.sshd.home / "staged" / "code" / "train.py").read_text() == "print()\n"
+    assert (tmp_path / "fetched").exists() and (tmp_path / "told").exists()
+    (noted,) = [one for one in site.audit() if one["op"] == "note"]
+    assert noted["args"]["what"] == "stage" and document["parcels"][0]["sha256"] in noted["args"]["text"]
+    assert site.run(*words[:4], "--before", "exit 3", "--code", str(code)) == 1
+    assert "exit status 3" in capsys.readouterr().out
+    for wrong in ([], ["--code", str(code), "--data", str(code)], ["--code", str(tmp_path / "nothing")]):
+        assert site.run("stage", "--to", "~/staged", *wrong) == 2
+
+
+def test_adopt_shows_somebody_elses_log_like_a_job_until_it_is_released(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "train.log"
+    log.write_text(" [2026-11-22 05:10:01.000000] iteration        7/      60 | consumed samples: 56 | elapsed time per iteration (ms): 5.0 | "
+                   "learning rate: 1.000000E-03 | global batch size:     8 | lm loss: 5.550000E+00 | loss scale: 1.0 | grad norm: 1.234 | "
+                   "number of skipped iterations:   0 | number of nan iterations:   0 |\n")
+    assert site.run("adopt", "--json", "theirs", "--node", "n1", "--log", str(log)) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] and document["nodes"][0]["logs"] == [str(log)]
+    assert site.run("ps", "--json") == 0
+    (listed,) = json.loads(capsys.readouterr().out)["attempts"]
+    assert listed["job"] == "theirs" and listed["adopted"] and listed["state"] == "running"
+    assert site.run("stop", "--json", "theirs", "--yes-i-mean", "theirs", "--grace", "0") == 1
+    assert "only watched" in capsys.readouterr().out
+    assert site.run("adopt", "theirs", "--node", "n1", "--release") == 0
+    assert "released" in capsys.readouterr().out
+    assert site.run("attach", "--json", "theirs") == 1  # it has ended for us, and not at its last iteration
+    assert json.loads(capsys.readouterr().out)["result"]["iteration"] == 7
+    assert site.run("adopt", "x", "--node", "n9", "--log", "/x") == 2 and site.run("adopt", "x") == 2

@@ -143,3 +143,50 @@ def test_spikes_are_told_by_the_median_and_many_in_a_row_end_it() -> None:
 def test_bf16_trains(world: SimpleNamespace, tmp_path: Path) -> None:
     _, losses = trained(spec_of("pretrain", tmp_path, train={**TRAIN, "precision": "bf16"}), 6, tmp_path / "half")
     assert losses[-1] < losses[0] - 0.3
+
+
+def looping(world: SimpleNamespace, directory: Path, monkeypatch: pytest.MonkeyPatch, *, bad: int, **train: Any) -> Any:
+    """A loop that has gone to iteration 6 with saves after every 2; the microbatch with number ``bad`` is no number."""
+    from trainer.runtime import batches, device, model, pulse, step
+    from trainer.runtime import train as training
+    from trainer.runtime.checkpoint import Checkpoints, Position
+
+    spec = spec_of("pretrain", directory, train={**TRAIN, "iterations": 6, **train}, checkpoint={"dir": str(directory), "interval": 2})
+    real, calls = step._loss_of, []
+
+    def loss_of(mask: Any, output: Any) -> Any:
+        calls.append(1)
+        return real(mask, output * float("nan") if len(calls) == bad else output)
+
+    monkeypatch.setattr(step, "_loss_of", loss_of)
+    modules, optimizer = model.wrap(spec, model.bare(spec, "cpu"), "cpu")
+    checkpoints = Checkpoints(str(directory), layout={})
+    checkpoints.open()
+    ready = device.Device(kind="cpu", name="cpu", backend="gloo")
+    loop = training._Loop(spec, ready, batches.source_of(spec), modules, optimizer, checkpoints, Position(), pulse.Heartbeat(0))
+    loop.reason = loop.go(training.Stop(), 0.0)  # type: ignore[attr-defined]
+    return loop
+
+
+def test_a_step_with_nan_is_left_out_and_counted(world: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    loop = looping(world, tmp_path, monkeypatch, bad=4)
+    assert (loop.reason, loop.position.iteration, loop.position.consumed_samples) == ("finished", 6, 48)
+    assert loop.summary.told()["skipped"] == 1
+    told = capsys.readouterr().out
+    assert "iteration 4 was left out: the loss is nan" in told
+    assert "lm loss: NAN | loss scale: 1.0 | grad norm: nan | number of skipped iterations:   1 | number of nan iterations:   1 |" in told
+
+
+def test_rolling_back_goes_on_behind_the_data_that_did_it(world: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    loop = looping(world, tmp_path, monkeypatch, bad=4, anomaly="roll-back")
+    assert "rolled back to iteration 2; going on with sample 32" in capsys.readouterr().out
+    # 4 iterations were seen, then 4 more from the second on.
+    assert (loop.position.iteration, loop.position.consumed_samples) == (6, 64)
+
+
+def test_a_policy_of_stopping_stops(world: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TrainerError, match="iteration 4: training is not going well"):
+        looping(world, tmp_path, monkeypatch, bad=4, anomaly="stop")
+    from trainer.runtime.shelf import iterations
+
+    assert iterations(tmp_path) == [2]

@@ -30,6 +30,8 @@ class Action:
     """Whether the argument must be given."""
     pane: str = ""
     """The pane that does it, where one does; the key works wherever that pane is on the screen."""
+    asks: bool = False
+    """Whether its key opens a line to type the argument into."""
 
 
 ARGUMENTS: Mapping[str, str] = {
@@ -88,7 +90,7 @@ _LOGS = (
     Action(name="follow", keys=("f",), label="follow", help="Stay at the end of the log, or hold it.", pane="logs"),
     Action(name="wrap", keys=("w",), help="Wrap long lines, or cut them.", pane="logs"),
     Action(name="times", keys=("t",), help="Show each line's corrected time, or not.", pane="logs"),
-    Action(name="find", keys=("ctrl+f",), help="Find a text in the log.", takes="text", pane="logs"),
+    Action(name="find", keys=("ctrl+f",), help="Find a text in the log.", takes="text", pane="logs", asks=True),
     Action(name="find-next", keys=("n",), help="The next place that was found.", pane="logs"),
     Action(name="find-back", keys=("N",), help="The place before.", pane="logs"),
     Action(name="error", keys=("e",), help="The next error in the log.", pane="logs"),

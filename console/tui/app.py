@@ -290,6 +290,7 @@ class ConsoleApp(App[Ending]):
 
     def on_pane_say(self, message: Pane.Say) -> None:
         self.tell(message.text, message.tone)
+        self._put_bottom()
 
     def on_pane_go(self, message: Pane.Go) -> None:
         self.doings.go_to(message.time)

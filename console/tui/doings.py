@@ -51,7 +51,9 @@ class Doings:
 
     def _by_pane(self, pane: str, name: str, argument: str) -> None:
         found = self._app.host.pane(pane)
-        if found is not None:
+        if found is not None and BY_NAME[name].asks and not argument:
+            self._ask(name, f"{say(name)}: ")
+        elif found is not None:
             found.act(name, argument)
         else:
             view = {"logs": "logs", "loss": "training"}[pane]
@@ -102,7 +104,8 @@ class Doings:
         if prompt.kind == "filter":
             self.filter(line, given=True)
         elif prompt.kind == "find":
-            self._by_pane("logs", "find", line)
+            if line:
+                self._by_pane("logs", "find", line)
         elif line:
             try:
                 action, argument = parse(line)

@@ -56,7 +56,7 @@ WORDS: Mapping[str, str] = {
     "armed for {time}: changes are possible; :disarm ends it": "已解锁 {time}：可以变更；:disarm 结束", "asked {n} nodes to stop {job}": "已请求 {n} 个节点停止 {job}",
     "at risk ": "未保存 ", "attempt −{n}": "前第 {n} 次尝试", "by {what}": "按 {what}", "clipboard (if the terminal allows it)": "剪贴板（若终端允许）",
     "command": "命令", "command ended: {how}": "命令结束：{how}", "confidence {word}": "置信度 {word}", "copied {n} lines: {ways}": "已复制 {n} 行：{ways}", "detail": "详情",
-    "directory": "目录", "earlier": "更早", "esc closes": "esc 关闭", "filter": "过滤", "filter {text}": "过滤 {text}", "first AICore, then HBM": "先 AICore 后 HBM",
+    "directory": "目录", "earlier": "更早", "esc closes": "esc 关闭", "filter": "过滤", "filter {text}": "过滤 {text}", "find": "查找", "first AICore, then HBM": "先 AICore 后 HBM",
     "first to fail: {who}": "最先出错：{who}", "follow": "跟随", "following": "跟随中", "held, {n} newer": "已停住，新增 {n} 行", "help": "帮助", "iteration": "迭代", "job": "作业",
     "kind": "类别", "lately from {a} to {b}": "近期从 {a} 到 {b}", "launcher": "启动器", "layout colours ignored: {why}": "布局颜色已忽略：{why}",
     "layouts cannot be changed here": "此处不能更换布局", "left": "剩余", "line {s:.1f} s": "线路 {s:.1f} 秒",

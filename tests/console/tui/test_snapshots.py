@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from textual.pilot import Pilot
 
+from console.core import i18n
 from console.core.layout import from_mapping
 from console.tui.app import ConsoleApp, Ending, Options
+from console.tui.layout_host import BUILT_IN
+from console.tui.views import KEYS
+from console.tui.words import catalogue
 from tests.console.tui import scene
 
 LAYOUTS = Path(__file__).resolve().parents[3] / "layouts"
@@ -32,6 +36,18 @@ async def focused(pilot: Pilot[Ending]) -> None:
 def _in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "TEXTUAL_THEME"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def chinese() -> Iterator[None]:
+    i18n.use(catalogue("zh", {}))
+    yield
+    i18n.use({})
+
+
+def view(name: str, theme: str = "") -> ConsoleApp:
+    feed = scene.full_feed()
+    return ConsoleApp(feed, feed.submit, scene.fixed_clock(), BUILT_IN, "", environ={}, options=Options(fps=0.001, view=name, theme=theme))
 
 
 def app(layout: str = "default") -> ConsoleApp:
@@ -59,3 +75,35 @@ def test_armed_with_the_stop_dialog(snap_compare: Compare) -> None:
 
 def test_help(snap_compare: Compare) -> None:
     assert snap_compare(app(), terminal_size=(80, 24), run_before=focused, press=["question_mark"])
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES.keys())
+@pytest.mark.parametrize("name", KEYS.values())
+def test_view(snap_compare: Compare, name: str, size: tuple[int, int]) -> None:
+    assert snap_compare(view(name), terminal_size=size, run_before=focused)
+
+
+@pytest.mark.usefixtures("chinese")
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES.keys())
+@pytest.mark.parametrize("name", KEYS.values())
+def test_view_in_chinese(snap_compare: Compare, name: str, size: tuple[int, int]) -> None:
+    assert snap_compare(view(name), terminal_size=size, run_before=focused)
+
+
+@pytest.mark.parametrize("name", ["wall", "triage", "logs"])
+def test_layout(snap_compare: Compare, name: str) -> None:
+    assert snap_compare(app(name), terminal_size=SIZES["200x60"] if name == "wall" else SIZES["120x36"], run_before=focused)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light", "high-contrast", "colour-blind"])
+def test_theme(snap_compare: Compare, theme: str) -> None:
+    assert snap_compare(view("fleet", theme), terminal_size=SIZES["120x36"], run_before=focused)
+
+
+def test_a_moment_in_the_past(snap_compare: Compare) -> None:
+    assert snap_compare(view("training"), terminal_size=SIZES["120x36"], run_before=focused, press=["left_curly_bracket"])
+
+
+def test_no_colour(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert snap_compare(view("incident"), terminal_size=SIZES["120x36"], run_before=focused)

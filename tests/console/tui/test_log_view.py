@@ -1,0 +1,143 @@
+"""Logs: merged by corrected time, filtered, searched, marked, wrapped, of the attempt before."""
+
+from __future__ import annotations
+
+import pytest
+
+from console.core.intents import FollowLog
+from console.tui.log_book import LogBook, Source, printed_time
+from console.tui.widgets.log_view import LogView, wrapped
+from tests.console.tui import scene
+from tests.console.tui.test_app import Screen, opened
+
+BASE = f"/work/.rankdeck/{scene.JOB}"
+
+
+@pytest.mark.parametrize(("text", "time"), [
+    (" [2026-11-22 05:10:01.500000] iteration       10/      60 | lm loss: 5.5 |", 1_795_324_201.5), ("2026-11-22 05:10:01,123 - INFO - x", 1_795_324_201.123),
+    ("[ERROR] RUNTIME(4711,python):2026-11-22-05:10:01.123.456 [npu_driver.cc:1]", 1_795_324_201.123), ("no time here", None), ("2026-99-22 05:10:01", None), ("", None),
+    ("x" * 200 + "2026-11-22 05:10:01", None)])
+def test_the_time_of_a_line(text: str, time: float | None) -> None:
+    assert printed_time(text) == (None if time is None else pytest.approx(time))
+
+
+def test_two_logs_are_merged_by_corrected_time_and_late_lines_find_their_place() -> None:
+    one, two = scene.Tail(), scene.Tail()
+    book = LogBook([Source("r0", 0.0), Source("r8", 2.0)])
+    one.add("2026-11-22 05:10:01 a", "2026-11-22 05:10:05 e", "  of the line before")
+    two.add("2026-11-22 05:10:04 b", "2026-11-22 05:10:09 f")  # its clock is two seconds ahead
+    book.take([one, two], 0.0)
+    assert [row.text[-1] for row in book.rows] == ["a", "b", "e", "e", "f"]
+    two.add("2026-11-22 05:10:10 z")
+    one.add("2026-11-22 05:10:07 g")
+    book.take([one, two], 0.0)
+    assert [row.text[-1] for row in book.rows] == ["a", "b", "e", "e", "f", "g", "z"]
+
+
+def test_a_filter_goes_on_with_what_comes() -> None:
+    tail = scene.Tail()
+    book = LogBook([Source("r0", 0.0)])
+    tail.add("loss 1", "Error 2", "loss 3")
+    book.take([tail], 0.0)
+    for pattern, expected in (("loss", ["loss 1", "loss 3"]), ("!loss", ["Error 2"]), ("-f er2", ["Error 2"]), ("[", []), ("", ["loss 1", "Error 2", "loss 3"])):
+        book.filter(pattern)
+        assert [book.rows[book.number(at) - book.base].text for at in range(len(book))] == expected, pattern
+    book.filter("loss")
+    tail.add("Error 4", "loss 5")
+    assert book.take([tail], 0.0) and not book.take([tail], 0.0)
+    assert len(book) == 3
+
+
+def test_what_the_ring_lost_is_counted() -> None:
+    tail = scene.Tail(maxlen=3)
+    book = LogBook([Source("r0", 0.0)])
+    tail.add("1", "2")
+    book.take([tail], 0.0)
+    tail.add(*"3456789")
+    book.take([tail], 0.0)
+    assert [row.text for row in book.rows] == ["1", "2", "7", "8", "9"] and book.missed == 4
+
+
+@pytest.mark.parametrize("width", [3, 10, 80])
+def test_wrapping_keeps_every_character(width: int) -> None:
+    text = "训练 loss 下降 " * 9
+    lines = wrapped([("  ", "plain"), (text, "bad")], width)
+    assert "".join(part for line in lines for part, _ in line) == "  " + text
+
+
+def view(screen: Screen) -> LogView:
+    found = screen.app.host.pane("logs")
+    assert isinstance(found, LogView)
+    return found
+
+
+def lines(count: int = 300, errors: tuple[int, ...] = (40, 200)) -> scene.Tail:
+    return scene.Tail(f"line {n}" + (" RuntimeError: bad" if n in errors else "") for n in range(count))
+
+
+async def test_errors_marks_and_places_are_jumped_to() -> None:
+    feed = scene.full_feed()
+    feed.logs[scene.LOG] = lines()
+    async with opened(feed=feed) as screen:
+        await screen.press("5", "E")
+        assert "▶" in screen.text() and "line 200 RuntimeError" in screen.text() and "held" in screen.text()
+        await screen.press("m", "E")
+        assert "line 40 RuntimeError" in screen.text() and "1 marked" in screen.text()
+        await screen.press("e", "e")
+        assert "line 40 RuntimeError" in screen.text(), "round the end"
+        await screen.press("u")
+        assert "line 200 RuntimeError" in screen.text()
+        await screen.press("U", "m", "f", "ctrl+f")
+        await screen.type("line 1[0]5")
+        assert "line 105" in screen.text() and "marked" not in screen.text()
+        await screen.press("n", "N")
+        assert "line 105" in screen.text()
+        await screen.command("find nowhere to be seen")
+        assert "not found" in screen.text()
+
+
+async def test_filter_and_escape() -> None:
+    feed = scene.full_feed()
+    feed.logs[scene.LOG] = lines()
+    async with opened(feed=feed) as screen:
+        await screen.press("5", "slash")
+        await screen.type("Error")
+        assert "2 of 300 lines" in screen.text() and "line 299" not in screen.text()
+        feed.logs[scene.LOG].add("ValueError: one more")
+        await screen.later(1)
+        assert "3 of 301 lines" in screen.text() and "ValueError: one more" in screen.text()
+        await screen.press("escape")
+        assert "301 lines" in screen.text() and "line 299" in screen.text()
+
+
+async def test_wrap_times_and_sideways() -> None:
+    feed = scene.full_feed()
+    feed.logs[scene.LOG] = scene.Tail(["2026-11-22 05:10:01.250 " + "x" * 300 + " end"])
+    async with opened(feed=feed) as screen:
+        await screen.press("5")
+        assert "end" not in screen.text()
+        await screen.press("w")
+        assert "x end" in screen.text()
+        await screen.press("t", "w")
+        assert "05:10:00.450 " in screen.text(), "the node's clock is 0.8 s ahead"
+        await screen.press(*["right"] * 20)
+        assert " end" in screen.text()
+        await screen.press("left")
+
+
+async def test_merged_asks_for_every_rank_and_lets_go_again() -> None:
+    async with opened() as screen:
+        await screen.press("5", "M")
+        asked = [intent for intent in screen.feed.intents if isinstance(intent, FollowLog)]
+        assert len(asked) == 16 and "16 of 16 ranks merged" in screen.text() and " r15 " in screen.text()
+        await screen.press("M")
+        assert "rank 15 · atlas-02" in screen.text()
+
+
+async def test_the_attempt_before() -> None:
+    async with opened() as screen:
+        await screen.press("5", "p")
+        assert screen.feed.intents[-1] == FollowLog(node="atlas-02", path=f"{BASE}/{scene.FIRST}/atlas-02/round-00/local_rank-7.log")
+        assert "attempt −1" in screen.text()
+        await screen.press("p")
+        assert "attempt −1" not in screen.text() and screen.feed.intents[-1] == FollowLog(node=scene.LOG[0], path=scene.LOG[1])

@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from console.core.preflight.facts import Case, NodeFacts
+from console.core.preflight.facts import REASONS, Case, NodeFacts
 from console.core.preflight.finding import Finding, Found, Remedy, differing, unknown
 
 HCCL_PORTS = range(60000, 60016)
@@ -31,6 +31,14 @@ def reachable(case: Case) -> Found:
         if not node.reached:
             yield Finding(node=node.name, what="the node does not answer", got=node.why, expected="an answer from its agent",
                           fix=node.fix or "Nothing else is known of it", command=f"ssh {node.node.host}")
+
+
+def answered(node: NodeFacts, case: Case) -> Found:
+    """Every part of the node's answer came; checks that need a part which did not have nothing to say."""
+    late = [f"{name} ({REASONS.get(reason, reason)})" for name, reason in sorted(node.absent.items())]
+    if late:
+        yield Finding(node=node.name, what="parts of the node's answer are not there", got=", ".join(late)[:400], expected="all parts",
+                      fix="What hangs on the node is named here; checks that need it were not made")
 
 
 def agent_python(node: NodeFacts, case: Case) -> Found:

@@ -22,6 +22,7 @@ from console.core.preflight.finding import Check, Finding, each_node, each_npu_n
 
 CHECKS: tuple[Check, ...] = (
     Check(id="node-reachable", title="the node answers", level="quick", severity="error", run=machine.reachable),
+    Check(id="node-answer", title="nothing of the answer is missing", level="quick", severity="unknown", run=each_node(machine.answered)),
     Check(id="agent-python", title="Python 3.7 or later for the agent", level="quick", severity="error", run=each_node(machine.agent_python)),
     Check(id="npu-tool", title="npu-smi answers", level="quick", severity="error", run=each_npu_node(device.tool), of="npu"),
     Check(id="npu-count", title="as many NPUs as expected", level="quick", severity="error", run=each_npu_node(device.count), of="npu"),

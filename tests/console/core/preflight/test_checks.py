@@ -262,7 +262,8 @@ def test_parts_that_did_not_come_are_unknown_and_no_faults() -> None:
     report = table.judge(case(node("n0"), silent))
     severities = {finding.id: finding.severity for finding in report.findings if finding.node == "n1"}
     assert severities.pop("npu-tool") == "error"  # NPUs that do not answer are a fault
-    assert set(severities.values()) == {"unknown"} and {"work-dir", "npu-link", "engine", "runner", "ports-free"} <= set(severities)
+    assert set(severities.values()) == {"unknown"} and {"node-answer", "work-dir", "npu-link", "engine", "runner", "ports-free"} <= set(severities)
+    assert "runner (no answer in time)" in found(case(node("n0"), silent), "node-answer")[0].got
 
 
 def test_alike_findings_are_told_once_with_their_nodes() -> None:

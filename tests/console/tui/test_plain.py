@@ -1,0 +1,63 @@
+"""The console as text: the same commands, the same refusals, nothing that acts on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+from console.core.intents import FollowLog, ReconnectNode, StopJob
+from console.tui import plain
+from console.tui.actions import ACTIONS
+from tests.console.tui import scene
+
+
+def said(*lines: str, feed: scene.FakeFeed | None = None, read_only: bool = False) -> tuple[str, scene.FakeFeed]:
+    feed, out = feed or scene.full_feed(), io.StringIO()
+    plain.run(feed, feed.submit, scene.fixed_clock(), read_only=read_only, lines=io.StringIO("".join(line + "\n" for line in lines)), out=out)
+    return out.getvalue(), feed
+
+
+def test_an_empty_line_says_how_things_are() -> None:
+    text, _ = said("")
+    assert "demo-gpt-tiny: running, iteration 96/120, loss 2.1195" in text and "3/4 nodes up" in text
+
+
+def test_every_view_has_its_text() -> None:
+    for command, words in (("fleet", "atlas-02: up, 8 NPU, AICore 22-97 %"), ("launch", "atlas-01: done"), ("training", "loss: 2.120 @ 96"),
+                           ("checkpoints", "90: saved, 3.24GiB"), ("incident", "rank 11 SIGKILL"), ("describe atlas-02", "clock offset: +800 ms"),
+                           ("tree", "    NPU 0"), ("pane audit", "lin commit"), ("log", "iteration       96/     120"), ("at 05:02:00", "05:02:00"), ("help", "describe [NODE]")):
+        text, _ = said(command)
+        assert words in text, (command, text)
+
+
+def test_nothing_is_changed_unless_armed_and_named() -> None:
+    text, feed = said("stop", "demo-gpt-tiny")
+    assert "stop refused" in text and not [intent for intent in feed.intents if isinstance(intent, StopJob)]
+    text, feed = said("arm 5m", "stop", "demo-gpt")
+    assert "Nothing was done" in text and not feed.intents
+    text, feed = said("arm 5m", "stop", "demo-gpt-tiny")
+    assert [(intent.job, intent.nodes) for intent in feed.intents if isinstance(intent, StopJob)] == [(scene.JOB, ("atlas-01", "atlas-02"))]
+    assert '"op": "stop"' in text
+    text, feed = said("arm", "stop", read_only=True)
+    assert "only looks" in text and not feed.intents
+
+
+def test_reading_intents_go_down() -> None:
+    _, feed = said("reconnect atlas-04", "log 3", "filter loss", "log 3")
+    assert feed.intents[0] == ReconnectNode(node="atlas-04") and isinstance(feed.intents[1], FollowLog) and feed.intents[1].path.endswith("local_rank-3.log")
+    assert len(feed.intents) == 2
+
+
+def test_every_command_is_answered() -> None:
+    for action in ACTIONS:
+        text, _ = said(action.name + (" x" if action.needs else ""))
+        assert text.count("\n") >= 2, action.name
+
+
+def test_an_empty_fleet_and_hostile_lines() -> None:
+    feed = scene.full_feed()
+    feed.logs[scene.LOG] = scene.Tail(["\x1b]52;c;ZXZpbA==\x07\x1b[2J\u202e"])
+    text, _ = said("log", feed=feed)
+    assert not [character for character in text if character != "\n" and (ord(character) < 32 or 127 <= ord(character) < 160)]
+    for action in ACTIONS:
+        if not action.needs:
+            said(action.name, feed=scene.FakeFeed())

@@ -262,8 +262,9 @@ def npu_smi(argv: list[str], node_dir: str) -> tuple[int, str]:
 def hccn_tool(argv: list[str], node_dir: str) -> tuple[int, str]:
     """Exit status and output of ``hccn_tool -i N -QUERY -g``. Writing (-s, -cfg) is refused."""
     faults = faults_of(node_dir)
-    if len(argv) != 4 or argv[0] != "-i" or argv[3] != "-g" or not argv[1].isdigit():
-        return 1, "hccn_tool: this simulation knows only: hccn_tool -i N -link|-net_health|-ip|-speed -g\n"
+    asks_ping = len(argv) == 6 and argv[2] == "-ping" and argv[4] == "address"
+    if not (len(argv) == 4 or asks_ping) or argv[0] != "-i" or argv[3] != "-g" or not argv[1].isdigit():
+        return 1, "hccn_tool: this simulation knows only: hccn_tool -i N -link|-net_health|-ip|-speed|-tls|-ping -g\n"
     device = int(argv[1])
     if device >= DEVICES or ("lost", device) in faults:
         return 1, f"Cannot find device {device}.\n"
@@ -276,6 +277,12 @@ def hccn_tool(argv: list[str], node_dir: str) -> tuple[int, str]:
         # A digit of the node's directory tells the nodes' addresses apart.
         node = sum(int(c) for c in os.path.basename(node_dir) if c.isdigit())
         return 0, f"ipaddr:192.168.{node}.{10 + device}\nnetmask:255.255.255.0\n"
+    if argv[2] == "-tls":
+        return 0, f"dev_id:{device}, tls switch[0](0:disable, 1:enable), tls preconfigured[1](0:non-preset, 1:preset), tls alarm time threshold[60]days\n"
+    if asks_ping:
+        received = 3 if link == "UP" else 0
+        replies = "".join(f"recv seq={seq},time=0.0{40 + seq}000ms\n" for seq in range(received))
+        return 0, f"device {device} PING {argv[5]}\n{replies}3 packets transmitted, {received} received, {100 - 100 * received // 3:.2f}% packet loss\n"
     if argv[2] == "-speed":
         return 0, "Speed: 200000 Mb/s\n" if link == "UP" else "Speed: Unknown!\n"
     return 1, f"hccn_tool: option {argv[2]} is not simulated\n"

@@ -158,3 +158,15 @@ def test_the_program_imports_nothing_heavy(node: Path) -> None:
     imported = {line.rsplit("|", 1)[1].strip() for line in trace.splitlines() if "|" in line}
     assert "time" in imported
     assert not imported & {"re", "json", "subprocess", "pathlib", "typing", "collections", "dataclasses", "site", "console"}
+
+
+def test_tls_switch_and_ping_follow_the_link(tmp_path: Path) -> None:
+    from agent.parse import hccn
+
+    (tmp_path / npu_sim.STATE_FILE).write_text("link 1 DOWN\n")
+    status, text = npu_sim.hccn_tool(["-i", "0", "-tls", "-g"], str(tmp_path))
+    assert status == 0 and hccn.parse(text)["enabled"] is False
+    for device, received in ((0, 3), (1, 0)):
+        status, text = npu_sim.hccn_tool(["-i", str(device), "-ping", "-g", "address", "192.168.2.10"], str(tmp_path))
+        found = hccn.parse(text)
+        assert status == 0 and (found["kind"], found["address"], found["received"], len(found["replies"])) == ("ping", "192.168.2.10", received, received)

@@ -17,7 +17,16 @@ from typing import Any
 
 from console.core.launch.document import Value
 from console.core.launch.document import parse as parse_yaml
-from console.core.launch.importers.imported import FILL_IN, Findings, Imported, JobMapping, Source, escape, safe_env
+from console.core.launch.importers.imported import (
+    FILL_IN,
+    Findings,
+    Imported,
+    JobMapping,
+    Source,
+    escape,
+    safe_env,
+    whole,
+)
 from console.core.launch.importers.shell_words import Word, parse
 from trainer.spec.blocks import SECRET_NAME
 
@@ -191,7 +200,7 @@ def _fields(job: JobMapping, table: Mapping[str, Value], call: Call, findings: F
         if isinstance(data, str) and "${" in data:
             findings.leave(where, f"{key}: {data}", "a reference inside the settings file; write the value itself")
         if key in INTEGERS:
-            number = int(data) if (isinstance(data, (int, float)) and not isinstance(data, bool)) or (isinstance(data, str) and data.isdecimal()) else None
+            number = whole(data)
             if number is None:
                 findings.report("I2", where, f"{key} is not a whole number", got=repr(data), expected="a number", fix="Fill it in")
             job.put(INTEGERS[key], FILL_IN if number is None else number)

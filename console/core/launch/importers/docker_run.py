@@ -76,7 +76,7 @@ def fill(job: JobMapping, command: Command, source: Source, findings: Findings) 
             if value.split(":")[0] not in DRIVER:
                 mounts.append(value)
             else:
-                job.put("container.driver_mounts", [*job.get("container.driver_mounts", []), value])
+                job.put("container.driver_mounts", [*job.get("container.driver_mounts", []), escape(value)])
         elif name in ("--shm-size", "--memory", "--user", "--name"):
             job.put({"--shm-size": "container.shm_size", "--memory": "container.memory", "--user": "container.user",
                      "--name": "container.name"}[name], escape(value))

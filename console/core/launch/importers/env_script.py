@@ -27,6 +27,7 @@ FIELDS = {
 }
 """Variable of the scripts -> field of the job file. ``commands`` writes them in S3's order."""
 
+MODES = ("pretrain", "retrain", "sft", "lora")
 PER_NODE = ("MASTER_ADDR", "NNODES", "NODE_RANK")
 RECIPES = ("glm3-6b", "llama2-13b", "llama2-70b", "llama2-7b", "llama3-70b", "llama3-8b", "qwen-14b", "qwen-72b", "qwen-7b")
 """Names in recipes/; a test holds the two together."""
@@ -175,7 +176,7 @@ def _job(group: Sequence[Launch], workdir: str, setup: Sequence[str]) -> Importe
     _check_nodes(group, findings)
     values = _common(group, findings)
     job = JobMapping()
-    mode = values.get("RUN_TYPE", Assignment(key="RUN_TYPE", value="pretrain", where=first.where)).value
+    mode = _mode(values, first, findings)
     family, size = _family(first.script), values["MODEL_TYPE"].value.strip() if "MODEL_TYPE" in values else ""
     name = "-".join(part for part in (family, size.lower(), mode) if part)
     recipe = f"{family}-{size.lower()}"
@@ -315,6 +316,19 @@ def _common(group: Sequence[Launch], findings: Findings) -> dict[str, Assignment
                             fix="The job file has it without")
             values[key] = Assignment(key=key, value=one.value.strip(), where=one.where, open=one.open)
     return values
+
+
+def _mode(values: dict[str, Assignment], first: Launch, findings: Findings) -> str:
+    """RUN_TYPE as one of the four; another is mended to the nearest and reported (rule M1)."""
+    one = values.get("RUN_TYPE", Assignment(key="RUN_TYPE", value="pretrain", where=first.where))
+    if one.value in MODES:
+        return one.value
+    near = get_close_matches(one.value.lower(), MODES, n=1)
+    findings.report("M1", one.where, "no such RUN_TYPE", got=one.value or "nothing", expected=", ".join(MODES),
+                    fix=f"Did you mean {near[0]}? The job file takes it so" if near else "The job file has pretrain; mend it")
+    meant = near[0] if near else MODES[0]
+    values["RUN_TYPE"] = Assignment(key="RUN_TYPE", value=meant, where=one.where)
+    return meant
 
 
 def _typed(key: str, one: Assignment, findings: Findings) -> object:

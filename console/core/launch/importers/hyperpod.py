@@ -14,7 +14,16 @@ from typing import Any
 from console.core.launch.compose import resolve
 from console.core.launch.document import Value
 from console.core.launch.document import parse as parse_yaml
-from console.core.launch.importers.imported import FILL_IN, Findings, Imported, JobMapping, Source, escape, safe_env
+from console.core.launch.importers.imported import (
+    FILL_IN,
+    Findings,
+    Imported,
+    JobMapping,
+    Source,
+    escape,
+    safe_env,
+    whole,
+)
 
 IGNORED = {"hydra": "Hydra's own settings", "cluster_type": "the nodes are in the fleet file", "cluster": "the nodes are in the fleet file",
            "debug": "", "dry_run": "", "launch_json": "", "training_config": ""}
@@ -102,10 +111,10 @@ class _Reader:
                 value = self._get(source)
                 if value is None:
                     continue
-                if isinstance(value, bool) or not isinstance(value, (int, float)):
+                number = whole(value) if kind is int else float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+                if number is None:
                     self._findings.report("I2", self._where(source), f"{source} is not a number", got=repr(value), expected="a number", fix="Fill it in")
-                    value = FILL_IN
-                job.put(target, value if value == FILL_IN else kind(value))
+                job.put(target, FILL_IN if number is None else number)
         nodes = self._get("trainer.num_nodes")
         job.put("fleet.nodes", [f"n{at}" for at in range(nodes if isinstance(nodes, int) and 0 < nodes <= 4096 else 1)])
         self._leave("trainer.num_nodes", "the nodes' names are in the fleet file: put them into fleet.nodes")

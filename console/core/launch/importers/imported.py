@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -128,6 +129,15 @@ def escape(value: Any) -> Any:
     return value
 
 
+def whole(value: Any) -> int | None:
+    """The value as a whole number, or None when it is none: 4, 4.0 and "4" are, true, 4.5 and infinity are not."""
+    if isinstance(value, str):
+        return int(value) if re.fullmatch(r"[0-9]{1,15}", value) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return int(value) if isinstance(value, int) or value.is_integer() else None
+
+
 def safe_env(env: Mapping[str, str], where: str, findings: Findings) -> dict[str, Any]:
     """``env`` of a job file: values of variables that are secrets by their names are left out, and named by place."""
     found: dict[str, Any] = {}
@@ -145,7 +155,7 @@ _KINDS = {"env-script": "shell commands", "docker-run": "a docker run line", "as
 
 
 def _comment(text: str) -> str:
-    return "# " + " ".join(text.split())
+    return "# " + "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
 
 
 class _Dumper(yaml.SafeDumper):

@@ -113,6 +113,12 @@ def test_a_container_line_goes_with_it() -> None:
     assert [problem.rule for problem in found.problems] == ["C4"]
 
 
+@pytest.mark.parametrize(("written", "meant"), [("SFT", "sft"), ("retrian", "retrain"), ("LoRA", "lora"), ("dpo", "pretrain"), ("", "pretrain")])
+def test_a_run_type_there_is_none_of(written: str, meant: str) -> None:
+    (found,) = imported(LAUNCHES[0].commands[0].replace("RUN_TYPE=pretrain", f"RUN_TYPE='{written}'"))
+    assert [problem.rule for problem in found.problems] == ["M1"] and found.job["run"]["mode"] == meant
+
+
 def test_hostile_values_stay_text(tmp_path: Path) -> None:
     (found,) = imported("MODEL_TYPE=7B RUN_TYPE=pretrain DATASET_PATH='/d/$(touch owned);x_text_document' TOKENIZER_PATH='/t/${HOME}' TRAIN_ITERS=1 EXTRA='1e5' sh /s/qwen.sh")
     job = cases.compose(found.text, tmp_path)

@@ -67,6 +67,10 @@ class Opaque:
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
+    def __call__(self, *_: Any, **__: Any) -> Opaque:
+        """Of a function that a class would have been asked for."""
+        return Opaque()
+
     def append(self, _: Any) -> None:
         """Of a class that was a list."""
 

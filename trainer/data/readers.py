@@ -229,7 +229,7 @@ class _Counted(io.RawIOBase):
     """A file that tells how much of it has been read."""
 
     def __init__(self, path: Path, told: Callable[[int], None]) -> None:
-        self._file, self._told, self.name = path.open("rb", buffering=PIECE), told, str(path)
+        self._file, self._told, self.name = path.open("rb", buffering=1 << 16), told, str(path)
 
     def readable(self) -> bool:
         return True

@@ -51,6 +51,7 @@ bench: $(DEV) ## Measure, print a table, write build/bench/*.json
 
 picture: $(DEV) ## Draw docs/img/*.svg from the real screen
 	@$(BIN)/python scripts/picture.py $(ARGS)
+	@$(BIN)/python scripts/picture_views.py
 
 clean: ## Remove .venv and everything that was built or cached
 	rm -rf .venv .venv-agent build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -70,8 +69,7 @@ def measure(names: list[str], *, mode: str = "pretrain", steps: int = STEPS, tim
     """(loss, gradient norm) of every step of each layout. Raises RuntimeError with the output of what failed."""
     with tempfile.TemporaryDirectory(prefix="rankdeck-layouts-") as directory:
         plan = Path(directory) / "plan.json"
-        ports = _ports(len(names))
-        plan.write_text(json.dumps({"layouts": list(zip(names, ports, strict=True)), "mode": mode, "steps": steps, "out": str(Path(directory) / "out.json")}))
+        plan.write_text(json.dumps({"layouts": names, "mode": mode, "steps": steps, "out": str(Path(directory) / "out.json")}))
         above = str(Path(__file__).resolve().parents[2])
         most = max({**LAYOUTS, **MIXTURE}[name][0] for name in names)
         ranks = []
@@ -101,20 +99,23 @@ def work(plan_path: str) -> None:
     rank = int(os.environ["RANK"])
     ready = devices.prepare(local_rank=rank, threads=1, deterministic=True)
     measured = {}
-    for name, port in plan["layouts"]:
+    for number, name in enumerate(plan["layouts"]):
         spec = spec_of(name, mode=plan["mode"], steps=plan["steps"])
         if rank >= spec.fleet.npus_per_node:
             continue
-        os.environ.update(WORLD_SIZE=str(spec.fleet.npus_per_node), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-        measured[name] = _steps(spec, ready, plan["steps"])
+        os.environ["WORLD_SIZE"] = str(spec.fleet.npus_per_node)
+        # A file, as a port that was free a minute ago need not be free now.
+        measured[name] = _steps(spec, ready, plan["steps"], Path(plan_path).with_name(f"store-{number}"))
     if rank == 0:
         Path(plan["out"]).write_text(json.dumps(measured))
     sys.stdout.flush()
     os._exit(0)
 
 
-def _steps(spec: JobSpec, ready: devices.Device, steps: int) -> list[tuple[float, float]]:
-    with process_group(spec, ready):
+def _steps(spec: JobSpec, ready: devices.Device, steps: int, meeting: Path) -> list[tuple[float, float]]:
+    import torch.distributed as dist
+
+    with process_group(spec, ready, store=dist.FileStore(str(meeting), spec.fleet.npus_per_node)):
         from trainer.runtime import batches, lora, model
         from trainer.runtime.step import Step
 
@@ -158,14 +159,3 @@ def command(_: argparse.Namespace) -> int:
     within = within and difference(mixture["mixture, DP2"], mixture["mixture, EP2"]) <= TOLERANCE
     print(f"\n{'all within the tolerance' if within else 'NOT all within the tolerance'}")
     return 0 if within else 1
-
-
-def _ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

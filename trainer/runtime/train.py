@@ -88,8 +88,11 @@ def run(spec: JobSpec) -> Final:
 
 
 @contextmanager
-def process_group(spec: JobSpec, device: devices.Device) -> Iterator[None]:
-    """The process groups, torn down in the end unless something went wrong in between."""
+def process_group(spec: JobSpec, device: devices.Device, *, store: Any = None) -> Iterator[None]:
+    """The process groups, torn down in the end unless something went wrong in between.
+
+    ``store``: what the ranks meet by, instead of MASTER_ADDR and MASTER_PORT.
+    """
     import torch
     import torch.distributed as dist
     from megatron.core import parallel_state, tensor_parallel
@@ -97,7 +100,10 @@ def process_group(spec: JobSpec, device: devices.Device) -> Iterator[None]:
     for name, alone in (("RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", "0")):
         os.environ.setdefault(name, alone)
     limit = timedelta(seconds=spec.train.timeout_s)
-    dist.init_process_group(device.backend, timeout=limit)
+    if store is None:
+        dist.init_process_group(device.backend, timeout=limit)
+    else:
+        dist.init_process_group(device.backend, timeout=limit, store=store, rank=int(os.environ["RANK"]), world_size=parallel.world_size(spec))
     chunks = spec.parallel.virtual_pipeline_model_parallel_size
     parallel_state.initialize_model_parallel(
         tensor_model_parallel_size=spec.parallel.tensor_model_parallel_size,

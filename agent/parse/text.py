@@ -25,7 +25,7 @@ _US_TIME = re.compile(r"(?<![0-9])([0-9]{2})/([0-9]{2})/([0-9]{4}) ([0-9]{2}:[0-
 # rank); Megatron and DeepSpeed: "[Rank 0]"; torch_npu: "(PID:356, Device:0, RankID:-1)"; mpirun --tag-output:
 # "[1,3]<stderr>:" (job, rank); CANN plog: "[ERROR] HCCL(60570,python):2025-..." and, in what it raises,
 # "EI0002: [PID: 2969] 2025-..."; verl and ray: "(WorkerDict pid=4112)".
-_RANK = re.compile(r"\[(?:PG [^\]\s]{1,40} )?[Rr]ank ?([0-9]{1,6})\]")
+_RANK = re.compile(r"\[(?:PG [^\]\s]{1,40} )?(?:[Rr]ank|RANK) ?([0-9]{1,6})\]")
 _MPI_RANK = re.compile(r"^\[[0-9]{1,4},([0-9]{1,6})\]<std(?:out|err)>:")
 _LOCAL_RANK = re.compile(r"^\s*\[[a-z]+([0-9]{1,3})\]:")
 _TORCH_NPU = re.compile(r"\(PID:([0-9]{1,10}), ?Device:([0-9]{1,5}), ?RankID:(-?[0-9]{1,10})\)")

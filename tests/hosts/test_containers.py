@@ -215,6 +215,28 @@ def test_somebody_elses_container_of_that_name_is_in_the_way(site: Site) -> None
     eventually(site.is_clean, 15, "a clean node")
 
 
+def test_a_container_started_by_hand_is_adopted_and_left_alone(site: Site) -> None:
+    log, go = site.work / "theirs.log", site.work / "go"
+    go.write_text("")
+    line = SCRIPT.partition('echo " [')[2].partition('"')[0].replace("$(printf %8d $at)", "       7").replace("$(printf %7d $TRAIN_ITERS)", "     20")
+    line = line.replace("$((at * 8))", "56").replace("$(printf '%.6f' 5.$((99 - at)))", "5.5")
+    (site.work / "theirs.sh").write_text(f'echo " [{line}"\nwhile [ -e {go} ]; do sleep 0.1; done\n')
+    site.docker.docker("n1", "run", "-d", "--net=host", "-v", "/usr:/usr:ro", "-v", f"{site.work}:{site.work}", "-e", "RANK=3", "-e", "LOCAL_RANK=0",
+                       "-e", "WORLD_SIZE=16", "--name", "theirs", IMAGE, "/bin/bash", "-c", f"bash {site.work}/theirs.sh > {log} 2>&1")
+    eventually(lambda: log.exists() and "lm loss" in log.read_text(), 10, "their log")
+    status, document, err = site.run("adopt", "theirs", "--node", "n1", "--container", "theirs")
+    assert status == 0, (document, err)
+    (adopted,) = document["nodes"]
+    assert adopted["kind"] == "container" and adopted["processes"] and adopted["logs"], document
+    status, document, err = site.run("stop", "theirs", "--yes-i-mean", "theirs", "--grace", "0")
+    assert status == 1 and site.docker.containers("n1") == ["theirs"], (document, err)
+    watching = site.start("attach", "--json", "theirs")
+    go.unlink()
+    document = json.loads(watching.communicate(timeout=40)[0])
+    assert document["result"]["iteration"] == 7 and not document["ok"], document
+    assert site.docker.containers("n1") == ["theirs"]
+
+
 @pytest.mark.parametrize("phase", ["prepare", "container", "start"])
 def test_a_console_that_is_killed_in_a_phase_leaves_nothing(site: Site, phase: str) -> None:
     # Slow enough to be met in the act; the start of n2 never comes when the console dies before it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -68,8 +68,12 @@ class Launch:
 def launches(source: Source) -> list[Launch]:
     """All launch commands in a text, in order; blanks after ``=`` are mended and reported as N3."""
     found = []
+    exported: dict[str, Assignment] = {}
     for command in parse(source.text, source.name):
-        found += _scan(command)
+        if command.words and command.words[0].text == "export":
+            exported.update({one.key: one for one in command.assignments})
+        else:
+            found += _scan(command, exported)
     return found
 
 
@@ -103,11 +107,12 @@ def _workdir(sources: Sequence[Source], launch: Launch) -> str:
     return found
 
 
-def _scan(command: Command) -> list[Launch]:
+def _scan(command: Command, exported: Mapping[str, Assignment]) -> list[Launch]:
     """Launches among the words of one command; prose before and after is passed over."""
     items: list[Assignment | Word] = [*command.assignments, *command.words]
     found: list[Launch] = []
-    current = Launch()
+    ours = any(key in FIELDS or key in PER_NODE for key in exported)
+    current = Launch(variables=dict(exported) if ours else {})
     at = 0
     while at < len(items):
         item = items[at]
@@ -125,16 +130,19 @@ def _scan(command: Command) -> list[Launch]:
                                 fix="The job file has the value that was meant; take the blank out of the command")
                 item = Assignment(key=item.key, value=following.text, where=item.where, open=following.open)
                 at += 1
-            if not current.variables:
-                current.where = item.where
+            current.where = current.where or item.where
             current.variables[item.key] = item
             continue
         following = items[at] if at < len(items) else None
         if current.variables and item.text in _SHELLS and isinstance(following, Word):
-            current.script = following.text
+            at = _past_options(items, at)
+            named = items[at] if at < len(items) else None
+            current.script = named.text if isinstance(named, Word) else ""
+            current.where = current.where or item.where
             at += 1
         elif current.variables and _SCRIPT.fullmatch(item.text):
             current.script = item.text
+            current.where = current.where or item.where
         elif (known := item.text.rstrip("=")) in (*FIELDS, *PER_NODE) and isinstance(following, Word) and following.text.startswith("="):
             current.findings.report("N3", item.where, f"there is a blank before the = of {known}", got=f"{item.text} {following.text}",
                             expected=f"{known}{following.text}", fix="Take the blank out")
@@ -153,8 +161,18 @@ def _scan(command: Command) -> list[Launch]:
         if any(key in FIELDS or key in PER_NODE or key in SLIPS for key in current.variables):
             current.piped_into = command.piped_into
             found.append(current)
-        current = Launch()
+        current = Launch(variables=dict(exported) if ours else {})
     return found
+
+
+def _past_options(items: Sequence[Assignment | Word], at: int) -> int:
+    """The place behind a shell's own options."""
+    while at < len(items):
+        item = items[at]
+        if not isinstance(item, Word) or not item.text.startswith("-"):
+            break
+        at += 2 if item.text in ("-o", "-O") else 1
+    return at
 
 
 def _is_argument(item: Assignment | Word) -> bool:

@@ -107,6 +107,25 @@ def test_continuations_exports_and_a_pipe() -> None:
     assert any(left.what == "| tee" for left in found.left)
 
 
+def test_variables_exported_line_by_line() -> None:
+    words = shlex.split(LAUNCHES[-2].commands[0])
+    found = imported("".join(f"export {word}\n" for word in words[:-2]) + "cd /home/ma-user/ws/llm_train/AscendSpeed\nsh scripts/qwen/qwen.sh\n")
+    assert [one.job for one in found] == [one.job for one in imported(f"cd /home/ma-user/ws/llm_train/AscendSpeed\n{LAUNCHES[-2].commands[0]}")]
+
+
+@pytest.mark.parametrize("line", ["[root@n0 AscendSpeed]# {}", "$ {}", "# {}", "env {}", "nohup env {} > log.txt 2>&1 &", "sudo {}; echo done"])
+def test_prompts_and_what_people_put_before(line: str) -> None:
+    (found,) = imported(line.format(LAUNCHES[0].commands[0]))
+    (straight,) = imported(LAUNCHES[0].commands[0])
+    assert found.job == straight.job
+
+
+@pytest.mark.parametrize("shell", ["bash -x", "bash -o pipefail -e", "sh", ""])
+def test_options_of_the_shell(shell: str) -> None:
+    (found,) = imported(LAUNCHES[0].commands[0].replace(" sh ", f" {shell} "))
+    assert found.job["runner"]["entry"] == "scripts/qwen/qwen.sh" and "args" not in found.job["runner"]
+
+
 def test_a_container_line_goes_with_it() -> None:
     (found,) = imported(LAUNCHES[-2].commands[0], DOCKER_RUN)
     assert found.kind == "env-script" and found.job["container"]["cpus"] == 192 and found.job["container"]["image"] == "ascendspeed"

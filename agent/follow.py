@@ -10,14 +10,13 @@ A record is keyed by ``<file_id>:<offset>:<kind>``, so that reading the same byt
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import stat
 from typing import IO, Any, Dict, FrozenSet, Iterable, Iterator, List, Optional, Tuple
 
-from agent import backlog, processes
+from agent import backlog, digest, processes
 from agent.parse import reading, scan
 
 HEAD_BYTES = 256
@@ -395,7 +394,7 @@ def _identity_at(path: str) -> str:
 
 
 def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:12]
+    return digest.hex_of(data)[:12]
 
 
 def _read_full(opened: IO[bytes], want: int) -> bytes:

@@ -6,12 +6,11 @@ make harmless, invalid UTF-8 is replaced, a line over 4 KiB is cut with a mark. 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from typing import Any
 
-from agent import follow
+from agent import digest, follow
 from agent.refusal import Refused
 
 LINE_MAX_BYTES = 4096
@@ -132,7 +131,7 @@ def identity(fd: int) -> str:
     if newline >= 0:
         head = head[: newline + 1]
     known = newline >= 0 or len(head) == follow.HEAD_BYTES
-    return "%d:%d:%s" % (status.st_dev, status.st_ino, hashlib.sha256(head).hexdigest()[:12] if known else "")
+    return "%d:%d:%s" % (status.st_dev, status.st_ino, digest.hex_of(head)[:12] if known else "")
 
 
 def _key(fd: int) -> tuple[int, int]:

@@ -13,7 +13,6 @@ import io
 import json
 import re
 import struct
-import zipfile
 from typing import Any, Callable, Dict, List, Optional, Set
 
 from agent.parse import pickled
@@ -360,6 +359,9 @@ def _data_pickle(folder: Folder, name: str) -> Optional[bytes]:
     """``data.pkl`` out of a file that ``torch.save`` wrote (since 1.6 a zip); None for anything else."""
     if not folder.files.get(name):
         return None
+    # Here, not above: it brings three compressors along, and most nodes never see such a file.
+    import zipfile
+
     try:
         with zipfile.ZipFile(_Window(folder, name)) as archive:
             for info in archive.infolist():

@@ -1,8 +1,11 @@
 """Files on their way to nodes without internet: by digest, resumed where they broke off, verified where they arrive.
 
 Owns one file's way to one node and the sending to many at once. A file lies on the node under its SHA-256 in
-``<to>/.rankdeck-staged/``, first as ``<digest>.part``; what is there is not sent again, and nothing gets its
+``<to>/.rankdeck-staged/``; what is there is not sent again, and nothing gets its
 name before its bytes have been verified by the node. Refuses to choose what is sent (``parcels``).
+
+The directory may be shared between nodes: what is under way there, and what an engine has loaded, is each
+node's own (``<digest>.<node>.part``); only whole things have shared names.
 
 Sent through commands and not SFTP: the same for both transports, also where SFTP is switched off.
 """
@@ -103,6 +106,7 @@ class _Shipment:
     def __init__(self, node: Node, parcel: Parcel, to: str, connect: Callable[[str], Connection], throttle: Throttle, progress: Progress) -> None:
         self._node, self._parcel, self._to = node, parcel, to
         self._connect, self._throttle, self._progress = connect, throttle, progress
+        self._part = f"{parcel.digest}.{node.name}.part"
         self._sent = 0
 
     def carry_out(self) -> Staged:
@@ -112,22 +116,22 @@ class _Shipment:
         while there is not None and there < self._parcel.size_bytes:
             there = self._resumed(functools.partial(self._send, there))
         if there is not None:
-            self._run(f'h=$(sha256sum < "$d/{self._parcel.digest}.part") && h=${{h%% *}}\n'
-                      f'[ "$h" = {self._parcel.digest} ] || {{ rm -f "$d/{self._parcel.digest}.part"; echo "arrived as $h" >&2; exit 1; }}\n'
-                      f'mv -f "$d/{self._parcel.digest}.part" "$d/{self._parcel.digest}"', timeout_s=VERIFY_S)
+            self._run(f'h=$(sha256sum < "$d/{self._part}") && h=${{h%% *}}\n'
+                      f'[ "$h" = {self._parcel.digest} ] || {{ rm -f "$d/{self._part}"; echo "arrived as $h" >&2; exit 1; }}\n'
+                      f'mv -f "$d/{self._part}" "$d/{self._parcel.digest}"', timeout_s=VERIFY_S)
         self._progress(self._node.name, self._parcel, self._parcel.size_bytes)
-        path = self._run(_put_in_place(self._parcel), timeout_s=VERIFY_S).strip().splitlines()
+        path = self._run(_put_in_place(self._parcel, self._node.name), timeout_s=VERIFY_S).strip().splitlines()
         return Staged(node=self._node.name, parcel=self._parcel.name, state=state, path=path[-1] if path else "", sent_bytes=self._sent)
 
     def _look(self) -> int | None:
         """How much of it is there; None for all of it, verified."""
         said = self._run(f'umask 022; mkdir -p "$d"\nif [ -f "$d/{self._parcel.digest}" ]; then echo whole\n'
-                         f'elif [ -f "$d/{self._parcel.digest}.part" ]; then wc -c < "$d/{self._parcel.digest}.part"\nelse echo 0; fi').split()
+                         f'elif [ -f "$d/{self._part}" ]; then wc -c < "$d/{self._part}"\nelse echo 0; fi').split()
         if said[-1:] == ["whole"]:
             return None
         size = int(said[-1]) if said and said[-1].isdigit() else 0
         if size > self._parcel.size_bytes:
-            self._run(f'rm -f "$d/{self._parcel.digest}.part"')
+            self._run(f'rm -f "$d/{self._part}"')
             return 0
         return size
 
@@ -138,7 +142,7 @@ class _Shipment:
             piece = file.read(PIECE_BYTES)
         self._throttle.pass_through(len(piece))
         # Only onto what we know to be there: a piece that arrived although its acknowledgement was lost must not come twice.
-        said = self._run(f'p="$d/{self._parcel.digest}.part"; [ -e "$p" ] || : > "$p"\n[ "$(wc -c < "$p")" -eq {at} ] || {{ wc -c < "$p"; exit 0; }}\n'
+        said = self._run(f'p="$d/{self._part}"; [ -e "$p" ] || : > "$p"\n[ "$(wc -c < "$p")" -eq {at} ] || {{ wc -c < "$p"; exit 0; }}\n'
                          'cat >> "$p" && wc -c < "$p"', stdin=piece, timeout_s=PIECE_S).split()
         there = int(said[-1]) if said and said[-1].isdigit() else 0
         self._sent += max(0, there - at)
@@ -175,18 +179,19 @@ class _Shipment:
         return out.decode("utf-8", "replace")
 
 
-def _put_in_place(parcel: Parcel) -> str:
+def _put_in_place(parcel: Parcel, node: str) -> str:
     """The script that makes a verified file usable and says where; safe to repeat."""
     name, digest = quote(parcel.name), parcel.digest
     if parcel.kind == "image":
         # Whichever engine there is; what it says names the image.
         return (f'e=$(command -v docker || command -v podman) || {{ echo "no container engine" >&2; exit 1; }}\n'
-                f'[ -e "$d/{digest}.loaded" ] || "$e" load -i "$d/{digest}" > "$d/{digest}.loading"\n'
-                f'[ -e "$d/{digest}.loaded" ] || mv "$d/{digest}.loading" "$d/{digest}.loaded"\nsed -n \'s/^Loaded image[^:]*: *//p\' "$d/{digest}.loaded" | tail -n 1')
+                f'[ -e "$d/{digest}.{node}.loaded" ] || "$e" load -i "$d/{digest}" > "$d/{digest}.{node}.loading"\n'
+                f'[ -e "$d/{digest}.{node}.loaded" ] || mv "$d/{digest}.{node}.loading" "$d/{digest}.{node}.loaded"\nsed -n \'s/^Loaded image[^:]*: *//p\' "$d/{digest}.{node}.loaded" | tail -n 1')
     if parcel.kind == "file":
         return f'n={name}; ln -f "$d/{digest}" "$t/$n" 2>/dev/null || cp -f "$d/{digest}" "$t/$n"\nprintf "%s\\n" "$t/$n"'
     # Unpacked beside and renamed; the name is a link, so that whoever reads it sees the old tree or the new one.
     return (f'n={name}; u="$t/$n.{digest[:12]}"\n'
-            f'if [ ! -d "$u" ]; then rm -rf "$u.new"; mkdir "$u.new"; tar -xf "$d/{digest}" -C "$u.new"; mv "$u.new" "$u"; fi\n'
+            # Another node that shares the directory may have been quicker; then the name is taken, and that is all right.
+            f'm="$u.new-{node}"\nif [ ! -d "$u" ]; then rm -rf "$m"; mkdir "$m"; tar -xf "$d/{digest}" -C "$m"; mv -T "$m" "$u" 2>/dev/null || {{ rm -rf "$m"; [ -d "$u" ]; }}; fi\n'
             'if [ -e "$t/$n" ] && [ ! -L "$t/$n" ]; then echo "$t/$n is there and is not ours" >&2; exit 1; fi\n'
             'ln -sfn "$n.' + digest[:12] + '" "$t/$n"\nprintf "%s\\n" "$t/$n"')

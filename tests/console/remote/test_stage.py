@@ -96,7 +96,7 @@ def test_a_broken_link_costs_a_piece_and_a_broken_console_nothing(site: Site) ->
     assert (site.there / "data.bin").read_bytes() == parcel.path.read_bytes()
 
     other = parcels.of_file(site.path / "key")
-    part = site.there / staging.FOLDER / f"{other.digest}.part"
+    part = site.there / staging.FOLDER / f"{other.digest}.n1.part"
     part.write_bytes((site.path / "key").read_bytes()[:100])  # what an earlier console left
     (resumed,) = site.send(other)
     assert resumed.sent_bytes == other.size_bytes - 100 and not part.exists()
@@ -104,7 +104,7 @@ def test_a_broken_link_costs_a_piece_and_a_broken_console_nothing(site: Site) ->
 
 def test_what_arrives_damaged_is_not_taken(site: Site) -> None:
     parcel = blob(site)
-    part = site.there / staging.FOLDER / f"{parcel.digest}.part"
+    part = site.there / staging.FOLDER / f"{parcel.digest}.n1.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"x" * 100_000)
     with pytest.raises(RequestError, match="could not be staged") as caught:
@@ -211,3 +211,20 @@ def test_names_that_mean_something_to_a_shell_or_a_path_are_refused(tmp_path: Pa
     (tmp_path / "f").write_text("")
     with pytest.raises(FileError):
         parcels.of_file(tmp_path / "f", name=name)
+
+
+def test_nodes_that_share_the_directory_do_not_get_in_each_others_way(site: Site, tmp_path: Path) -> None:
+    tree = tmp_path / "code"
+    tree.mkdir()
+    (tree / "big.bin").write_bytes(os.urandom(700_000))
+    parcel = parcels.of_tree(tree, tmp_path)
+    image = parcels.of_file(tree / "big.bin", "image")
+    nodes = [Node(name=f"n{at}", host="127.0.0.1", port=site.sshd.port, user="ops", key=site.node.key) for at in range(4)]
+    connections = {node.name: site.transport.connect(node) for node in nodes}
+    site.connections += connections.values()
+    done, failed = stage(nodes, [parcel, image], site.to, connections.__getitem__)
+    assert not failed and len(done) == 8
+    assert (site.there / "code" / "big.bin").read_bytes() == (tree / "big.bin").read_bytes()
+    assert (site.sshd.home / "engine.log").read_text().count("load -i") == 4  # every node has an engine of its own
+    assert sorted(path.name for path in site.there.iterdir()) == [staging.FOLDER, "code", f"code.{parcel.digest[:12]}"]
+    assert not list((site.there / staging.FOLDER).glob("*.part"))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import resource
-import shutil
 import subprocess
 from typing import IO, Iterable, List, Optional, Tuple
 
@@ -37,6 +36,8 @@ class Backlog:
     @classmethod
     def begin(cls, file: IO[bytes], start: int, end: int, texts: Iterable[bytes]) -> Optional["Backlog"]:
         """Start looking from ``start`` (the beginning of a line) on; None where there is no grep."""
+        import shutil  # here, not above: it brings three compressors along, 1 MiB
+
         grep = shutil.which("grep")
         if grep is None:
             return None

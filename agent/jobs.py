@@ -8,7 +8,6 @@ states from the same files and puts them into the spool.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -327,6 +326,8 @@ class Desk:
         return self.locks.release(pointer.attempt)
 
     def _clear(self, pointer: Pointer) -> None:
+        import shutil  # here, not above: it brings three compressors along, 1 MiB
+
         shutil.rmtree(pointer.dir, ignore_errors=True)
         # What only this attempt needed; a directory with anything else in it stays.
         folder = pointer.dir

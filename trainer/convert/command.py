@@ -82,6 +82,8 @@ def say(told: dict[str, Any], as_json: bool) -> None:
         print(f"{told['tensors']} tensors, {told['parameters']} parameters: {told['source_format']} in {told['source']} -> {told['format']} in {told['out']}")  # noqa: T201
         if told["companions"]:
             print(f"with {', '.join(told['companions'])}")  # noqa: T201
+    elif "out_is_there" in told:
+        print(f"this very checkpoint is in {told['out_is_there']} already")  # noqa: T201
     else:
         print(f"{told['source']}: {told['source_format']}, whole; the sizes go up")  # noqa: T201
 

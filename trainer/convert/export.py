@@ -6,6 +6,7 @@ A lora run's checkpoints hold adapters; they are exported with the weights they 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -13,30 +14,44 @@ from typing import Any
 
 from trainer.convert import command as converting
 from trainer.data.refusal import DataError
+from trainer.runtime.errors import TrainerError
 from trainer.spec.job import JobSpec, from_mapping
 
 
 def export_checkpoint(spec: JobSpec, checkpoint: Path, out: Path) -> Any:
-    """Write the checkpoint of one iteration (or the newest of a directory) to ``out``; what was written.
+    """Write the checkpoint of one iteration (or the newest of a directory) to ``out``, unless it was before.
 
-    config.json and tokenizer files are those of ``model.weights``, ``model.hf_config`` or ``model.tokenizer``
-    where a job names them, else config.json is made of the model block. Raises DataError.
+    Returns what was written, None where this very checkpoint is there already: a run that was finished may be
+    started again. config.json and tokenizer files are those of ``model.weights``, ``model.hf_config`` or ``model.tokenizer``
+    where a job names them, else config.json is made of the model block. Raises TrainerError.
     """
-    from trainer.convert import weights
+    try:
+        return _export(spec, checkpoint.expanduser(), out.expanduser())
+    except DataError as error:
+        raise TrainerError(error.what, where=error.where, got=error.got, expected=error.expected, fix=error.fix) from error
+
+
+def _export(spec: JobSpec, checkpoint: Path, out: Path) -> Any:
+    from trainer.convert import sidecar, weights
     from trainer.convert.lora import Merged
 
     try:
         model = converting.shape(spec.model)
     except (OSError, ValueError) as error:
         raise DataError("the model block cannot be understood", where="model.hf_config" if spec.model.hf_config else "model", got=str(error), fix="Mend the job file") from error
+    checkpoint = weights.located(checkpoint, None)
+    # The metadata of each save holds an id of its own, so that a checkpoint that replaced another is another.
+    made_from = f"{checkpoint} {hashlib.sha256((checkpoint / '.metadata').read_bytes()).hexdigest()[:16]}" if (checkpoint / ".metadata").is_file() else str(checkpoint)
+    if sidecar.read(out).get("made_from") == made_from:
+        return None
     known = _known(spec)
     config_from = known if known and (known / "config.json").is_file() else None
     if spec.run.mode == "lora" or spec.model.peft.type == "lora":
         base = weights.open_source(Path(spec.checkpoint.load_dir), model=model, config_from=config_from)
-        source: Any = Merged(base, weights.located(checkpoint.expanduser(), None), alpha=float(spec.model.peft.alpha))
+        source: Any = Merged(base, checkpoint, alpha=float(spec.model.peft.alpha))
     else:
         source = weights.open_source(checkpoint, model=model, config_from=config_from)
-    return weights.convert(source, weights.Target(out=out, format="hf", companions=known), made_from=str(checkpoint))
+    return weights.convert(source, weights.Target(out=out, format="hf", companions=known), made_from=made_from)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +71,8 @@ def command(given: argparse.Namespace) -> int:
         out = given.save_dir or (Path(spec.export.dir) if spec.export.dir else None)
         if out is None:
             raise DataError("nothing says where to", where=str(given.job), got="no export.dir", expected="a directory", fix="Say --save-dir")
-        converting.say(weights.as_mapping(export_checkpoint(spec, given.checkpoint or Path(spec.checkpoint.dir), out)), given.json)
+        made = _export(spec, (given.checkpoint or Path(spec.checkpoint.dir)).expanduser(), out.expanduser())
+        converting.say(weights.as_mapping(made) if made else {"out_is_there": str(out)}, given.json)
     except DataError as error:
         print(f"rankdeck: {error}", file=sys.stderr, flush=True)  # noqa: T201
         return error.EXIT_CODE

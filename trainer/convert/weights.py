@@ -89,6 +89,7 @@ def located(directory: Path, iteration: int | None) -> Path:
     An iteration that has a manifest must be whole by it. Raises DataError.
     """
     if _holds(directory):
+        _whole(directory)
         return directory
     candidates = []
     tracker = manifest.tracker_iteration(_read(directory / manifest.TRACKER_NAME))

@@ -267,3 +267,24 @@ def test_no_more_than_a_shard_and_a_half_is_held(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     held = [int(line) / largest for line in result.stdout.splitlines() if line.isdigit()]
     assert len(held) == 3 and max(held) < 1.5, held
+
+
+def test_a_runs_checkpoint_is_exported_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.trainer.spec.test_arithmetic import job
+    from trainer.convert.export import export_checkpoint
+    from trainer.runtime.errors import TrainerError
+    from trainer.spec.job import to_mapping
+
+    expected = random_hf(tmp_path / "hf", MODELS["qwen3-tied"])
+    assert convert(tmp_path / "hf", tmp_path / "ck", "torch_dist", *cut(2, 1)) == 0
+    (tmp_path / "ck" / "release" / sidecar.NAME).unlink()
+    spec = job(1, 1, model={"hf_config": str(tmp_path / "hf")}, checkpoint={"dir": str(tmp_path / "ck")}, export={"dir": str(tmp_path / "out")})
+    (tmp_path / "job.json").write_text(json.dumps(to_mapping(spec)))
+    assert main(["export", "--job", str(tmp_path / "job.json")]) == 0
+    assert same(read_hf(tmp_path / "out"), expected)
+    assert export_checkpoint(spec, tmp_path / "ck", tmp_path / "out") is None, "the same again"
+    assert convert(tmp_path / "hf", tmp_path / "other", "torch_dist") == 0
+    with pytest.raises(TrainerError, match="the output is there already"):
+        export_checkpoint(spec, tmp_path / "other", tmp_path / "out")
+    with pytest.raises(TrainerError, match="there are no weights"):
+        export_checkpoint(spec, tmp_path / "nothing", tmp_path / "out")

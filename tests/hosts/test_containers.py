@@ -166,6 +166,22 @@ def test_a_job_on_two_nodes_with_eight_devices_each(site: Site) -> None:
     eventually(site.is_clean, 15, lambda: f"{[site.docker.containers(node) for node in NODES]} {site.alive()}")
 
 
+@pytest.mark.torch
+def test_torchrun_trains_across_two_containers(site: Site) -> None:
+    prefix = os.path.realpath(sys.base_prefix)
+    mounts = dict.fromkeys(["/usr", prefix, sys.prefix, str(ROOT)])
+    status, document, err = launched(site, str(site.job(
+        "torch", fleet={"npus_per_node": 1}, container={"mounts": [f"{path}:{path}:ro" for path in mounts if path == "/usr" or not path.startswith("/usr/")]},
+        runner={"kind": "torchrun", "entry": "", "python": sys.executable, "trainer_dir": str(ROOT)}, parallel={"pipeline_model_parallel_size": 1},
+        model={"preset": "tiny-llama", "size": "", "tokenizer": ""}, data={"format": "synthetic", "prefix": ""},
+        train={"iterations": 6, "global_batch_size": 4}, checkpoint={"interval": 3})), "--wait")
+    assert status == 0 and document["ok"], json.dumps(document, indent=1) + err
+    assert document["result"]["iteration"] == 6 and document["result"]["saved_iteration"] == 6 and 0 < document["result"]["loss"] < 20
+    maps = [json.loads((Path(node["dir"]) / "round-00" / "rank_map.json").read_text()) for node in document["nodes"]]
+    assert sorted(rank for found in maps for rank in found["ranks"]["rank"]) == [0, 1]
+    eventually(site.is_clean, 15, lambda: f"{[site.docker.containers(node) for node in NODES]} {site.alive()}")
+
+
 def test_stop_leaves_nothing_and_the_name_is_free_again(site: Site) -> None:
     job = site.job("long", train={"iterations": 100000})
     status, document, err = launched(site, str(job))

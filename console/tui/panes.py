@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import ClassVar
 
 from textual.content import Content
+from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 
@@ -106,6 +107,18 @@ class Pane(ScrollView, can_focus=True):
     def press(self, key: str) -> bool:
         """Take a key for moving around in the pane (arrows, page keys); False when it means nothing here."""
         return False
+
+    def resize_content(self, size: Size) -> None:
+        """Say how large all of the content is. Laid out anew only when a scroll bar comes or goes: Textual paints the
+        whole screen after a layout, and a log grows ten times a second."""
+        old, height = self.virtual_size, self.scrollable_content_region.height
+        if old.width == size.width and (old.height > height) == (size.height > height):
+            if old != size:
+                self.set_reactive(ScrollView.virtual_size, size)
+                if self.show_vertical_scrollbar:
+                    self.vertical_scrollbar.window_virtual_size = size.height
+        else:
+            self.virtual_size = size
 
     def retitle(self, title: str) -> None:
         """Set the words in the top border; repainted only when they changed."""

@@ -148,7 +148,7 @@ class LinePane(Pane):
         if self._state is None or size.width <= 0 or size.height <= 0:
             return
         old, self._lines, self._drawn_for = self._lines, self.draw(self._state, self._now, size.width, size.height), size
-        self.virtual_size = Size(size.width, len(self._lines))
+        self.resize_content(Size(size.width, len(self._lines)))
         if len(old) != len(self._lines):
             self.refresh()
             return

@@ -312,7 +312,7 @@ class LogView(Pane):
         self._key = key
         self._put_title()
         count = len(self._book)
-        self.virtual_size = Size(size.width, count)
+        self.resize_content(Size(size.width, count))
         place = self._book.place(self._top) if self._top is not None and count else 0
         self.scroll_to(y=self.max_scroll_y if self.follow else place, animate=False, force=True)
         self._rows = []

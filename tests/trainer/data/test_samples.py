@@ -62,7 +62,7 @@ def test_every_window_once_an_epoch_in_another_order(tmp_path: Path) -> None:
 
 
 def test_a_label_is_the_next_token_of_the_same_conversation(tmp_path: Path) -> None:
-    prefix = packs(tmp_path / "d", ([11, 12, 13, 21, 22], [-100, 12, 13, -100, 22], [1, 1, 1, 2, 2]))
+    prefix = packs(tmp_path / "d", ([11, 12, 13, 21, 22], [-100, 12, 13, 21, 22], [1, 1, 1, 2, 2]))
     sample = open_dataset(spec(prefix, mode="sft")).sample(0)
     assert sample["tokens"] == [11, 12, 13, 21, 22, 0, 0, 0]
     assert sample["loss_mask"] == [1, 1, 0, 1, 0, 0, 0, 0]

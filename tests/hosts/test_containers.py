@@ -19,6 +19,7 @@ import yaml
 from tests.hosts.console_process import ROOT, eventually
 from tests.hosts.rig import engines
 from tests.hosts.rig.engines import DEVICES, IMAGE, Engines, processes_with
+from tests.hosts.rig.network import RigError
 from tests.hosts.rig.rig import Rig
 
 pytestmark = pytest.mark.ssh
@@ -144,10 +145,15 @@ def site(docker: Engines, tmp_path: Path, node_python: str) -> Iterator[Site]:
     site = Site(docker, tmp_path, node_python)
     yield site
     site.close()
-    for node in NODES:
-        found = docker.docker(node, "ps", "-aq").split()
-        if found:
-            docker.docker(node, "rm", "-f", *found)
+
+    def removed() -> bool:
+        left = [(node, name) for node in NODES for name in docker.docker(node, "ps", "-aq").split()]
+        for node, name in left:
+            with contextlib.suppress(RigError):  # the agent may be removing it at this very moment
+                docker.docker(node, "rm", "-f", name)
+        return not left
+
+    eventually(removed, 20, "no container left")
 
 
 def launched(site: Site, *words: str) -> tuple[int, dict[str, Any], str]:

@@ -19,6 +19,10 @@ from console.core.launch.problems import ProblemsError, problem_text
 from console.core.launch.report import plain
 
 ENDED = ("finished", "failed", "ended early", "stopped", "did not start")
+SETTLED = ("finished", "stopped", "did not start")
+"""Ends that no later record changes."""
+LAST_LINES_S = 3.0
+"""How long a bad end waits for the last lines of the logs; they are read four times a second."""
 """States of ``run_views.job_badge`` after which nothing more comes of an attempt."""
 
 
@@ -124,6 +128,7 @@ def new_attempt(wall_s: float) -> str:
 def await_end(desk: Desk, job: str, attempt: str) -> JobView:
     """Watch the attempt to its end, telling of every tenth of the way."""
     told, link = -1, ""
+    ended_s: float | None = None
     while True:
         desk.store.drain()
         run = desk.store.state.runs.get(job)
@@ -133,8 +138,15 @@ def await_end(desk: Desk, job: str, attempt: str) -> JobView:
             if tenth > told and view.iteration is not None:
                 told = tenth
                 say(f"iteration {view.iteration} of {view.total}" + (f", loss {view.loss:.4f}" if view.loss is not None else ""))
-            if view.status.text in ENDED or view.attempt != attempt:
+            if view.status.text in SETTLED or view.attempt != attempt:
                 return view
+            if view.status.text in ENDED:
+                # An exit of one node can be told before the last log lines of another, and those decide.
+                ended_s = desk.clock.mono_s() if ended_s is None else ended_s
+                if desk.clock.mono_s() - ended_s >= LAST_LINES_S:
+                    return view
+            else:
+                ended_s = None
         down = ", ".join(sorted(name for name, node in desk.store.state.nodes.items() if node.link in ("down", "refused")))
         if down != link:
             link = down

@@ -13,7 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from console.core.launch.plan import LaunchPlan
+    from console.core.preflight.table import Report
 
 LinkState: TypeAlias = Literal["connecting", "up", "silent", "down", "refused"]
 """connecting: trying; up: heartbeat answered; silent: no answer in time, not given up; down: waiting to
@@ -141,6 +145,65 @@ class Answer:
     result: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckTold:
+    """How far a check of the nodes is. ``node`` empty: it has begun."""
+
+    at: float
+    node: str = ""
+    text: str = ""
+    nodes: tuple[str, ...] = ()
+    """Those that are asked; with the beginning."""
+    level: str = ""
+    job: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckEnded:
+    """A check of the nodes is over: with a report, or with why there is none."""
+
+    at: float
+    report: Report | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPlanned:
+    """A job file was read. ``lines``: its text; ``plan``: with all problems; ``error``: why it could not be read at all."""
+
+    at: float
+    path: str
+    lines: tuple[str, ...] = ()
+    plan: LaunchPlan | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLaunched:
+    """A launch from the screen is over: ``error`` empty: it runs; else it was undone, or nothing was begun."""
+
+    at: float
+    job: str
+    attempt: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginAsked:
+    """A node's login wants to know something of the person at the console. ``open`` False: no longer."""
+
+    at: float
+    number: int
+    node: str
+    text: str
+    """As the server worded it: not to be trusted."""
+    echo: bool = False
+    open: bool = True
+
+
+News: TypeAlias = CheckTold | CheckEnded | JobPlanned | JobLaunched | LoginAsked
+"""What errands came to: for the one console that asked. Never stored, and no part of the fleet's state."""
 
 FleetEvent: TypeAlias = RecordArrived | NodeMet | LinkChanged | LaunchProgress | LogLines | LogBehind | HistoryPruned | Waiting | Answer
 

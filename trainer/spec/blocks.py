@@ -49,6 +49,8 @@ class Paths:
 
     work: str
     """Work directory; the attempt tree is ``<work>/.rankdeck/<job>/<attempt>/<node>/``."""
+    scaffold: bool = False
+    """Step ``workspace`` before the launch: make S3's tree below ``work``, and say what is missing in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,10 +149,12 @@ class Runner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
-    """Where the training code is from. Recorded with the attempt; shipped by ``rankdeck stage``."""
+    """Where the training code is from. Recorded with the attempt; with ``to`` it is sent to every node before the start."""
 
     path: str = ""
-    """A directory on the bastion."""
+    """A directory on the bastion, from the job file's directory; with ``commit`` or ``branch`` what git has of it there."""
+    to: str = ""
+    """Directory on the nodes that the code is to be; empty: nothing is sent."""
     repo: str = ""
     branch: str = ""
     commit: str = ""
@@ -179,6 +183,8 @@ class Model:
     """7B, 14B, 72B, ...: MODEL_TYPE of the env-script."""
     weights: str = ""
     """Directory of Hugging Face weights on the nodes."""
+    convert: bool = False
+    """Step ``convert`` before the launch: weights into checkpoint.load_dir, unless they are there."""
     tokenizer: str = ""
     """Directory of the tokenizer on the nodes."""
     access_token: Secret | None = None
@@ -281,6 +287,8 @@ class Data:
     valid_prefix: str = ""
     input: str = ""
     """Raw samples that preprocessing reads."""
+    prepare: bool = False
+    """Step ``preprocess`` before the launch: input into prefix, unless it is there."""
     seq_length: int = 0
     """Sequence length that preprocessing packed for; 0: not known."""
     json_key: str = "text"
@@ -355,7 +363,8 @@ class Waiver:
 class Preflight:
     """What is looked at on the nodes before anything is started."""
 
-    level: Literal["quick", "standard", "deep"] = "standard"
+    level: Literal["none", "quick", "standard", "deep"] = "standard"
+    """none: a launch looks at nothing; the nodes' audit trail says so."""
     waive: tuple[Waiver, ...] = ()
 
 

@@ -6,6 +6,7 @@ are shown as they were given on the command line.
 
 - fleet and job files: wherever the operator has them;
 - hardware profiles: ``profiles/hardware/NAME.yaml``, recipes: ``recipes/NAME.yaml`` beside this file;
+- the operator's own defaults: ``$XDG_CONFIG_HOME/rankdeck/config.yaml``;
 - layouts: ``layouts/`` beside the package, then ``$XDG_CONFIG_HOME/rankdeck/layouts`` (the user's own win).
 
 Where the history lies is the store's business.
@@ -20,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from console.core import layout
 from console.core.errors import FileError
@@ -49,6 +50,11 @@ def read_job(path: str) -> ComposedJob:
     return compose_job(_part(path), JobLibrary())
 
 
+def read_text(path: str) -> str:
+    """A file's text, as it is read for everything here. Raises FileError."""
+    return _text(path)
+
+
 def read_fleet(path: str) -> Inventory:
     """The fleet in the file at ``path``; its name is the file's stem unless it gives one.
 
@@ -66,9 +72,48 @@ def read_fleet(path: str) -> Inventory:
 
 
 def fleet_path_of(job: ComposedJob) -> str:
-    """The fleet file that the job names, from the job file's directory; empty when it names none."""
+    """The fleet file that the job names, from the job file's directory; else the operator's own; empty without either.
+    Raises FileError, ProblemsError for the operator's settings."""
     named = job.spec.fleet.inventory
-    return str(Path(job.identities[0]).parent / os.path.expanduser(named)) if named else ""
+    return str(Path(job.identities[0]).parent / os.path.expanduser(named)) if named else fleet_path_set()
+
+
+def fleet_path_set() -> str:
+    """The fleet file that the operator's settings name, from their directory; empty when they name none."""
+    named = read_settings().get("inventory", "")
+    return str(settings_path().parent / os.path.expanduser(named)) if named else ""
+
+
+def settings_path() -> Path:
+    """Where the operator's own defaults are (``console.core.settings``)."""
+    return config_dir() / "config.yaml"
+
+
+def read_settings() -> dict[str, Any]:
+    """Setting key -> value of those that are set; empty without a file. Raises FileError, ProblemsError."""
+    path = settings_path()
+    if not path.exists():
+        return {}
+    from console.core import settings
+
+    return settings.read(_text(str(path)), str(path))
+
+
+def write_setting(key: str, value: Any) -> None:
+    """Set one of the operator's defaults, or take it out (None). Raises FileError."""
+    from console.core import settings
+
+    path = settings_path()
+    try:
+        # Through a new name: a full disk must not leave half a file. A link (dotfiles kept elsewhere) stays one.
+        path = path.resolve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        changed = settings.with_setting(_text(str(path)) if path.exists() else "", str(path), key, value)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh.write_text(changed, encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        raise FileError("cannot write the settings", where=str(path), got=error.strerror or str(error), fix="Check the path")
 
 
 def read_sources(paths: list[str]) -> list[Source]:

@@ -355,6 +355,15 @@ class Session:
             self._end(str(error))
 
     @property
+    def clock_offset(self) -> tuple[float, float] | None:
+        """(node's clock minus ours, its error) in s, the best of the recent round trips; None before the first."""
+        try:
+            best = self._offset.best()
+        except (ValueError, RuntimeError):
+            return None  # RuntimeError: the reading thread adds one this very moment
+        return best.offset_s, best.error_s
+
+    @property
     def alive(self) -> bool:
         """Not ended yet."""
         return not self._closed.is_set()

@@ -1,6 +1,6 @@
 """The launch engine over SSH: two-phase, on the sessions that the supervisor keeps.
 
-Owns the order of a launch: preflight everywhere, lock node by node, prepare everywhere, containers everywhere
+Owns the order of a launch: preflight everywhere (with the checks of ``gate``), lock node by node, prepare everywhere, containers everywhere
 where the job has them, commit everywhere; a phase begins when the one before has ended on all nodes.
 Until the first commit nothing runs; whatever fails, every node that was touched is told to undo it, and a
 node that cannot be told any more undoes it by itself when the commit does not come (``plan.ttl_s``). From
@@ -21,9 +21,10 @@ from console.core.clock import Clock
 from console.core.errors import ConsoleError, LaunchError, RequestError
 from console.core.events import FleetEvent, LaunchPhase, LaunchProgress, PhaseState
 from console.core.launch import plan as plans
-from console.core.launch.inventory import Inventory
+from console.core.launch.inventory import Inventory, Node
 from console.core.launch.plan import LaunchPlan, NodePlan
 from console.remote.backend import Submission
+from console.remote.gate import Gate, NotFitError, gate_of, place
 from console.remote.session import Session
 from console.remote.transport import Connection
 from trainer.spec.job import JobSpec
@@ -51,6 +52,9 @@ class Nodes(Protocol):
     def connection(self, node: str, timeout_s: float = 15.0) -> Connection:
         """The connection under it. Raises ConnectError."""
 
+    def node(self, name: str) -> Node:
+        """The node of this name as the fleet file has it. Raises KeyError."""
+
     def tap(self, nodes: Iterable[str], emit: Callable[[FleetEvent], None]) -> None:
         """Show these nodes' events to somebody else as well."""
 
@@ -66,13 +70,16 @@ class SshBackend:
         """What ``submit`` would do; no connection is made."""
         return plans.make_plan(spec, inventory, attempt)
 
-    def submit(self, plan: LaunchPlan, emit: Callable[[FleetEvent], None]) -> Submission:
-        """Start the plan on all nodes or on none. Raises LaunchError (what was done has been undone)."""
+    def submit(self, plan: LaunchPlan, emit: Callable[[FleetEvent], None], gate: Gate | None = None) -> Submission:
+        """Start the plan on all nodes or on none. Raises LaunchError (what was done has been undone).
+
+        ``gate``: the checks before anything starts; None: those that the job file asks for.
+        """
         if not plan.ok or not plan.nodes:
             raise LaunchError(f"job {plan.job} has problems and is not started", node="", phase="preflight",
                               got=f"{len(plan.problems)} problems", fix="See `rankdeck plan`.")
         self._must_be_armed("launch")
-        launch = _Launch(plan, self._nodes, self._clock, emit)
+        launch = _Launch(plan, self._nodes, self._clock, emit, gate or gate_of(plan))
         launch.carry_out()
         return Submission(job=plan.job, attempt=plan.attempt, epoch=launch.epoch, nodes=tuple(node.node for node in plan.nodes))
 
@@ -106,8 +113,8 @@ class SshBackend:
 class _Launch:
     """One launch under way."""
 
-    def __init__(self, plan: LaunchPlan, nodes: Nodes, clock: Clock, emit: Callable[[FleetEvent], None]) -> None:
-        self._plan, self._nodes, self._clock, self._emit = plan, nodes, clock, emit
+    def __init__(self, plan: LaunchPlan, nodes: Nodes, clock: Clock, emit: Callable[[FleetEvent], None], gate: Gate) -> None:
+        self._plan, self._nodes, self._clock, self._emit, self._gate = plan, nodes, clock, emit, gate
         self.epoch = int(clock.wall_s() * 1000)
         self._touched: set[str] = set()
         self._committed: set[str] = set()
@@ -121,7 +128,7 @@ class _Launch:
             for phase in phases:
                 self._tell(node.node, phase, "waiting")
         try:
-            self._phase("preflight", self._preflight)
+            self._phase("preflight", self._preflight, self._check)
             self._lock()
             self._phase("prepare", self._prepare)
             if contained:
@@ -134,17 +141,23 @@ class _Launch:
             self._undo_all()
             raise
 
-    def _phase(self, phase: LaunchPhase, do: Callable[[NodePlan], None]) -> None:
-        """One phase on all nodes at once; raises LaunchError, everything undone, when it fails on any."""
+    def _phase(self, phase: LaunchPhase, do: Callable[[NodePlan], None], together: Callable[[], None] | None = None) -> None:
+        """One phase on all nodes at once, then what concerns them together; raises LaunchError, everything undone, when it fails on any."""
         def one(node: NodePlan) -> None:
             self._tell(node.node, phase, "running")
             do(node)
-            self._tell(node.node, phase, "done")
+            if together is None:
+                self._tell(node.node, phase, "done")
 
-        failed = _each({node.node: node for node in self._plan.nodes}, one)
+        nodes = {node.node: node for node in self._plan.nodes}
+        failed = _each(nodes, one)
         if failed:
             # The first in the plan's order; the others' reasons are in the matrix.
             self._give_up(phase, failed)
+        if together is not None:
+            together()
+            for name in nodes:
+                self._tell(name, phase, "done")
 
     def _preflight(self, node: NodePlan) -> None:
         session = self._nodes.session(node.node, CONNECT_S)
@@ -157,6 +170,28 @@ class _Launch:
                 raise RequestError(f"job {self._plan.job} is already there", where=f"{node.node}:{known.get('dir')}",
                                    got=f"attempt {known.get('attempt')}, {known.get('state')}", expected="no live attempt",
                                    fix=f"Stop it first: rankdeck stop {self._plan.job}")
+
+    def _check(self) -> None:
+        """The gate's checks of all nodes. Raises LaunchError; then nothing has been changed on any node."""
+        gate = self._gate
+        names = [node.node for node in self._plan.nodes]
+        if gate.open:
+            if gate.why:
+                failed = _each({name: name for name in names}, lambda name: self._note(name, gate.why))
+                if failed:
+                    self._give_up("preflight", failed)
+            return
+        try:
+            gate.carry_out(self._nodes, [self._nodes.node(name) for name in names], self._clock)
+        except NotFitError as error:
+            for name in names:
+                mine = [finding for finding in error.errors if finding.node in (name, "")]
+                self._tell(name, "preflight", "failed", "; ".join(f"{place(finding)}: {finding.what}" for finding in mine) or "another node is not fit")
+            raise
+
+    def _note(self, name: str, why: str) -> None:
+        text = f"attempt {self._plan.attempt} of job {self._plan.job} is launched without checks ({why})"
+        self._nodes.session(name, CONNECT_S).request("note", {"what": "launch", "text": text}, REQUEST_S)
 
     def _lock(self) -> None:
         # One after the other and in an order that all consoles share, so that of two launches that want the

@@ -69,6 +69,10 @@ class Supervisor:
         """The node's live session, waited for so long. Raises ConnectError; KeyError for no such node."""
         return self._links[node].session(timeout_s)
 
+    def node(self, name: str) -> Node:
+        """The node of this name as the fleet file has it. Raises KeyError."""
+        return self._links[name].node
+
     def connection(self, node: str, timeout_s: float = 15.0) -> Connection:
         """The connection under it. Raises ConnectError; KeyError for no such node."""
         return self._links[node].connection(timeout_s)

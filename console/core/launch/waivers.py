@@ -1,4 +1,4 @@
-"""Rules that a job file waives, by id and with a reason. Pure.
+"""Rules and checks that a job file waives, by id and with a reason. Pure.
 
 A waived finding stays in the plan as information, with its reason; what a launch could not even be worked out
 with cannot be waived.
@@ -22,9 +22,16 @@ def apply(spec: JobSpec, found: Iterable[Finding]) -> list[Finding]:
     extra: list[Finding] = []
     for at, waiver in enumerate(spec.preflight.waive):
         path = ("preflight", "waive", str(at))
-        if waiver.id not in RULES:
-            near = get_close_matches(waiver.id, RULES, n=1, cutoff=0.3)
-            extra.append(error("R3", (*path, "id"), "there is no such rule", waiver.id, "an id of docs/guide/rules.md", f"Did you mean {near[0]}?" if near else ""))
+        checks = _checks()
+        if waiver.id in checks:
+            # Judged on the nodes, and waived there; here only the reason can be looked at.
+            if len(waiver.reason.strip()) < 3:
+                extra.append(error("R3", (*path, "reason"), f"check {waiver.id} is waived without a reason", repr(waiver.reason),
+                                   "a sentence for those who come after", "Say why it is all right here"))
+        elif waiver.id not in RULES:
+            near = get_close_matches(waiver.id, [*RULES, *checks], n=1, cutoff=0.3)
+            extra.append(error("R3", (*path, "id"), "there is no such rule", waiver.id, "an id of docs/guide/rules.md or docs/guide/check.md",
+                               f"Did you mean {near[0]}?" if near else ""))
         elif not RULES[waiver.id].waivable:
             extra.append(error("R3", (*path, "id"), f"rule {waiver.id} cannot be waived: nothing could be launched without it", waiver.id, "another rule",
                                "Mend what it finds"))
@@ -38,3 +45,10 @@ def apply(spec: JobSpec, found: Iterable[Finding]) -> list[Finding]:
     waived = [replace(finding, severity="info", message=f"{finding.message} (waived: {reasons[finding.rule]})")
               if finding.rule in reasons and finding.severity != "info" else finding for finding in found]
     return [*waived, *extra]
+
+
+def _checks() -> frozenset[str]:
+    """Ids of preflight's checks. Looked up late: a plan without waivers does not need them."""
+    from console.core.preflight.table import CHECKS
+
+    return frozenset(check.id for check in CHECKS)

@@ -19,6 +19,7 @@ from console.core.preflight import machine_checks as machine
 from console.core.preflight import software_checks as software
 from console.core.preflight.facts import LEVELS, Case, Level
 from console.core.preflight.finding import Check, Finding, each_node, each_npu_node, names
+from trainer.spec.job import JobSpec
 
 CHECKS: tuple[Check, ...] = (
     Check(id="node-reachable", title="the node answers", level="quick", severity="error", run=machine.reachable),
@@ -90,6 +91,12 @@ def judge(case: Case, waivers: Mapping[str, str] | None = None, checks: Iterable
     return Report(case=case, checks=ran, findings=tuple(findings))
 
 
+def waivers_of(spec: JobSpec | None) -> dict[str, str]:
+    """The checks that a job file waives, with its reasons; its other waivers are of the plan's rules. Raises FileError."""
+    known = {each.id for each in CHECKS}
+    return checked_waivers({waiver.id: waiver.reason for waiver in spec.preflight.waive if waiver.id in known}, "preflight.waive") if spec else {}
+
+
 def checked_waivers(waivers: Mapping[str, str], where: str) -> dict[str, str]:
     """The waivers, when their ids exist and each has a reason. Raises FileError."""
     known = {check.id for check in CHECKS}
@@ -154,6 +161,13 @@ def report_text(report: Report, fleet: str) -> str:
     if ids:
         lines += ["", f"Can be mended from here, after you have confirmed it: {', '.join(f'--fix {name}' for name in ids)}"]
     return "\n".join(lines) + "\n"
+
+
+def findings_text(report: Report, severities: Iterable[str]) -> str:
+    """The findings of these severities that were not waived, each with its four parts; "" where there are none."""
+    wanted = tuple(severities)
+    live = [finding for severity in wanted for finding in report.findings if finding.waived is None and finding.severity == severity]
+    return "\n".join(line for finding, nodes in _alike(live) for line in finding_lines(finding, nodes))
 
 
 def _alike(findings: list[Finding]) -> list[tuple[Finding, list[str]]]:

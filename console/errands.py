@@ -123,7 +123,7 @@ class Errands:
         place = self._place
         job = files.read_job(errand.job).spec if errand.job else None
         nodes = nodes_of(place.inventory, job)
-        level = level_of(errand.level or (job.preflight.level if job else "standard"))
+        level = level_of(errand.level or (job.preflight.level if job and job.preflight.level != "none" else "standard"))
         self._tell(CheckTold(at=self._now(), nodes=tuple(node.name for node in nodes), level=level, job=job.run.name if job else ""))
         found = case(place, nodes, job, level, time_limit_s(job, level), writes=isinstance(errand, ProveNodes),
                      tell=lambda node, text: self._tell(CheckTold(at=self._now(), node=node, text=text)))

@@ -141,6 +141,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     launch = add("launch", _launch, "Start a job on all its nodes, or on none.", fleet=True, link=True)
     launch.add_argument("job", metavar="JOB", help="job file (YAML)")
+    launch.add_argument("--no-check", action="store_true", help="start without looking whether the nodes are fit; the nodes' audit trail says so")
     launch.add_argument("--wait", action="store_true", help="stay until the job has ended; exit status 0 only if it reached its final iteration")
 
     stop = add("stop", _stop, "End a job on all its nodes: SIGTERM, a grace period, SIGKILL.", fleet=True, link=True)

@@ -14,28 +14,31 @@ from console.cli.desk import Desk, at_desk, put, put_json, say
 from console.core.errors import ConsoleError, FileError
 from console.core.preflight.facts import Case
 from console.core.preflight.finding import Finding
-from console.core.preflight.table import CHECKS, Report, checked_waivers, judge, level_of, report_mapping, report_text
+from console.core.preflight.table import (
+    CHECKS,
+    Report,
+    checked_waivers,
+    judge,
+    level_of,
+    report_mapping,
+    report_text,
+    waivers_of,
+)
+from console.errands import MEND_AT_ONCE, MEND_S, case, nodes_of, time_limit_s
 from trainer.spec.job import JobSpec
 
 if TYPE_CHECKING:
     from console.core.launch.inventory import Inventory, Node
 
-TIMEOUT_S = {"quick": 20.0, "standard": 30.0, "deep": 30.0}
-JOB_TIMEOUT_S = 90.0
-"""With a job its interpreter is started, and that may be slow."""
-MEND_AT_ONCE = 32
-MEND_S = {"image-pull": 3700.0}
-
-
 def check(args: argparse.Namespace) -> int:
     """Check the nodes. Exit status 0 fit, 1 not fit. Raises FileError, ConsoleError."""
     job, inventory = _subject(args)
-    level = level_of(args.level or (job.preflight.level if job else "standard"))
+    level = level_of(args.level or (job.preflight.level if job and job.preflight.level != "none" else "standard"))
     waivers = _waivers(args, job)
     if args.fix and args.fix not in {each.id for each in CHECKS}:
         raise FileError(f"there is no check {args.fix}", where="--fix", got=args.fix, expected="an id from docs/guide/check.md")
-    nodes = _nodes(inventory, job)
-    timeout_s = args.timeout if args.timeout is not None else JOB_TIMEOUT_S if job and level != "quick" else TIMEOUT_S[level]
+    nodes = nodes_of(inventory, job)
+    timeout_s = args.timeout if args.timeout is not None else time_limit_s(job, level)
     fixes: list[dict[str, Any]] = []
     # Links only to the nodes that are asked.
     with at_desk(args, replace(inventory, nodes=nodes)) as desk:
@@ -58,23 +61,12 @@ def check(args: argparse.Namespace) -> int:
 
 
 def _case(desk: Desk, nodes: tuple[Node, ...], job: JobSpec | None, level: Any, timeout_s: float, *, quiet: bool) -> Case:
-    from console.remote.check import Check
-
-    def offset(node: str) -> tuple[float, float] | None:
-        desk.store.drain()
-        known = desk.store.state.nodes.get(node)
-        return (known.met.clock_offset_s, known.met.clock_error_s) if known and known.met else None
-
     def tell(node: str, text: str) -> None:
         if not quiet and sys.stderr.isatty():
             say(f"{node}: {text}")
 
-    found = Check(links=desk.supervisor, nodes=nodes, clock=desk.clock, level=level, job=job, timeout_s=timeout_s, tell=tell).carry_out()
-    # Only now, in this thread: the state is not to be folded by many at once.
-    offsets = {node.name: offset(node.name) for node in nodes}
-    return replace(found, nodes=tuple(
-        replace(node, clock_offset_s=known[0], clock_error_s=known[1]) if (known := offsets[node.name]) and node.reached else node
-        for node in found.nodes))
+    # Folded only when all have answered, in this thread: the state is not to be folded by many at once.
+    return case(desk, nodes, job, level, timeout_s, tell=tell, before_offsets=desk.store.drain)
 
 
 def _subject(args: argparse.Namespace) -> tuple[JobSpec | None, Inventory]:
@@ -87,31 +79,12 @@ def _subject(args: argparse.Namespace) -> tuple[JobSpec | None, Inventory]:
     return composed.spec if composed else None, files.read_fleet(path)
 
 
-def _nodes(inventory: Inventory, job: JobSpec | None) -> tuple[Node, ...]:
-    """The job's nodes and spares in its order, else the whole fleet. Raises FileError."""
-    if job is None:
-        return inventory.nodes
-    found = []
-    for name in (*job.fleet.nodes, *job.fleet.spares):
-        try:
-            found.append(inventory.node(name))
-        except KeyError:
-            raise FileError(f"the job names node {name}, and the fleet has none of that name", where="fleet.nodes", got=name,
-                            expected=", ".join(node.name for node in inventory.nodes)[:200], fix="Correct the job or the fleet file") from None
-    return tuple(found)
-
-
 def _waivers(args: argparse.Namespace, job: JobSpec | None) -> dict[str, str]:
-    found = {}
-    known = {each.id for each in CHECKS}
-    if job is not None:
-        # A job file's waivers are for the plan's rules as well; those are not ours to complain about.
-        found.update(checked_waivers({waiver.id: waiver.reason for waiver in job.preflight.waive if waiver.id in known}, "preflight.waive"))
     given: dict[str, str] = {}
     for text in args.waive:
         name, _, reason = text.partition("=")
         given[name] = reason
-    return {**found, **checked_waivers(given, "--waive")}
+    return {**waivers_of(job), **checked_waivers(given, "--waive")}
 
 
 def _mend(args: argparse.Namespace, desk: Desk, wanted: list[Finding]) -> list[dict[str, Any]]:

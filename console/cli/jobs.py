@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import secrets
 import time
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from console import files
 from console.cli import error_mapping
@@ -14,9 +14,15 @@ from console.core.errors import FileError, LaunchError
 from console.core.events import FleetEvent, LaunchProgress
 from console.core.fleet.run_views import JobView, job_view
 from console.core.launch.inventory import Inventory
-from console.core.launch.plan import LaunchPlan, make_plan, plan_mapping, plan_text, refused_plan
-from console.core.launch.problems import ProblemsError, problem_text
+from console.core.launch.plan import LaunchPlan, plan_mapping, plan_text
+from console.core.launch.problems import problem_text
 from console.core.launch.report import plain
+from console.errands import Held, planned
+from console.errands import new_attempt as new_attempt
+
+if TYPE_CHECKING:
+    from console.core.launch.compose import ComposedJob
+    from console.remote.gate import Gate
 
 ENDED = ("finished", "failed", "ended early", "stopped", "did not start")
 SETTLED = ("finished", "stopped", "did not start")
@@ -49,26 +55,18 @@ def launch(args: argparse.Namespace) -> int:
     made, inventory = _make(args, "")
     document: dict[str, Any] = {
         "ok": False, "job": made.job, "attempt": made.attempt, "epoch": None,
-        "problems": plan_mapping(made)["problems"], "nodes": [], "error": None, "result": None}
+        "problems": plan_mapping(made)["problems"], "nodes": [], "error": None, "result": None, "check": None}
     if not made.ok or inventory is None:
         return _end(args, document, "".join(f"{problem_text(one)}\n" for one in made.problems if one.severity == "error") + "not launched")
     for problem in made.problems:
         if problem.severity == "warning":
             say(f"rankdeck: {problem_text(problem)}")
     phases: dict[tuple[str, str], LaunchProgress] = {}
-    held: list[FleetEvent] | None = []
     with at_desk(args, inventory) as desk:
+        held = Held(desk.store.ingest)
+
         def tell(event: FleetEvent) -> None:
-            # Until a node is touched nothing goes into the history: an attempt that was refused because the
-            # job is running must not stand there as the job's newest one.
-            nonlocal held
-            if held is None:
-                desk.store.ingest([event])
-            else:
-                held.append(event)
-                if isinstance(event, LaunchProgress) and event.phase != "preflight" and event.state != "waiting":
-                    desk.store.ingest(held)
-                    held = None
+            held(event)
             if isinstance(event, LaunchProgress):
                 phases[event.node, event.phase] = event
                 if event.state in ("done", "failed", "undone"):
@@ -76,7 +74,7 @@ def launch(args: argparse.Namespace) -> int:
                     say(f"{event.node}: {event.phase} {event.state}{took}{': ' + event.why if event.why else ''}")
 
         try:
-            submission = desk.backend.submit(made, tell)
+            submission = desk.backend.submit(made, tell, _gate(args, made, inventory, document))
         except LaunchError as error:
             document["error"] = error_mapping(error)
             say(f"rankdeck: {error}")
@@ -95,6 +93,30 @@ def launch(args: argparse.Namespace) -> int:
     return _end(args, document, "")
 
 
+def _gate(args: argparse.Namespace, made: LaunchPlan, inventory: Inventory, document: dict[str, Any]) -> Gate:
+    """The checks of this launch: what they find is told, and stands in the document."""
+    from console.core.preflight.table import Report, findings_text, report_mapping
+    from console.remote.gate import gate_of
+
+    gate = gate_of(made, skip="--no-check" if args.no_check else "")
+
+    def told(report: Report) -> None:
+        document["check"] = {**report_mapping(report, inventory.name), "fixes": []}
+        found = findings_text(report, ("error", "warning"))
+        if found:
+            say(found)
+        others = sum(finding.severity == "unknown" and finding.waived is None for finding in report.findings)
+        waived = sum(finding.waived is not None for finding in report.findings)
+        say(f"{len(report.checks)} checks ({report.case.level}): " + ("fit" if report.ok else "not fit")
+            + (f", {others} things are not known" if others else "") + (f", {waived} waived" if waived else ""))
+
+    if gate.open:
+        say(f"nothing is checked: {gate.why}" if gate.why else "nothing is checked")
+    else:
+        say(f"checking {len(made.nodes)} nodes ({gate.level}); rankdeck launch --no-check leaves it out")
+    return replace(gate, told=told, tell=lambda node, text: say(f"{node}: {text}"))
+
+
 def _end(args: argparse.Namespace, document: dict[str, Any], text: str) -> int:
     if args.json:
         put_json(document)
@@ -108,21 +130,14 @@ def _make(args: argparse.Namespace, attempt: str) -> tuple[LaunchPlan, Inventory
 
     Raises FileError for files that cannot be read at all.
     """
-    try:
-        job = files.read_job(args.job)
-    except ProblemsError as error:
-        return refused_plan(error.problems), None
-    fleet_path = args.inventory or files.fleet_path_of(job)
-    if not fleet_path:
-        raise FileError("no fleet is named", where=args.job, expected="-i FLEET, or fleet.inventory in the job file",
-                        fix="Say -i fleet.yaml")
-    inventory = files.read_fleet(fleet_path)
-    return make_plan(job.spec, inventory, attempt or new_attempt(SystemClock().wall_s()), job.locate), inventory
+    def fleet(job: ComposedJob) -> Inventory:
+        fleet_path = args.inventory or files.fleet_path_of(job)
+        if not fleet_path:
+            raise FileError("no fleet is named", where=args.job, expected="-i FLEET, or fleet.inventory in the job file",
+                            fix="Say -i fleet.yaml")
+        return files.read_fleet(fleet_path)
 
-
-def new_attempt(wall_s: float) -> str:
-    """An attempt id of this moment (s since the epoch); ids sort by time."""
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(wall_s))}-{secrets.token_hex(2)}"
+    return planned(args.job, fleet, attempt or new_attempt(SystemClock().wall_s()))
 
 
 def await_end(desk: Desk, job: str, attempt: str) -> JobView:

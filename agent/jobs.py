@@ -14,7 +14,7 @@ import subprocess
 import sys
 from typing import Any
 
-from agent import adopted, clock, disk, processes
+from agent import adopted, clock, disk, overtime, processes
 from agent import attempt as attempts
 from agent.attempt import Pointer
 from agent.container_phase import ContainerPhase
@@ -33,7 +33,7 @@ _STOPS = ("stop.json",) + tuple("stop-%d.json" % again for again in range(1, 100
 # An undone launch waits no longer for its container's end; a sweep goes on trying.
 _UNDO_S = 20.0
 _CONTAINER_MAX_S = 24 * 3600.0
-_OWN_FILES = ("container.sh", "container-undo.sh", "container.log", "prepared.json", "committed.json", "shim.json", "stop.json", "exit-command.json", "launcher.log", "shim.py", "command.sh")
+_OWN_FILES = ("container.sh", "container-undo.sh", "container.log", "prepared.json", "committed.json", "settled.json", "shim.json", "stop.json", "exit-command.json", "launcher.log", "shim.py", "command.sh")
 
 
 class Desk:
@@ -75,7 +75,7 @@ class Desk:
         pointer = Pointer({"job": args["job"], "attempt": args["attempt"], "epoch": args["epoch"], "node": args["node"],
                            "node_index": args["node_index"], "dir": folder, "operator": operator, "deadline": now + args["ttl_s"],
                            "ended": "", "why": "", "closed": False, "ttl_s": args["ttl_s"],
-                           "time_limit_s": _seconds(args.get("time_limit_s")), "stop_grace_s": _seconds(args.get("stop_grace_s"))})
+                           "time_limit_s": overtime.seconds(args.get("time_limit_s")), "stop_grace_s": overtime.seconds(args.get("stop_grace_s"))})
         if os.path.lexists(folder):
             raise Refused("the attempt's directory is there already", where=folder, expected="no such directory", move="Launch again, under a new attempt id")
         # First the pointer: whatever happens now, somebody knows what to clean up.
@@ -122,7 +122,14 @@ class Desk:
             if clock.wall_s() >= pointer.deadline or not pointer.has("prepared.json"):
                 raise Refused("the commit comes too late", where=pointer.dir, got="no prepared attempt any more",
                               expected="a commit within the time limit", move="Launch again")
-            disk.write_new(pointer.path("committed.json"), {"epoch": pointer.epoch, "time": clock.wall_s(), "boot_id": processes.boot_id(), "operator": operator})
+            disk.write_new(pointer.path("committed.json"), {"epoch": pointer.epoch, "time": clock.wall_s(), "boot_id": processes.boot_id(), "operator": operator,
+                                                            "settle_s": overtime.seconds(args.get("settle_s"))})
+        if args.get("settled") is True and not pointer.has(overtime.SETTLED):
+            stop = disk.read_json(pointer.path("stop.json"))
+            if stop is not None:
+                raise Refused("attempt %s has been told to stop" % pointer.attempt, where=pointer.dir, got="by %s: %s" % (stop.get("operator"), stop.get("why") or "no reason given"),
+                              expected="a running attempt", move="Launch again")
+            disk.write_new(pointer.path(overtime.SETTLED), {"time": clock.wall_s(), "operator": operator})
         if not pointer.has("shim.json") and not pointer.has("exit-command.json"):
             self._start(pointer)
         return {"pid": (disk.read_json(pointer.path("shim.json")) or {}).get("pid"), "dir": pointer.dir}
@@ -217,7 +224,7 @@ class Desk:
                 except Refused:
                     pass  # given up, with its reason
                 changed += 1
-            elif pointer.data.get("time_limit_s") and not pointer.has("stop.json") and self._is_out_of_time(pointer, now):
+            elif not pointer.has("stop.json") and self._end_overtime(pointer, now):
                 changed += 1
             elif not attempts.is_live(pointer, now):
                 self._give_up(pointer, "its shim ended without writing a record (killed, or the node was restarted)")
@@ -229,15 +236,13 @@ class Desk:
                     disk.remove(os.path.join(self._home.locks, "device-%d.json" % device))
         return changed
 
-    def _is_out_of_time(self, pointer: Pointer, now: float) -> bool:
-        """Whether its time is up; if so it has been told to stop, as an operator would."""
-        began = (disk.read_json(pointer.path("shim.json")) or {}).get("started")
-        limit_s = float(pointer.data["time_limit_s"])
-        if not isinstance(began, (int, float)) or now < began + limit_s:
+    def _end_overtime(self, pointer: Pointer, now: float) -> bool:
+        """Tell an attempt that has to end by itself to stop, as an operator would; whether it was told."""
+        why = overtime.why_over(pointer, now)
+        if not why:
             return False
-        grace_s = _seconds(pointer.data.get("stop_grace_s"))
-        if not disk.write_new(pointer.path("stop.json"), {
-                "operator": "rankdeck", "why": "its time limit of %g s is over" % limit_s, "time": now, "grace_s": 60.0 if grace_s is None else grace_s}):
+        grace_s = overtime.seconds(pointer.data.get("stop_grace_s"))
+        if not disk.write_new(pointer.path("stop.json"), {"operator": "rankdeck", "why": why, "time": now, "grace_s": 60.0 if grace_s is None else grace_s}):
             return False
         self._terminate(pointer)
         return True
@@ -376,11 +381,6 @@ def _kill_time(pointer: Pointer) -> float:
             break
         times.append(float(note.get("time") or 0) + float(note.get("grace_s") or 0))
     return min(times) if times else float("inf")
-
-
-def _seconds(value: Any) -> float | None:
-    """A positive number of seconds, else None."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else None
 
 
 def _ttl(pointer: Pointer) -> float:

@@ -314,6 +314,22 @@ def test_workers_are_killed_first_so_that_their_shims_can_tell(node: Node, desk:
     assert (record["signal"], record["asked"]) == (9, True)
 
 
+def test_what_nobody_says_has_begun_everywhere_ends_by_itself(node: Node, desk: jobs.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for attempt in ("A", "B", "C"):
+        desk.prepare(node.prepare_args(attempt, "sleep 60\n", 1), "ann")
+        desk.commit(dict({"attempt": attempt, "epoch": 1}, **({} if attempt == "C" else {"settle_s": 30.0})), "ann")
+    desk.commit({"attempt": "B", "epoch": 1, "settled": True}, "ann")
+    assert desk.tidy() == 0
+    pass_time(monkeypatch, 31.0)
+    assert desk.tidy() == 1 and state(node, "A") == "stopping"
+    until(lambda: state(node, "A") == "stopped", "the end")
+    assert (state(node, "B"), state(node, "C")) == ("running", "running")  # one was confirmed, one need not be
+    assert "begun on all its nodes" in json.loads(Path(node.dir("A"), "stop.json").read_text())["why"]
+    with pytest.raises(Refused) as refused:
+        desk.commit({"attempt": "A", "epoch": 1, "settled": True}, "ann")
+    assert "begun on all its nodes" in refused.value.error["got"]
+
+
 def test_stop_before_the_commit_is_an_abort(node: Node, desk: jobs.Desk) -> None:
     desk.prepare(node.prepare_args("A"), "ann")
     assert desk.stop({"attempt": "A", "grace_s": 1.0, "why": ""}, "ann") == {"state": "aborted"}

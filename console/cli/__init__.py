@@ -47,6 +47,12 @@ files:
   import    a job file out of launch commands, a docker run line, AscendFactory settings, a HyperPod recipe
   schema    what a job file may hold, as JSON schema for editors
   layouts   screen layouts to choose from
+
+habits:
+  config      your own defaults
+  export      Prometheus metrics
+  completion  for bash, zsh and fish
+  man         all of this as a manual page
 """
 
 EXAMPLES = """\
@@ -63,6 +69,20 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's); returns its exit status."""
     parser = build_parser()
+    if "_ARGCOMPLETE" in os.environ:
+        from console.cli import completion
+
+        completion.complete(parser)
+    settings = _settings_file(sys.argv[1:] if argv is None else argv)
+    if settings:
+        from console.cli import config
+        from console.core.errors import ConsoleError
+
+        try:
+            config.adopt(parser)
+        except ConsoleError as error:
+            _fail(error, as_json=False)
+            return error.exit_code
     args = parser.parse_args(argv)
     if args.run is None:
         parser.print_help(sys.stderr)
@@ -86,6 +106,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         # so once more when it flushes standard output at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _settings_file(argv: Sequence[str]) -> bool:
+    """Whether the operator has settings that matter here. Looked at by hand, so that nothing is loaded for nothing."""
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    return not {"-h", "--help", "--version", "config"} & set(argv[:2]) and os.path.exists(os.path.join(base, "rankdeck", "config.yaml"))
+
+
+def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The commands of ``build_parser`` by name."""
+    return next(dict(action.choices) for action in parser._actions if isinstance(action, argparse._SubParsersAction))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -225,7 +256,29 @@ def build_parser() -> argparse.ArgumentParser:
     exported.add_argument("--attempt", metavar="ID", default="", help="only this attempt (default: all, joined where they resumed)")
 
     _add_inspect(commands)
+    _add_habits(add)
     return parser
+
+
+def _add_habits(add: Any) -> None:
+    """What every tool on such a machine has."""
+    metrics = add("export", _export, "The fleet's state as Prometheus metrics: once on standard output, or for a scraper until interrupted.",
+                  fleet=True, link=True, as_json=False)
+    metrics.add_argument("--listen", metavar="[ADDRESS:]PORT", default="", help="serve http://ADDRESS:PORT/metrics (address: 127.0.0.1)")
+    metrics.add_argument("-o", "--output", metavar="FILE", default="", help="write the file anew every time, for a node exporter's textfile collector")
+    metrics.add_argument("--every", metavar="S", type=_seconds, default=15.0, help="with --output: seconds between two writes (default: 15)")
+    _add_wait(metrics)
+
+    config = add("config", _config, "Your own defaults: what is set and where it stands, or one value set, taken out, or the file in your editor.")
+    config.add_argument("what", metavar="WHAT", nargs="?", default="show", choices=["show", "path", "set", "unset", "edit"],
+                        help="show (default), path, set, unset, edit")
+    config.add_argument("key", metavar="KEY", nargs="?", default="", help="a setting, such as theme or notify.command")
+    config.add_argument("value", metavar="VALUE", nargs="?", help="with set")
+
+    completes = add("completion", _completion, "A script that lets your shell complete commands, options, nodes, jobs and layouts.", as_json=False)
+    completes.add_argument("shell", metavar="SHELL", choices=["bash", "zsh", "fish"], help="bash, zsh or fish")
+
+    add("man", _man, "This command line as a manual page: rankdeck man | man -l -", as_json=False)
 
 
 def _add_screen(parser: argparse.ArgumentParser) -> None:
@@ -425,6 +478,30 @@ def _demo(args: argparse.Namespace) -> int:
     from console.lab import demo
 
     return demo.main(args)
+
+
+def _export(args: argparse.Namespace) -> int:
+    from console.cli import export
+
+    return export.export(args)
+
+
+def _config(args: argparse.Namespace) -> int:
+    from console.cli import config
+
+    return config.config(args)
+
+
+def _completion(args: argparse.Namespace) -> int:
+    from console.cli import completion
+
+    return completion.script(args)
+
+
+def _man(args: argparse.Namespace) -> int:
+    from console.cli import manual
+
+    return manual.man(args)
 
 
 class _Version(argparse.Action):

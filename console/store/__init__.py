@@ -265,6 +265,12 @@ def fleets_of(path: Path | str, job: str) -> list[str]:
             "SELECT DISTINCT fleet FROM record WHERE job = ? UNION SELECT DISTINCT fleet FROM origin WHERE job = ?", (job, job))})
 
 
+def jobs_of(path: Path | str) -> list[str]:
+    """Every job that any fleet's history has something of. Raises sqlite3.Error."""
+    with closing(sqlite3.connect(f"file:{Path(path).absolute()}?mode=ro", uri=True, timeout=10.0)) as db:
+        return sorted({job for (job,) in db.execute("SELECT DISTINCT job FROM origin UNION SELECT DISTINCT job FROM record WHERE kind = 'job'") if job})
+
+
 def _records(db: sqlite3.Connection, fleet: str, where: str, values: Iterable[Any]) -> Iterator[tuple[int, RecordArrived]]:
     columns = "id, node, spool_id, seq, kind, key, time, at, version, data"
     for id_, node, spool_id, seq, kind, key, time, at, version, data in db.execute(
@@ -272,4 +278,4 @@ def _records(db: sqlite3.Connection, fleet: str, where: str, values: Iterable[An
         yield id_, RecordArrived(node=node, spool_id=spool_id, seq=seq, kind=kind, key=key, time=time, at=at, version=version, data=json.loads(data))
 
 
-__all__ = ["KEPT_LOG_LINES", "SCHEMA_VERSION", "LogRing", "Store", "default_path", "fleets_of", "read_happenings", "read_records"]
+__all__ = ["KEPT_LOG_LINES", "SCHEMA_VERSION", "LogRing", "Store", "default_path", "fleets_of", "jobs_of", "read_happenings", "read_records"]

@@ -11,7 +11,7 @@ import os
 import stat
 from typing import Any
 
-from agent import clock, disk, processes
+from agent import clock, disk, mounts, processes
 from agent.attempt import Pointer
 from agent.parse import containers as parse
 from agent.parse import proc
@@ -82,9 +82,9 @@ def is_over(adopted: dict[str, Any]) -> bool:
     return adopted.get("kind") != "log" and not members(adopted)
 
 
-def workers(adopted: dict[str, Any]) -> dict[int, dict[str, Any]]:
+def workers(members: list[Process]) -> dict[int, dict[str, Any]]:
     """Local rank -> what the environment of that worker says: the topmost process with RANK and LOCAL_RANK."""
-    found = {process.pid: process for process in members(adopted)}
+    found = {process.pid: process for process in members}
     ranks: dict[int, dict[str, Any]] = {}
     for process in found.values():
         row = environment_of(process)
@@ -131,8 +131,8 @@ def _written_by(found: list[Process]) -> list[str]:
                 path = os.readlink("/proc/%d/fd/%d" % (process.pid, fd))
             except OSError:
                 continue
-            # In a container the path is the container's; through its root it is found from here too.
-            for seen in (path, "/proc/%d/root%s" % (process.pid, path)):
+            # In a container the path is the container's.
+            for seen in (path, mounts.on_host(process.pid, path), "/proc/%d/root%s" % (process.pid, path)):
                 if os.path.isabs(path) and _is_log(seen) and _same(seen, process.pid, fd):
                     if seen not in paths:
                         paths.append(seen)

@@ -48,7 +48,7 @@ State = Dict[str, Any]
 
 
 class Follower:
-    """One file. ``place`` is {job, attempt, round, rank, local_rank}, any of them None.
+    """One file. ``place`` is {job, attempt, round, rank, local_rank}, any of them None; of a process log also device and pid.
 
     ``state`` is what an earlier ``poll`` returned (None: from the beginning). Close it when done.
     """
@@ -273,6 +273,9 @@ class Follower:
             for field in ("rank", "local_rank"):
                 known = self.place.get(field)
                 data[field] = known if known is not None else named.get(field)
+            if one.kind == "fault":
+                for field in ("device", "pid"):
+                    data[field] = data[field] if data[field] is not None else self.place.get(field)
             offset = base + one.offset
             data.update(job=self.place.get("job"), attempt=self.place.get("attempt"), round=self.place.get("round"),
                         file=self.path, file_id=self._state["file_id"], offset=offset, line=int(self._state["line"]) + one.line + 1)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 
+from agent import clock
+
 
 class Process:
     """One process as it was when read: pid, parent, process group, start time in ticks, environment."""
@@ -57,6 +59,28 @@ def environ_of(pid: int) -> dict[str, str]:
         return {}
     pairs = (item.partition(b"=") for item in raw.split(b"\0") if b"=" in item)
     return {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, _, value in pairs}
+
+
+def inner_pid(pid: int) -> int:
+    """The number by which a process knows itself: in a container another one than ours; 0 when it is gone."""
+    try:
+        with open("/proc/%d/status" % pid, "rb") as file:
+            for line in file:
+                if line.startswith(b"NSpid:"):
+                    return int(line.split()[-1])
+    except (OSError, ValueError):
+        return 0
+    return pid  # a kernel before 4.1
+
+
+def began_at(ticks: int) -> float:
+    """Wall clock, s, at which a process began that has these start ticks; 0.0 where the kernel does not tell."""
+    try:
+        with open("/proc/uptime", encoding="ascii") as file:
+            up = float(file.read().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return clock.wall_s() - up + ticks / float(os.sysconf("SC_CLK_TCK"))
 
 
 def of_attempt(attempt: str, folder: str) -> list[Process]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import Any, Callable
 
-from agent import adopted, clock, disk, processes, ranks, wire
+from agent import adopted, clock, disk, plogs, processes, ranks, wire
 from agent import attempt as attempts
 from agent.attempt import Pointer
 from agent.home import Home
@@ -50,6 +50,11 @@ class _Watched:
         self.exits: set[str] = set()
         self.logs: dict[str, tuple[int | None, int | None, float]] = {}
         self.followers: dict[str, tuple[Any, int | None]] = {}
+        self.plogs = plogs.Plogs()
+        self.plog_at: dict[str, plogs.Plog] = {}
+        self.plog_turn: list[str] = []
+        self.plog_done: set[str] = set()
+        self.plog_gone: set[str] = set()
         self.ranks: dict[int, dict[int, dict[str, Any]]] = {}
         self.mapped: dict[int, dict[str, Any]] = {}
         self.settled: set[int] = set()
@@ -71,6 +76,7 @@ class Watch:
         self._watched: dict[str, _Watched] = {}
         self._closed: set[str] = set()
         self._turn = 0
+        self._open_plogs: dict[str, _Watched] = {}
         # A spool that begins anew wants to hear of everything that is still to be read.
         self._reopen = reopen
 
@@ -116,8 +122,9 @@ class Watch:
                 attempts.save(self._home.attempts, watched.pointer.changed(closed=True))
                 self._closed.add(attempt)
             batch.forget.extend(watched.logs)
-            for follower, _ in watched.followers.values():
+            for path, (follower, _) in watched.followers.items():
                 follower.close()
+                self._open_plogs.pop(path, None)
             del self._watched[attempt]
 
     def _look(self, watched: _Watched, batch: Batch) -> None:
@@ -156,6 +163,26 @@ class Watch:
             watched.ended = self._exit(watched, batch, pointer.path("exit-command.json"))
             if watched.ended:
                 batch.recorded_ends.append(pointer.attempt)
+        if watched.plogs.is_due(clock.mono_s()) or watched.ended:
+            self._find_plogs(watched, theirs, [folder for _, folder in rounds])
+
+    def _find_plogs(self, watched: _Watched, theirs: dict[str, Any] | None, rounds: list[str]) -> None:
+        pointer = watched.pointer
+        own = [os.path.join(folder, "plog") for folder in [pointer.dir] + rounds]
+        found = watched.plogs.look(own, lambda: processes.of_attempt(pointer.attempt, pointer.dir) if theirs is None else adopted.members(theirs))
+        for plog in found:
+            watched.plog_at[plog.path] = plog
+            owner = watched.plogs.owners.get(plog.pid)
+            _, _, seen = watched.logs.get(plog.path) or (None, None, clock.mono_s())
+            watched.logs[plog.path] = (owner.round if owner else None, owner.local_rank if owner else None, seen)
+        watched.plog_turn = [plog.path for plog in found if plog.path not in watched.plog_done][-plogs.FILES_MAX:]
+        # What its process has deleted is read to its end through the open file, until the next look.
+        turn = set(watched.plog_turn)
+        gone = {path for path in watched.followers if path in watched.plog_at and path not in turn}
+        for path in gone & watched.plog_gone:
+            self._rest(watched, path, True)
+        watched.plog_gone = gone - watched.plog_gone
+        watched.plog_turn += sorted(watched.plog_gone)
 
     def _exit(self, watched: _Watched, batch: Batch, path: str) -> bool:
         data = disk.read_json(path) if path not in watched.exits else None
@@ -167,6 +194,8 @@ class Watch:
         batch.add("exit", record, "exit:%s:%s" % (watched.pointer.attempt, where))
         if data.get("scope") == "rank" and isinstance(data.get("round"), int) and isinstance(data.get("local_rank"), int):
             watched.ranks.setdefault(data["round"], {}).setdefault(data["local_rank"], ranks.from_exit(data))
+            watched.plogs.know(data.get("pid"), data["round"], data.get("rank"), data["local_rank"], data.get("started"))
+            watched.plogs.ended.add(data.get("pid") or 0)
         return True
 
     def _map_ranks(self, watched: _Watched, batch: Batch, rounds: list[int], over: bool) -> None:
@@ -183,7 +212,9 @@ class Watch:
             return
         watched.ranks_at = now + _RANKS_S
         if not over:
-            for place, found in ranks.workers(processes.of_attempt(pointer.attempt, pointer.dir)).items():
+            members = processes.of_attempt(pointer.attempt, pointer.dir)
+            watched.plogs.take(members)
+            for place, found in ranks.workers(members).items():
                 watched.ranks.setdefault(place, {}).update(found)
         for place in unsure:
             found = watched.ranks.get(place) or {}
@@ -205,7 +236,9 @@ class Watch:
         if now < watched.ranks_at or watched.ended:
             return
         watched.ranks_at = now + _RANKS_S
-        found = adopted.workers(theirs)
+        members = adopted.members(theirs)
+        watched.plogs.take(members)
+        found = adopted.workers(members)
         data = ranks.rank_map(watched.pointer.job, watched.pointer.attempt, 0, found)
         if found and data != watched.mapped.get(0):
             self._keep_map(watched, batch, 0, data)
@@ -214,14 +247,16 @@ class Watch:
         watched.mapped[place] = data
         batch.add("rank_map", data, "rank_map:%s:%d" % (watched.pointer.attempt, place))
         columns = data.get("ranks") or {}
-        for local_rank, rank in zip(columns.get("local_rank") or [], columns.get("rank") or []):
+        for local_rank, rank, pid in zip(columns.get("local_rank") or [], columns.get("rank") or [], columns.get("pid") or []):
             watched.ranks.setdefault(place, {}).setdefault(local_rank, {"rank": rank, "local_rank": local_rank})
+            watched.plogs.know(pid, place, rank, local_rank, 0.0)
 
     def _map_path(self, pointer: Pointer, place: int) -> str:
         return pointer.path("round-%02d/rank_map.json" % place)
 
     def _follow(self, batch: Batch, budget_bytes: int) -> None:
-        work = [(watched, path) for watched in self._watched.values() for path in sorted(watched.logs)]
+        work = [(watched, path) for watched in self._watched.values()
+                for path in sorted(path for path in watched.logs if path not in watched.plog_at) + watched.plog_turn]
         quiet = {watched.pointer.attempt for watched in self._watched.values() if watched.end_stored}
         # Each poll begins with another file, so that a busy one cannot starve those behind it.
         self._turn += 1
@@ -231,11 +266,15 @@ class Watch:
                 batch.more = True
                 quiet.discard(watched.pointer.attempt)
                 continue
+            before = self._states.get(path) or {}
+            plog = watched.plog_at.get(path)
+            if plog is not None and path not in watched.plog_gone and _is_read(path, before):
+                self._rest(watched, path, plog.pid in watched.plogs.ended)
+                continue
             follower = self._follower(watched, path)
             if follower is None:
                 quiet.discard(watched.pointer.attempt)
                 continue
-            before = self._states.get(path) or {}
             found, state = follower.poll(budget_bytes, final=self._is_over(watched, path))
             for record in found:
                 batch.add(record["kind"], record["data"], record["key"], record.get("v", 1))
@@ -248,14 +287,46 @@ class Watch:
         for watched in self._watched.values():
             watched.idle_polls = watched.idle_polls + 1 if watched.pointer.attempt in quiet else 0
 
+    def _rest(self, watched: _Watched, path: str, ended: bool) -> None:
+        """A process log that is read to its end: done with when its process has ended, else let go of when many are open."""
+        if ended:
+            watched.plog_done.add(path)
+        if path in watched.followers and (ended or len(self._open_plogs) >= plogs.OPEN_MAX):
+            watched.followers.pop(path)[0].close()
+            self._open_plogs.pop(path, None)
+
+    def _plog_follower(self, watched: _Watched, plog: plogs.Plog, seen: float) -> Any:
+        owner = watched.plogs.owners.get(plog.pid)
+        if owner is None and not watched.ended and clock.mono_s() < seen + _RANK_WAIT_S:
+            return None
+        rank = owner.rank if owner is not None else None
+        kept = watched.followers.get(plog.path)
+        if kept is None or kept[1] != rank:
+            if kept is not None:
+                kept[0].close()
+            where = {"job": watched.pointer.job, "attempt": watched.pointer.attempt, "round": owner.round if owner else None, "rank": rank,
+                     "local_rank": owner.local_rank if owner else None, "device": plog.device, "pid": plog.pid}
+            kept = watched.followers[plog.path] = (self._make_follower(plog.path, where, self._states.get(plog.path)), rank)
+        self._open_plogs.pop(plog.path, None)
+        self._open_plogs[plog.path] = watched     # the newest in use last
+        while len(self._open_plogs) > plogs.OPEN_MAX:
+            oldest = next(iter(self._open_plogs))
+            self._open_plogs.pop(oldest).followers.pop(oldest)[0].close()
+        return kept[0]
+
     def _is_over(self, watched: _Watched, path: str) -> bool:
         """Whether the writer of a log has ended, so that a last line without its newline is whole."""
         place, local_rank, _ = watched.logs[path]
+        if path in watched.plog_at:
+            return watched.ended or watched.plog_at[path].pid in watched.plogs.ended
         return watched.ended or (place is not None and _exit_beside(path, local_rank) in watched.exits)
 
     def _follower(self, watched: _Watched, path: str) -> Any:
         """The follower of a log under the rank that is known now; None while it is worth waiting for one."""
         place, local_rank, seen = watched.logs[path]
+        plog = watched.plog_at.get(path)
+        if plog is not None:
+            return self._plog_follower(watched, plog, seen)
         rank = None
         if place is not None and local_rank is not None:
             rank = (watched.ranks.get(place, {}).get(local_rank) or {}).get("rank")
@@ -269,6 +340,15 @@ class Watch:
             kept = (self._make_follower(path, where, self._states.get(path)), rank)
             watched.followers[path] = kept
         return kept[0]
+
+
+def _is_read(path: str, state: dict[str, Any]) -> bool:
+    """Whether a file is the one that was read to its end, and has not grown since."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return status.st_size == state.get("offset") and str(state.get("file_id")).startswith("%d:%d:" % (status.st_dev, status.st_ino))
 
 
 def _exit_beside(log: str, local_rank: int | None) -> str:

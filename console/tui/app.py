@@ -88,6 +88,8 @@ class Options:
     """Node -> label -> value, from the fleet file."""
     shell: Callable[[str], list[str]] | None = None
     """Node -> the command that opens a shell on it; None: no shells."""
+    herald: Callable[[FleetState, float], tuple[str, str]] | None = None
+    """Called about once a second: what to write to the terminal (a bell), and what to say; None: nobody is told."""
     cursor: TimeCursor | None = None
     """A time cursor to begin with: a replay's."""
     moments: Moments | None = None
@@ -130,7 +132,7 @@ class ConsoleApp(App[Ending]):
         self.navigator = Navigator(self)
         self.doings = Doings(self)
         self.pacer = Pacer(clock)
-        self._second, self._ticked = -1, clock.mono_s()
+        self._second, self._ticked, self._heralded = -1, clock.mono_s(), 0.0
         if self.options.notice or css_problem:
             self.tell(self.options.notice or css_problem, "warn")
 
@@ -165,6 +167,13 @@ class ConsoleApp(App[Ending]):
             self.tell(say("{op}: {node} has it", op=answer.op, node=answer.node) if answer.ok else
                       say("{op} failed on {node}: {why}", op=answer.op, node=answer.node, why=answer.error), "good" if answer.ok else "bad")
         mono, now = self.clock.mono_s(), self.clock.wall_s()
+        if self.options.herald is not None and mono - self._heralded >= 1.0:
+            self._heralded = mono
+            written, text = self.options.herald(self.feed.state, now)
+            if written:
+                self.write_raw(written)
+            if text:
+                self.tell(text, "bad")
         changed = self.context.cursor.tick(mono - self._ticked, self.end()) or changed
         self._ticked = mono
         if not self.pacer.may_paint():

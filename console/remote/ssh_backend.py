@@ -2,7 +2,8 @@
 
 Owns the order of a launch: preflight everywhere (with the checks of ``gate``), lock node by node, prepare everywhere, containers everywhere
 where the job has them, commit everywhere; a phase begins when the one before has ended on all nodes.
-Until the first commit nothing runs; whatever fails, every node that was touched is told to undo it, and a
+Until the first commit nothing runs; when all have begun that is said on all of them, and where it is not heard in
+time the node ends what it began. Whatever fails, every node that was touched is told to undo it, and a
 node that cannot be told any more undoes it by itself when the commit does not come (``plan.ttl_s``). From
 the commit on the agents' records are the truth; this engine reports the phases it carries out itself
 (preflight, prepare, container, start); rendezvous, loading and training are read from the records
@@ -133,7 +134,7 @@ class _Launch:
             self._phase("prepare", self._prepare)
             if contained:
                 self._phase("container", self._container)
-            self._phase("start", self._commit)
+            self._phase("start", self._commit, self._settle)
         except LaunchError:
             raise
         except BaseException:
@@ -222,7 +223,16 @@ class _Launch:
 
     def _commit(self, node: NodePlan) -> None:
         self._committed.add(node.node)
-        self._surely(node, "commit", {"attempt": self._plan.attempt, "epoch": self.epoch}, REQUEST_S, self._clock.mono_s() + self._plan.ttl_s)
+        self._surely(node, "commit", {"attempt": self._plan.attempt, "epoch": self.epoch, "settle_s": self._plan.ttl_s}, REQUEST_S,
+                     self._clock.mono_s() + self._plan.ttl_s)
+
+    def _settle(self) -> None:
+        """Say on every node that it has begun on all: what is not told so ends by itself, should we be lost before this."""
+        args = {"attempt": self._plan.attempt, "epoch": self.epoch, "settled": True}
+        deadline_s = self._clock.mono_s() + self._plan.ttl_s
+        failed = _each({node.node: node for node in self._plan.nodes}, lambda node: self._surely(node, "commit", args, REQUEST_S, deadline_s))
+        if failed:
+            self._give_up("start", failed)
 
     def _surely(self, node: NodePlan, op: str, args: Mapping[str, Any], timeout_s: float, deadline_s: float) -> None:
         """Ask for something that may be said twice, again when the link broke before the answer came."""

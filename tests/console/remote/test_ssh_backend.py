@@ -32,6 +32,7 @@ class Desk:
         self.refuse: dict[str, ConnectError] = {}
         self.hang: set[str] = set()
         self.trouble: str | None = None
+        self.settled = False
         self.containers: dict[str, dict[str, Any]] = {}
         for op in ("lock", "prepare", "container", "commit", "abort", "stop", "jobs", "facts"):
             node.handlers[op] = self._handler(op)
@@ -67,6 +68,10 @@ class Desk:
         return {"said": ""}
 
     def commit(self, args: dict[str, Any]) -> dict[str, Any]:
+        if args.get("settled"):
+            if "settle" in self.refuse:
+                raise self.refuse["settle"]
+            self.settled = True
         self.state[args["attempt"]] = "running"
         return {"pid": 1}
 
@@ -152,7 +157,7 @@ def test_a_launch_goes_through_its_phases_in_order(site: Site) -> None:
     assert {phase for _, phase in site.matrix()} == {"preflight", "prepare", "start"}
     # Each phase ends everywhere before the next begins anywhere; locks are taken in an order all consoles share.
     order = [op for _, op in site.log if op in ("jobs", "lock", "prepare", "commit")]
-    assert order == ["jobs"] * 3 + ["lock"] * 3 + ["prepare"] * 3 + ["commit"] * 3
+    assert order == ["jobs"] * 3 + ["lock"] * 3 + ["prepare"] * 3 + ["commit"] * 6  # begin, then: it has begun everywhere
     assert site.asked("lock") == ["n1", "n2", "n3"]
     sent = site.desks["n1"].prepared
     assert sent["script"] == "#!/bin/bash\nexec true\n" and sent["files"] == {"job.json": "{}\n"} and sent["node_index"] == 1
@@ -184,10 +189,23 @@ def contained(plan: LaunchPlan) -> LaunchPlan:
                             undo=(NodeCommand(phase="container", script=f"remove {node.node}\n"),)) for node in plan.nodes))
 
 
+def test_a_start_is_confirmed_when_all_nodes_have_begun_and_undone_where_it_cannot_be(site: Site) -> None:
+    site.desks["n1"].refuse["commit"] = ConnectError("no room")
+    site.fails(make_plan())
+    assert not any(desk.settled for desk in site.desks.values()) and all(desk.clean for desk in site.desks.values())
+    del site.desks["n1"].refuse["commit"]
+    site.desks["n2"].refuse["settle"] = ConnectError("told to stop meanwhile")
+    error = site.fails(make_plan())
+    assert error.phase == "start" and error.node == "n2" and all(desk.clean for desk in site.desks.values())
+    del site.desks["n2"].refuse["settle"]
+    site.submit(make_plan())
+    assert all(desk.settled for desk in site.desks.values())
+
+
 def test_containers_are_made_everywhere_before_anything_starts(site: Site) -> None:
     site.submit(contained(make_plan()))
     order = [op for _, op in site.log if op in ("prepare", "container", "commit")]
-    assert order == ["prepare"] * 3 + ["container"] * 3 + ["commit"] * 3
+    assert order == ["prepare"] * 3 + ["container"] * 3 + ["commit"] * 6
     assert {phase for _, phase in site.matrix()} == {"preflight", "prepare", "container", "start"} and set(site.matrix().values()) == {"done"}
     asked = site.desks["n2"].containers["20260101T000000Z-abcd"]
     assert asked["script"] == "make n2\n" and asked["undo"] == "remove n2\n" and asked["keep"] is True and asked["limit_s"] > 600

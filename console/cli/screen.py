@@ -7,6 +7,8 @@ import gc
 import os
 import threading
 from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from console import files
 from console.cli.desk import Desk, say
@@ -19,6 +21,10 @@ from console.desk import ScreenFeed
 from console.tui import app
 from console.tui.layout_host import BUILT_IN
 from console.tui.words import catalogue
+
+if TYPE_CHECKING:
+    from console.cli.herald import Herald
+    from console.core.fleet.state import FleetState
 
 START_LIMIT_S = 10.0
 """For the import of the SSH library, when the operator leaves at once."""
@@ -36,15 +42,17 @@ def open_screen(args: argparse.Namespace) -> int:
     except FileError as error:
         layout, style, notice = BUILT_IN, "", str(error)
     desk = ScreenDesk(inventory, operator=args.operator, accept_new=args.accept_new)
+    herald = LateHerald(getattr(args, "settings", {}))
     try:
         # So that the first picture has the fleet's nodes on it, also of a fleet that was never met.
         desk.store.ingest([LinkChanged(node=node.name, at=desk.clock.wall_s(), state="connecting") for node in inventory.nodes])
         options = app.Options(notice=notice, view=args.view, theme=args.theme, fps=args.fps, read_only=args.read_only, layouts=files.layouts,
                               read_layout=files.read_layout, labels={node.name: node.labels for node in inventory.nodes},
-                              shell=lambda node: ssh_command(inventory, node))
+                              shell=lambda node: ssh_command(inventory, node), herald=herald.look)
         ending = app.run(Feed(desk), desk.submit, desk.clock, layout, style, options=options)
     finally:
         desk.end()
+        herald.close()
     if ending.text:
         say(ending.text)
     return 1 if ending.reason == "failed" else 0
@@ -76,6 +84,27 @@ def ssh_command(inventory: Inventory, name: str) -> list[str]:
     if inventory.known_hosts:
         command += ["-o", f"UserKnownHostsFile={inventory.known_hosts} ~/.ssh/known_hosts"]
     return [*command, "--", f"{node.user}@{node.host}" if node.user else node.host]
+
+
+class LateHerald:
+    """A ``herald.Herald`` that is loaded when it is first asked: the first picture is out by then."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._herald: Herald | None = None
+
+    def look(self, state: FleetState, now: float) -> tuple[str, str]:
+        """What to write to the terminal, and what to say."""
+        if self._herald is None:
+            from console.cli.herald import Herald
+
+            self._herald = Herald(self._settings, os.environ)
+        return self._herald.look(state, now)
+
+    def close(self) -> None:
+        """Wait a little for what is under way."""
+        if self._herald is not None:
+            self._herald.close()
 
 
 class ScreenDesk(Desk):

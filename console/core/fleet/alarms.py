@@ -58,8 +58,8 @@ def _of_node(node: NodeState) -> Iterator[Alarm]:
                     text=say("{node}: no connection ({link}) {why}", node=node.name, link=say(node.link), why=node.link_why).rstrip())
     if node.sample is None:
         return
-    devices = node.sample.data.get("devices") or {}
-    for at, word in enumerate(devices.get("health") or ()):
+    columns = node.sample.data.get("columns") or {}
+    for at, word in enumerate(columns.get("health") or ()):
         badge = health_badge(word)
         if badge.tone in ("warn", "bad"):
             yield Alarm(key=f"node/{node.name}/npu/{at}", severity="critical" if badge.tone == "bad" else "warning", node=node.name,

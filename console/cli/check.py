@@ -72,7 +72,7 @@ def _case(desk: Desk, nodes: tuple[Node, ...], job: JobSpec | None, level: Any, 
 def _subject(args: argparse.Namespace) -> tuple[JobSpec | None, Inventory]:
     """The job, if there is one, and the fleet. Raises FileError."""
     composed = files.read_job(args.job) if args.job else None
-    path = args.inventory or (files.fleet_path_of(composed) if composed else "")
+    path = args.inventory or (files.fleet_path_of(composed) if composed else files.fleet_path_set())
     if not path:
         raise FileError("no fleet is named", where=args.job or "rankdeck check", expected="-i FLEET" + (", or fleet.inventory in the job file" if args.job else ""),
                         fix="Say -i fleet.yaml")

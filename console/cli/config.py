@@ -46,15 +46,13 @@ def adopt(parser: argparse.ArgumentParser) -> None:
     """Let what is set stand in for options that are not given. Raises FileError, ProblemsError."""
     given = files.read_settings()
     fleet = files.fleet_path_set()
-    for name, command in commands_of(parser).items():
+    for command in commands_of(parser).values():
         known = {action.dest: action for action in command._actions}
         command.set_defaults(settings=given, **{key: value for key, value in given.items() if key in known and key != "inventory"})
-        # Commands on a job ask the job file first (files.fleet_path_of).
+        # Commands about a job ask the job file first (files.fleet_path_of).
         if fleet and "inventory" in known and known["inventory"].required:
             known["inventory"].required = False
             command.set_defaults(inventory=fleet)
-        elif fleet and name == "check":
-            command.set_defaults(fallback_inventory=fleet)
 
 
 def _setting(key: str) -> Setting:

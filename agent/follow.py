@@ -14,10 +14,11 @@ import json
 import os
 import re
 import stat
+import time
 from typing import IO, Any, Dict, FrozenSet, Iterable, Iterator, List, Optional, Tuple
 
 from agent import backlog, digest, processes
-from agent.parse import reading, scan
+from agent.parse import reading, scan, times
 
 HEAD_BYTES = 256
 """A file is told from another by its first line, or by this much of it where it is longer."""
@@ -276,6 +277,8 @@ class Follower:
             if one.kind == "fault":
                 for field in ("device", "pid"):
                     data[field] = data[field] if data[field] is not None else self.place.get(field)
+            if data.get("time") is not None and data["time"].startswith("--"):
+                data["time"] = times.dated(data["time"], self._day())
             offset = base + one.offset
             data.update(job=self.place.get("job"), attempt=self.place.get("attempt"), round=self.place.get("round"),
                         file=self.path, file_id=self._state["file_id"], offset=offset, line=int(self._state["line"]) + one.line + 1)
@@ -283,6 +286,11 @@ class Follower:
             count[(offset, one.kind)] = index + 1
             key = "%s:%d:%s%s" % (self._state["file_id"], offset, one.kind, ":%d" % index if index else "")
             records.append({"kind": one.kind, "key": key, "data": data, "v": one.version})
+
+    def _day(self) -> Optional[times.Day]:
+        """The day of the last line in the file, by the node's clock."""
+        assert self._file is not None
+        return time.localtime(os.fstat(self._file.fileno()).st_mtime)[:3]
 
     def _fitting_scanner(self, block: bytes) -> scan.Scanner:
         """The scanner, once planned anew for this file where much of it is read at a time."""

@@ -1,4 +1,4 @@
-"""What every parser needs of a line: controls taken out, the time it prints, the rank it names.
+"""What every parser needs of a line: controls taken out, the rank it names (the time it prints is ``times``').
 
 Owns the reading of prefixes that loggers and launchers put before a message. Refuses to read the message
 itself (``training``, ``scan``) and to judge what a time means (node clocks are corrected elsewhere).
@@ -9,17 +9,13 @@ from __future__ import annotations
 import re
 from typing import Dict, Optional
 
+from agent.parse.times import printed_time
+
+__all__ = ["NO_RANK", "clean", "label", "named_place", "printed_time"]
+
 # CSI sequences (colours, cursor), OSC sequences (titles, clipboard) up to BEL or ST, and two-byte escapes.
 _ESCAPE = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|[@-Z\\\\^_])")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
-
-# "[2025-09-05 16:08:14]", "2025-03-04 00:44:44,441", "2026-11-22T05:10:01.123456", torchrun's
-# "2025-05-21_15:43:03", "2026/11/22 05:10:01" and CANN's "2025-11-19-11:14:58.516.606" (milliseconds and
-# microseconds as two groups).
-_TIME = re.compile(r"(?<![0-9])([0-9]{4})[-/]([0-9]{2})[-/]([0-9]{2})[ T_-]{1,2}([0-9]{2}:[0-9]{2}:[0-9]{2})"
-                   r"(?:[.,]([0-9]{1,9})(?:\.([0-9]{3}))?)?")
-# nanotron: "01/17/2024 13:47:27" (month first)
-_US_TIME = re.compile(r"(?<![0-9])([0-9]{2})/([0-9]{2})/([0-9]{4}) ([0-9]{2}:[0-9]{2}:[0-9]{2})")
 
 # torch: "[rank3]:", "[rank16]:[W908 ...", "[PG 1 Rank 0]"; torchrun --log: "[default7]:" (role and local
 # rank); Megatron and DeepSpeed: "[Rank 0]"; torch_npu: "(PID:356, Device:0, RankID:-1)"; mpirun --tag-output:
@@ -46,30 +42,6 @@ def clean(text: str) -> str:
     if "\x1b" in text:
         text = _ESCAPE.sub("", text)
     return _CONTROL.sub("", text).rstrip()
-
-
-def printed_time(text: str, last: bool = False) -> Optional[str]:
-    """The first date and time printed in the text, as ``2024-05-16T14:24:03[.ffffff]``; None without one.
-
-    ``last``: the last one instead (of several prefixes, the program's own is nearest its message). No zone
-    is added: the text does not say one. Times without a year (glog, syslog) are not read.
-    """
-    if ":" not in text:
-        return None
-    found = _TIME.search(text)
-    if found:
-        while last:
-            following = _TIME.search(text, found.end())
-            if following is None:
-                break
-            found = following
-        year, month, day, clock, fraction, rest = found.groups()
-        return "%s-%s-%sT%s%s" % (year, month, day, clock, "." + fraction + (rest or "") if fraction else "")
-    american = _US_TIME.search(text)
-    if american:
-        month, day, year, clock = american.groups()
-        return "%s-%s-%sT%s" % (year, month, day, clock)
-    return None
 
 
 def named_place(text: str) -> Dict[str, int]:

@@ -8,6 +8,7 @@ all nodes are taken to print in the same one.
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -29,12 +30,16 @@ class MergedLine:
     """It belongs before something that has been given out already."""
 
 
+_ZONE = re.compile(r"(?:Z|[+-][0-9]{2}:[0-9]{2})\Z")
+
+
 def time_of(text: str) -> float | None:
     """The time a line prints, s since the epoch as if it were UTC; None without one."""
     found = printed_time(text[:512])
     if found is None:
         return None
-    head, _, fraction = found.partition(".")
+    # Zones are passed over: a log prints all its times in one, and of most that one is not known.
+    head, _, fraction = _ZONE.sub("", found).partition(".")
     try:
         at = datetime.strptime(head, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc).timestamp()
     except ValueError:

@@ -14,12 +14,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from agent.parse import asides, reading, scan
+from agent.parse import asides, reading, scan, times
 
 FAULT_LIMIT = 1000
 """Faults of one rule told per file; the others are counted."""
 _REPEATS = 64
 """So many iterations are remembered when looking for what another rank printed already."""
+_HEAD = 1 << 16
 _BARS = "▁▂▃▄▅▆▇█"
 _ITERATION = ("iteration", "total", "lm_loss", "learning_rate", "elapsed_ms", "grad_norm", "consumed_samples", "global_batch_size",
               "loss_scale", "skipped", "nan", "tflops", "tokens_per_s_per_device", "extra", "time", "rank", "file", "line")
@@ -46,11 +47,18 @@ class FileReport:
         self._tasks_are_ranks: bool | None = None
         self._tasks: list[tuple[dict[str, Any], int]] = []
         self._ended = True
+        self._day: times.Day | None = None
 
     def feed(self, block: bytes) -> None:
         """Read one block."""
+        if self._day is None:
+            # A time without a year is of the year that the same file prints elsewhere; a copied file's own date says nothing.
+            self._day = times.day_of(times.printed_time(block[:_HEAD].decode("utf-8", "replace")))
         for one in reading.read_block(block, self._scanner, self.memory, admit=self._admit, spent=lambda offset: self._spent):
             data = {**one.data, "file": self.name, "line": self.lines + one.line + 1}
+            if data.get("time") is not None:
+                data["time"] = times.dated(data["time"], self._day)
+                self._day = times.day_of(data["time"]) or self._day
             if one.kind in self.found:
                 self._place(data, one)
                 if one.kind != "iteration" or self._new(data):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -339,3 +340,12 @@ def test_a_boot_that_numbers_devices_anew_repeats_nothing(tmp_path: Path) -> Non
     assert iterations(more) == [6, 7, 8] and after["file_id"] == before["file_id"]
     same_boot = Follower(str(path), PLACE, dict(before, boot=state["boot"])).poll()[0]
     assert len(iterations(same_boot)) == 8    # within one boot another device is another file
+
+
+def test_a_year_that_the_line_leaves_out_is_that_of_the_file(tmp_path: Path) -> None:
+    log = tmp_path / "messages"
+    append(log, "Dec 31 23:59:58 n1 python: OSError: [Errno 28] No space left on device: a\nJan  1 00:00:03 n1 python: OSError: [Errno 28] No space left on device: b\nI0101 00:00:04.5 9 x.cc:1] OSError: [Errno 28] No space left on device: c\n")
+    at = time.mktime((2027, 1, 1, 12, 0, 0, 0, 0, -1))
+    os.utime(str(log), (at, at))
+    records, _ = Follower(str(log), PLACE).poll()
+    assert [record["data"]["time"] for record in records] == ["2026-12-31T23:59:58", "2027-01-01T00:00:03", "2027-01-01T00:00:04.5"]

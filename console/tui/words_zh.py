@@ -105,6 +105,12 @@ WORDS: Mapping[str, str] = {
     "attempt": "尝试", "round": "轮次", "step time": "单步耗时", "world size": "总 rank 数", "saved at": "保存于", "round trip": "往返", "NPUs seen": "NPU 读数", "clock offset": "时钟偏差",
     "agent": "代理", "boot": "启动号", "driver": "驱动", "cpu": "CPU", "memory": "内存", "disk": "磁盘", "shm": "共享内存", "records": "记录", "AICore": "AICore", "HBM": "HBM",
     "power": "功率", "seen": "读取于", "local rank": "local rank", "pid": "pid", "ended": "结束", "NPU": "NPU", "job file": "作业文件",
+    # Alarms.
+    "{node}: no connection ({link}) {why}": "{node}：无连接（{link}）{why}", "{node}: NPU {n} reports {health}": "{node}：NPU {n} 报告 {health}",
+    "job {job}: {status} at iteration {n}": "作业 {job}：{status}，迭代 {n}", "{node}: {code} in job {job}": "{node}：作业 {job} 出现 {code}",
+    "alarm: {text}": "告警：{text}", "the alarm command does not keep up: {n} waiting": "告警命令跟不上：{n} 条等待",
+    "the alarm command took longer than {n} s": "告警命令超过 {n} 秒", "the alarm command cannot be run: {why}": "告警命令无法运行：{why}",
+    "the alarm command failed ({status}): {why}": "告警命令失败（{status}）：{why}",
     # The legend on the help page, and the titles of the shipped layouts.
     "NPU health: OK, Warning, Alarm or Critical, not known.": "NPU 健康：正常、告警、严重、未知。", "Link: up, connecting, silent.": "连接：在线、连接中、无响应。",
     "Link: down, refused (host key or login).": "连接：断开、被拒（主机密钥或登录）。", "Age of the newest look at the NPUs: fresh, stale, lost.": "NPU 最近读数的时龄：新、旧、失效。",

@@ -82,6 +82,7 @@ def run(rounds: int) -> Result:
         fleet = Path(folder) / "fleet.yaml"
         fleet.write_text(FLEET)
         environ = {**os.environ, "TERM": "xterm-256color", "XDG_STATE_HOME": f"{folder}/state", "XDG_CONFIG_HOME": f"{folder}/config"}
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)
         commands = {
             "rankdeck open": ("paintednode", [str(Path(sys.executable).with_name("rankdeck")), "open", "-i", str(fleet)]),
             "bare Textual app": ("painted", [sys.executable, "-c", BARE]),

@@ -113,10 +113,10 @@ class ConsoleApp(App[Ending]):
         self.options = options or Options()
         environ = os.environ if environ is None else environ
         chosen = theme.choose(environ, self.options.theme)
+        chosen.adopt(self)
         # Said at once, and not by the theme alone: Textual picks its NO_COLOR filter in here, and the one for
         # other themes makes the terminal's default colours black on black.
         super().__init__(ansi_color=True if chosen.ansi else None)
-        chosen.adopt(self)
         self.feed, self.submit, self.clock, self.home_spec = feed, submit, clock, layout_spec
         self.animation_level = "none"
         layout_css, css_problem = theme.checked(layout_css)

@@ -33,8 +33,9 @@ class Choice:
     styles: Mapping[str, Style] = field(default_factory=dict)
 
     def adopt(self, app: App[Any]) -> None:
-        """Dress the application, and everything that is drawn by tones."""
-        app.theme = self.textual
+        """Dress the application, and everything that is drawn by tones. To be called before ``App.__init__``: a theme
+        that is set later has Textual read all style sheets twice before it paints."""
+        app.set_reactive(App.theme, self.textual)
         palette.use(self.styles)
 
 

@@ -122,6 +122,11 @@ def joined(text: str, following: Sequence[str]) -> Tuple[str, int]:
     return text, taken
 
 
+def counts(text: str) -> bool:
+    """Whether the text is, or begins, a record: it says ``iteration N/M``."""
+    return _COUNTED.search(text) is not None
+
+
 def _goes_on(text: str, line: str) -> bool:
     text = text.rstrip()
     if not line or _NEW_LINE.match(line) or _COUNTED.search(line) or text.endswith("}"):

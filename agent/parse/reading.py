@@ -26,8 +26,12 @@ _BREAKS_SAVES = ("checkpoint-writer-failed", "disk-full", "quota-exceeded", "io-
 # "  rank      : 0 (local_rank: 0)" (torchrun's report)
 _REPORT = re.compile(rb"rank {1,9}: ([0-9]{1,9}) \(local_rank: ([0-9]{1,9})\)")
 
+# A record that may go on in the next block is remembered up to so many characters.
+_OPEN_LIMIT = 4000
+
 Memory = Dict[str, Any]
-"""Plain JSON: {step, bar: [step, steps], drawn, saving: {iteration, path}, seq_length, world_size, processes}; {} at the beginning."""
+"""Plain JSON: {step, bar: [step, steps], drawn, saving: {iteration, path}, open: {text, back, lines}, seq_length, world_size, processes};
+{} at the beginning."""
 
 
 class Found(NamedTuple):
@@ -38,7 +42,8 @@ class Found(NamedTuple):
     offset: int
     """Of its line's first byte in the block."""
     line: int
-    """How many newlines of the block come before it."""
+    """How many newlines of the block come before it; negative, as ``offset`` is, for a record that began in the block
+    before and is told again, whole."""
     version: int
     place: Dict[str, int]
     """What the line says of its origin: ``text.named_place``, and ``task``, the number that srun put before
@@ -60,6 +65,9 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
     """
     found: List[Found] = []
     newlines, counted, joined_to = 0, 0, 0
+    begun = memory.pop("open", None)
+    if begun is not None:
+        joined_to = _end_of_open(begun, block, memory, found)
     for line in scanner.lines(block, spans):
         newlines += block.count(b"\n", counted, line.start)
         counted = line.start
@@ -67,6 +75,8 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
         if line.training and line.start >= joined_to:
             raw = block[line.start:min(line.end, line.start + training.LINE_LIMIT)].decode("utf-8", "replace")
             text, joined_to = _whole(raw, block, line.end)
+            if joined_to >= len(block) - 1 and "teration" in raw and len(text) <= _OPEN_LIMIT and megatron.counts(text):
+                memory["open"] = {"text": text, "back": len(block) - line.start, "lines": block.count(b"\n", line.start)}
             place = _place(raw)
             for kind, data in training.parse_line(text):
                 _complete(kind, data, memory, block, line, text.find("saving checkpoint at iteration") >= 0)
@@ -95,6 +105,21 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
     return found
 
 
+def _end_of_open(begun: Dict[str, Any], block: bytes, memory: Memory, found: List[Found]) -> int:
+    """Tell the record whole that the block before broke off in, if it goes on here; where in this block that ends (0: it does not)."""
+    following, ends = _lines_from(block, -1)
+    text, taken = megatron.joined(begun["text"], following)
+    if not taken:
+        return 0
+    end = ends[taken - 1]
+    if end >= len(block) - 1 and len(text) <= _OPEN_LIMIT:
+        memory["open"] = {"text": text, "back": begun["back"] + len(block), "lines": begun["lines"] + block.count(b"\n")}
+    for kind, data in training.parse_line(text):
+        _complete(kind, data, memory, block, scan.Line(0, end, True, ()), False)
+        found.append(Found(kind, data, -begun["back"], -begun["lines"], training.VERSION, _place(text)))
+    return end
+
+
 def _place(raw: str) -> Dict[str, int]:
     text = clean(raw[:200])
     place = named_place(text)
@@ -108,17 +133,22 @@ def _whole(raw: str, block: bytes, end: int) -> Tuple[str, int]:
     """(the line, with what was wrapped of it put back; where in the block that ends)."""
     if "teration" not in raw or (raw.rstrip().endswith("|") and not _may_go_on(block, end)):
         return raw, end
+    following, ends = _lines_from(block, end)
+    text, taken = megatron.joined(raw.rstrip("\n"), following)
+    return text, ends[taken - 1] if taken else end
+
+
+def _lines_from(block: bytes, place: int) -> Tuple[List[str], List[int]]:
+    """As many lines behind the newline at a place as a record can have (-1: from the beginning), and where each ends."""
     following: List[str] = []
     ends: List[int] = []
-    place = end
-    while len(following) < megatron.JOIN_LIMIT - 1 and block[place:place + 1] == b"\n":
+    while len(following) < megatron.JOIN_LIMIT - 1 and (place < 0 or block[place:place + 1] == b"\n"):
         stop = block.find(b"\n", place + 1, place + 2000)
         stop = min(len(block), place + 2000) if stop < 0 else stop
         following.append(block[place + 1:stop].decode("utf-8", "replace"))
         ends.append(stop)
         place = stop
-    text, taken = megatron.joined(raw.rstrip("\n"), following)
-    return text, ends[taken - 1] if taken else end
+    return following, ends
 
 
 def _may_go_on(block: bytes, end: int) -> bool:

@@ -54,6 +54,7 @@ class FileReport:
         if self._day is None:
             # A time without a year is of the year that the same file prints elsewhere; a copied file's own date says nothing.
             self._day = times.day_of(times.printed_time(block[:_HEAD].decode("utf-8", "replace")))
+        told: Counter[int] = Counter()
         for one in reading.read_block(block, self._scanner, self.memory, admit=self._admit, spent=lambda offset: self._spent):
             data = {**one.data, "file": self.name, "line": self.lines + one.line + 1}
             if data.get("time") is not None:
@@ -61,6 +62,8 @@ class FileReport:
                 self._day = times.day_of(data["time"]) or self._day
             if one.kind in self.found:
                 self._place(data, one)
+                if one.offset < 0 and self._told_whole(data, told):
+                    continue
                 if one.kind != "iteration" or self._new(data):
                     self.found[one.kind].append(data)
             elif one.kind == "start":
@@ -103,6 +106,15 @@ class FileReport:
                 self._tasks_are_ranks = rank == task and self._tasks_are_ranks is not False
             if len(self._tasks) < 1_000_000:
                 self._tasks.append((data, task))
+
+    def _told_whole(self, data: dict[str, Any], told: Counter[int]) -> bool:
+        """Put the whole of a record in the place of what the block before held of it; whether there was anything."""
+        before = [known for known in self.found["iteration"][-16:] if known["line"] == data["line"]]
+        told[data["line"]] += 1
+        if len(before) < told[data["line"]]:
+            return False
+        before[told[data["line"]] - 1].update(data)
+        return True
 
     def _new(self, data: dict[str, Any]) -> bool:
         """Whether no other rank has printed this step's record already; Lightning's later drawing replaces the first."""

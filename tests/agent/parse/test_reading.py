@@ -1,0 +1,68 @@
+"""What needs more than one line, and more than one block."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Tuple
+
+import pytest
+
+from agent.parse import reading, scan
+from console.core.log_report import FileReport
+
+SCANNER = scan.Scanner()
+WHOLE = (" [2025-09-05 16:08:14] iteration %8d/    2000 | consumed samples:          128 | elapsed time per iteration (ms): 5837.9 | learning rate: 1.000E-05 | "
+         "global batch size:   128 | lm loss: 2.117073E+00 | loss scale: 1.0 | grad norm: 1.234 | number of skipped iterations:   0 | number of nan iterations:   0 |\n")
+NEXT = " [2025-09-05 16:08:20] iteration %8d/    2000 | lm loss: 2.0E+00 | grad norm: 1.1 |\n"
+
+
+def wrapped(text: str, width: int) -> str:
+    text = text.rstrip("\n")
+    return "".join(text[at:at + width] + "\n" for at in range(0, len(text), width))
+
+
+def read(blocks: List[bytes]) -> Dict[Tuple[int, int], Dict[str, Any]]:
+    """Iterations by (offset, how many from it), the later told in place of the earlier, as keys have it."""
+    memory: reading.Memory = {}
+    found: Dict[Tuple[int, int], Dict[str, Any]] = {}
+    base = lines = 0
+    for block in blocks:
+        count: Dict[int, int] = {}
+        for one in reading.read_block(block, SCANNER, memory):
+            if one.kind == "iteration":
+                place = base + one.offset
+                found[(place, count.get(place, 0))] = dict(one.data, line=lines + one.line)
+                count[place] = count.get(place, 0) + 1
+        base, lines = base + len(block), lines + block.count(b"\n")
+    return found
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 132, 160, 200, 237])
+def test_a_wrapped_record_that_two_blocks_share_is_read_whole(width: int) -> None:
+    text = ("x\n" + wrapped(WHOLE % 7, width) + NEXT % 8 + "saving checkpoint at iteration 8 to /c in torch_dist format\n").encode()
+    once = read([text])
+    assert [data["iteration"] for data in once.values()] == [7, 8]
+    ends = [at + 1 for at in range(len(text)) if text[at:at + 1] == b"\n"]
+    for first in ends:
+        assert read([text[:first], text[first:]]) == once, first
+        for second in (end for end in ends if end > first):
+            assert read([text[:first], text[first:second], text[second:]]) == once, (first, second)
+
+
+def test_what_follows_a_whole_record_is_not_taken_for_its_rest() -> None:
+    for other in (NEXT % 8, "(min, max) time across ranks (ms):\n", "[Rank 0] (after 1 iterations) memory (MB) | allocated: 1.0 | max allocated: 2.0\n",
+                  " validation loss at iteration 7 | lm loss value: 1.0E+00 | lm loss PPL: 2.7E+00 | \n"):
+        both = read([(WHOLE % 7).encode(), other.encode()])
+        assert next(iter(both.values()))["extra"] == {}
+        assert both == read([(WHOLE % 7 + other).encode()])
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_the_report_tells_it_once_and_whole(width: int) -> None:
+    text = (wrapped(WHOLE % 7, width) + NEXT % 8).encode()
+    for cut in [at + 1 for at in range(len(text)) if text[at:at + 1] == b"\n"]:
+        report = FileReport("x", SCANNER)
+        report.feed(text[:cut])
+        report.feed(text[cut:])
+        report.close()
+        assert [(data["iteration"], data["lm_loss"], data["grad_norm"], data["line"]) for data in report.found["iteration"]] == [
+            (7, 2.117073, 1.234, 1), (8, 2.0, 1.1, text.count(b"\n"))]

@@ -13,6 +13,8 @@ DEMO := .venv/.ready-demo
 DEV := .venv/.ready-dev
 # What travels to the nodes as the agent, and so must be Python 3.7: its own package and the manifest.
 AGENT_SOURCES = $(shell find agent -name "*.py") trainer/__init__.py trainer/spec/__init__.py $(wildcard trainer/spec/manifest.py)
+# Tests at once; most of them wait for something. 0: one after another, in this process (for a debugger).
+WORKERS ?= 2
 # Extra arguments: make demo ARGS="--fault rank-killed@20", make test ARGS="-k spool", make bench ARGS=startup
 ARGS ?=
 
@@ -30,7 +32,7 @@ demo: $(DEMO) ## Open the console on a demo fleet that trains on this machine
 	@exec $(BIN)/rankdeck demo $(ARGS)
 
 test: $(DEV) ## All tests that need no root (those with torch and in a terminal included)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(DEV) ## Lint, types, import rules, and the agent's Python 3.7 floor
 	$(BIN)/ruff check .

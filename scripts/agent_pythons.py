@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,8 +48,8 @@ def environment(version: tuple[int, int], python: str) -> Path:
 
 
 def main(arguments: list[str]) -> int:
-    """0 when the tests pass under every interpreter found."""
-    failed = []
+    """0 when the tests pass under every interpreter found. They run side by side: most of the time they wait."""
+    running = []
     for version in VERSIONS:
         name = ".".join(map(str, version))
         python = find_python(version)
@@ -56,12 +57,24 @@ def main(arguments: list[str]) -> int:
             print(f"SKIPPED: no Python {name} on this machine; the agent was not tried under it", flush=True)
             continue
         inside = environment(version, python)
-        print(f"agent tests under Python {name} ({python})", flush=True)
         # Not pyproject.toml: its options belong to plugins that are not installed here.
-        done = subprocess.run([str(inside), "-m", "pytest", "-c", "tests/agent/floor.ini", "--rootdir", ".", "--confcutdir", ".", *(arguments or ["tests/agent"])],
-                              cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}, check=False)
-        if done.returncode:
-            failed.append(name)
+        command = [str(inside), "-m", "pytest", "-c", "tests/agent/floor.ini", "--rootdir", ".", "--confcutdir", ".", *(arguments or ["tests/agent"])]
+        said = tempfile.TemporaryFile()
+        running.append((f"{name} ({python})", said, subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}, stdout=said, stderr=subprocess.STDOUT)))
+    failed = []
+    try:
+        for name, said, process in running:
+            print(f"agent tests under Python {name}", flush=True)
+            process.wait()
+            said.seek(0)
+            sys.stdout.write(said.read().decode("utf-8", "replace"))
+            if process.returncode:
+                failed.append(name)
+    finally:
+        for _, _, process in running:
+            process.terminate()
+            process.wait()
     if failed:
         print(f"agent tests FAILED under Python {', '.join(failed)}")
     return int(bool(failed))

@@ -2,6 +2,7 @@
 
 - Nothing reaches beyond this machine: a connection to an address that is not loopback fails the test.
   Tests marked ``ssh`` run their clients in a network namespace of their own and are not concerned.
+- An interrupt can be sent to what the tests start.
 - The user's own state and configuration are never read or written.
 - ``corpus``: the directory of captured outputs, where there is one.
 """
@@ -11,12 +12,18 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import os
+import signal
 import socket
 from pathlib import Path
 
 import pytest
 
 _count = itertools.count()
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control starts what it puts in the background with SIGINT ignored, and everything that
+    # the tests start would inherit that; some of them end a program that way.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _outside(address: object) -> bool:

@@ -251,6 +251,8 @@ def job_mapping(root: Path, shape: Shape) -> dict[str, Any]:
                   "min_step_s": shape.min_step_s, "threads": 1, "timeout_s": 120.0},
         "data": {"format": "synthetic"},
         "checkpoint": {"dir": str(root / "work" / "checkpoints" / shape.job), "interval": shape.save_interval, "storage": "shared"},
+        # quick: the interpreter is this one and the storage one disk; importing torch twice more would only cost the first picture.
+        "preflight": {"level": "quick"},
         "recovery": {"policy": "advise", "in_place": 3, "join_timeout_s": 120.0}}
 
 

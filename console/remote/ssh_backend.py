@@ -187,7 +187,8 @@ class _Launch:
         except NotFitError as error:
             for name in names:
                 mine = [finding for finding in error.errors if finding.node in (name, "")]
-                self._tell(name, "preflight", "failed", "; ".join(f"{place(finding)}: {finding.what}" for finding in mine) or "another node is not fit")
+                more = f", and {len(mine) - 1} more" if len(mine) > 1 else ""
+                self._tell(name, "preflight", "failed", f"{place(mine[0])}: {mine[0].what}{more}" if mine else "another node is not fit")
             raise
 
     def _note(self, name: str, why: str) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jsonschema
 import pytest
@@ -19,7 +19,9 @@ from console import cli
 from console.cli.desk import Desk
 from console.core.errors import ConnectError, RequestError
 from console.core.events import FleetEvent, LinkChanged, NodeMet, RecordArrived
+from console.core.launch import inventory
 from tests.console.core.launch.jobs import ATTEMPT
+from tests.console.core.preflight.facts import parts, path
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = {path.name: json.loads(path.read_text()) for path in (ROOT / "console" / "schema").glob("*.schema.json")}
@@ -53,6 +55,9 @@ def check(name: str, text: str) -> dict[str, Any]:
 class Node:
     """One node's agent as seen through a session: attempts, and records in its spool."""
 
+    disk: ClassVar[dict[str, str]] = {}
+    """Shared by all nodes: path -> text."""
+
     def __init__(self, name: str) -> None:
         self.name, self.alive = name, True
         self.attempts: dict[str, dict[str, Any]] = {}
@@ -60,6 +65,12 @@ class Node:
         self.refuses: dict[str, str] = {}
         self.asked: list[str] = []
         self.down = ""
+        self.facts = parts()
+        self.facts["nics"]["bond0"]["addresses"] = ["10.0.0.1", "10.0.0.2"]
+        self.facts["network"]["columns"]["address"] = [f"29.0.{name[1:]}.{number}" for number in range(2)]
+        self.facts["path:/opt/rankdeck"] = path("/opt/rankdeck")
+        self.notes: list[str] = []
+        self.clock_offset = (0.0, 0.001)
         self.on_commit: Callable[[Node, str], None] = lambda node, attempt: None
 
     def record(self, kind: str, **data: Any) -> None:
@@ -79,7 +90,15 @@ class Node:
             raise RequestError(self.refuses[op], where=self.name)
         if op == "jobs":
             return {"attempts": list(self.attempts.values())}
-        if op == "prepare":
+        if op == "check_facts":
+            return {"parts": self.facts, "absent": {}}
+        if op == "note":
+            self.notes.append(args["text"])
+        elif op == "nonce":
+            self.disk[f"{args['dir']}/{args['name']}"] = args["text"]
+        elif op == "read":
+            return {"text": self.disk[args["path"]]}
+        elif op == "prepare":
             self.attempts[args["attempt"]] = {"job": args["job"], "attempt": args["attempt"], "epoch": args["epoch"], "state": "",
                                               "node_index": args["node_index"], "dir": args["dir"], "pid": 7}
             self.state(args["attempt"], "prepared")
@@ -124,6 +143,9 @@ class Nodes:
         if self.nodes[node].down:
             raise ConnectError("no connection", where=node, got=self.nodes[node].down)
         return self.nodes[node]
+
+    def node(self, name: str) -> inventory.Node:
+        return inventory.Node(name=name, host="10.0.0.1" if name == "n0" else "10.0.0.2", npus=2)
 
     def connection(self, node: str, timeout_s: float = 0.0) -> Nodes:
         return self
@@ -278,7 +300,7 @@ def test_unreadable_input_is_2(nodes: dict[str, Node], capsys: pytest.CaptureFix
 
 
 def test_launch_starts_on_all_nodes(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--json") == 0
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--detach", "--json") == 0
     said = capsys.readouterr()
     document = check("launch", said.out)
     assert document["ok"] and document["result"] is None and document["error"] is None
@@ -286,6 +308,63 @@ def test_launch_starts_on_all_nodes(nodes: dict[str, Node], capsys: pytest.Captu
         [("preflight", "done"), ("prepare", "done"), ("start", "done")]] * 2
     assert [node.attempts[document["attempt"]]["state"] for node in (nodes["n0"], nodes["n1"])] == ["running", "running"]
     assert not nodes["n2"].attempts and "n0: start done" in said.err
+
+
+def test_a_node_that_is_not_fit_stops_the_launch_and_is_left_as_it_was(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    nodes["n1"].facts["path:/w"] = path("/w", exists=False, nearest="/", kind=None)
+    nodes["n0"].facts["clock"]["synchronised"] = False
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--json") == 1
+    said = capsys.readouterr()
+    document = check("launch", said.out)
+    assert not document["ok"] and document["epoch"] is None and "the work directory is not there" in document["error"]["what"]
+    assert document["error"]["where"] == "n1: /w" and document["error"]["fix"]
+    assert document["check"]["ok"] is False
+    assert {(one["rule"], one["node"], one["severity"]) for one in document["check"]["problems"]} == {("work-dir", "n1", "error"), ("clock-kept", "n0", "warning")}
+    assert "error   work-dir  n1: /w: the work directory is not there" in said.err and "$ mkdir -p -- /w" in said.err and "not fit" in said.err
+    assert all(not node.attempts and not {"lock", "prepare", "commit"} & set(node.asked) for node in nodes.values())
+    states = {phase["state"] for node in document["nodes"] for phase in node["phases"] if phase["phase"] == "preflight"}
+    assert states == {"failed"}
+    # An attempt that was never begun is not in the history.
+    assert run("status", "-i", "fleet.yaml", "--json") in (0, 1)
+    assert check("status", capsys.readouterr().out)["jobs"] == []
+
+
+def test_warnings_are_shown_and_do_not_stop_a_launch(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    nodes["n0"].facts["clock"]["synchronised"] = False
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--detach", "--json") == 0
+    said = capsys.readouterr()
+    assert check("launch", said.out)["check"]["ok"] is True
+    assert "warning clock-kept  n0" in said.err and "checks (standard): fit" in said.err
+
+
+def test_a_waived_check_lets_a_launch_through(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    nodes["n1"].facts["path:/w"] = path("/w", exists=False, nearest="/", kind=None)
+    Path("job.yaml").write_text(JOB + "preflight: {waive: [{id: work-dir, reason: made by the first step}]}\n")
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--detach", "--json") == 0
+    document = check("launch", capsys.readouterr().out)
+    assert [one["waived"] for one in document["check"]["problems"] if one["rule"] == "work-dir"] == ["made by the first step"]
+    Path("job.yaml").write_text(JOB + "preflight: {waive: [{id: work-dir, reason: ''}]}\n")
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--json") == 1
+    assert "R3" in [one["rule"] for one in check("launch", capsys.readouterr().out)["problems"] if one["severity"] == "error"]
+
+
+@pytest.mark.parametrize(("flag", "job", "why"), [(["--no-check"], JOB, "--no-check"), ([], JOB + "preflight: {level: none}\n", "preflight.level: none")])
+def test_a_launch_without_checks_stands_in_the_audit_trail(
+        nodes: dict[str, Node], capsys: pytest.CaptureFixture[str], flag: list[str], job: str, why: str) -> None:
+    for node in nodes.values():
+        node.facts["path:/w"] = path("/w", exists=False, nearest="/", kind=None)
+    Path("job.yaml").write_text(job)
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--json", *flag) == 0
+    document = check("launch", capsys.readouterr().out)
+    assert document["check"] is None and "check_facts" not in nodes["n0"].asked
+    for name in ("n0", "n1"):
+        assert len(nodes[name].notes) == 1 and document["attempt"] in nodes[name].notes[0] and why in nodes[name].notes[0]
+        assert nodes[name].asked.index("note") < nodes[name].asked.index("lock")
+    nodes["n0"].notes.clear()
+    nodes["n0"].attempts.clear()
+    nodes["n0"].refuses["note"] = "the spool is full"
+    nodes["n1"].attempts.clear()
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--json", *flag) == 1  # nothing unchecked without a trace
 
 
 def test_launch_that_fails_undoes_itself_and_says_where(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
@@ -309,7 +388,7 @@ def test_launch_of_a_job_with_problems_connects_to_nothing(nodes: dict[str, Node
 
 
 def test_a_second_launch_is_refused_and_leaves_the_first_in_view(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--json") == 0
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--detach", "--json") == 0
     first = check("launch", capsys.readouterr().out)["attempt"]
     assert run("launch", "job.yaml", "-i", "fleet.yaml", "--json") == 1
     document = check("launch", capsys.readouterr().out)

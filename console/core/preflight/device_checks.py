@@ -53,13 +53,14 @@ def tool(node: NodeFacts, case: Case) -> Found:
 
 
 def count(node: NodeFacts, case: Case) -> Found:
-    """As many NPUs as the fleet file (and the job) count on."""
-    wanted = max(node.node.npus, case.job.fleet.npus_per_node if case.job else 0)
+    """As many NPUs as the fleet file (and the job) count on; those that a job does not use are not in its way."""
+    needed = case.job.fleet.npus_per_node if case.job else node.node.npus
+    wanted = max(node.node.npus, needed)
     devices = node.devices()
     if not wanted or not devices:
         return  # nothing is expected, or ``npu-tool`` has said it
     if len(devices) < wanted:
-        yield Finding(node=node.name, what="NPUs are missing", got=f"{len(devices)} listed", expected=f"{wanted}",
+        yield Finding(node=node.name, what="NPUs are missing", severity=None if len(devices) < needed else "warning", got=f"{len(devices)} listed", expected=f"{wanted}",
                       fix="A card that dropped off the bus comes back after a restart, or needs the vendor", command="npu-smi info -l; lspci | grep -i d80")
     elif len(devices) > wanted and not case.job:
         yield Finding(node=node.name, severity="info", what="there are more NPUs than the fleet file says", got=f"{len(devices)}", expected=f"{wanted}",
@@ -72,8 +73,9 @@ def count(node: NodeFacts, case: Case) -> Found:
 
 def health(node: NodeFacts, case: Case) -> Found:
     """Every device is OK; what is not shows its error codes with their meaning."""
+    used = case.job.fleet.npus_per_node if case.job else len(node.devices())
     codes = {(row.get("npu_id"), row.get("chip_id")): row for row in (node.part("npu").get("health") or {}).get("devices") or ()}
-    for device in node.devices():
+    for number, device in enumerate(node.devices()):
         word = device.get("health")
         if word in (None, "OK"):
             if word is None:
@@ -83,7 +85,7 @@ def health(node: NodeFacts, case: Case) -> Found:
         told = [code_text(code) for code in row.get("codes") or ()]
         worst: Mapping[str, Any] = next(iter(row.get("codes") or ()), {})
         advice = (worst.get("advice") or {}).get("en")
-        severity: Severity = "warning" if word == "Warning" else "error"
+        severity: Severity = "warning" if word == "Warning" or number >= used else "error"
         yield Finding(node=node.name, where=label(device), severity=severity, what=f"health is {word}", got="; ".join(told) or "no error code", expected="OK",
                       fix=advice or "Ask for its error codes; leave the node out until they are understood",
                       command=health_command(device))

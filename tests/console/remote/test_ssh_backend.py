@@ -14,11 +14,14 @@ from console.core.errors import ConnectError, LaunchError, RequestError
 from console.core.events import FleetEvent, LaunchProgress, RecordArrived
 from console.core.launch.plan import LaunchPlan, NodeCommand, NodePlan, Problem
 from console.remote.backend import Submission
+from console.remote.gate import NotFitError
 from console.remote.heartbeat import Beat
 from console.remote.link import Timing
 from console.remote.ssh_backend import SshBackend
 from console.remote.supervisor import Supervisor
+from tests.console.core.preflight.facts import parts, process_job
 from tests.console.remote.fakes import FakeNode, FakeTransport, MemoryStore, RealClock, until
+from trainer.spec.job import to_mapping
 
 
 class Desk:
@@ -34,7 +37,8 @@ class Desk:
         self.trouble: str | None = None
         self.settled = False
         self.containers: dict[str, dict[str, Any]] = {}
-        for op in ("lock", "prepare", "container", "commit", "abort", "stop", "jobs", "facts"):
+        self.parts = parts()
+        for op in ("lock", "prepare", "container", "commit", "abort", "stop", "jobs", "facts", "check_facts", "note"):
             node.handlers[op] = self._handler(op)
 
     def _handler(self, op: str) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
@@ -50,6 +54,12 @@ class Desk:
 
     def facts(self, args: dict[str, Any]) -> dict[str, Any]:
         return {"hostname": self.node.name, "python": "3.9.1", "dir_trouble": self.trouble}
+
+    def check_facts(self, args: dict[str, Any]) -> dict[str, Any]:
+        return {"parts": self.parts, "absent": {}}
+
+    def note(self, args: dict[str, Any]) -> dict[str, Any]:
+        return {}
 
     def jobs(self, args: dict[str, Any]) -> dict[str, Any]:
         return {"attempts": [{"job": "j", "attempt": attempt, "state": state, "dir": "/w"} for attempt, state in self.state.items()]}
@@ -240,6 +250,42 @@ def test_preflight_touches_nothing(site: Site) -> None:
     assert (error.node, error.phase) == ("n1", "preflight")
     assert "/w cannot be written" in error.got
     assert not {op for _, op in site.log} & {"lock", "prepare", "commit", "abort", "stop"}
+
+
+def checked(plan: LaunchPlan, **preflight: Any) -> LaunchPlan:
+    """The same plan for a job that says how it is checked."""
+    text = json.dumps(to_mapping(process_job(fleet={"nodes": [node.node for node in plan.nodes]}, preflight=preflight, checkpoint={"storage": "per-node"})))
+    return dataclasses.replace(plan, nodes=tuple(dataclasses.replace(node, files={"job.json": text}) for node in plan.nodes))
+
+
+def test_what_the_checks_find_stops_a_launch_before_anything_is_touched(site: Site) -> None:
+    site.desks["n2"].parts["path:/w"]["writable"] = False
+    error = site.fails(checked(make_plan(), level="quick"))
+    assert isinstance(error, NotFitError) and (error.node, error.phase, error.where) == ("n2", "preflight", "n2: /w")
+    assert "the work directory cannot be written" in str(error) and "work-dir" in error.fix
+    assert {node: state for (node, phase), state in site.matrix().items() if phase == "preflight"} == dict.fromkeys(("n1", "n2", "n3"), "failed")
+    why = {event.node: event.why for event in site.told if event.state == "failed"}
+    assert "cannot be written" in why["n2"] and why["n1"] == "another node is not fit"
+    assert not {op for _, op in site.log} & {"lock", "prepare", "commit", "abort", "stop", "note"}
+    site.submit(checked(make_plan(), level="quick", waive=[{"id": "work-dir", "reason": "it is mounted by the job"}]))
+    assert set(site.asked("check_facts")) == {"n1", "n2", "n3"}
+
+
+def test_the_clocks_of_the_nodes_are_held_against_each_other(site: Site) -> None:
+    until(lambda: site.store.links("n3")[-1:] == ["up"])
+    site.nodes["n3"].clock_ahead_s = 60.0
+    assert site.nodes["n3"].channel is not None
+    site.nodes["n3"].channel.end()
+    until(lambda: site.store.links("n3").count("up") == 2)
+    error = site.fails(checked(make_plan(), level="quick"))
+    assert isinstance(error, NotFitError) and [finding.id for finding in error.errors] == ["clock-offset"] and "n3 is ahead" in error.where
+
+
+def test_a_launch_without_checks_is_noted_on_every_node(site: Site) -> None:
+    site.submit(checked(make_plan(), level="none"))
+    notes = {node: args["text"] for node, fake in site.nodes.items() for op, args in fake.requests if op == "note"}
+    assert set(notes) == {"n1", "n2", "n3"} and all("without checks (preflight.level: none" in text for text in notes.values())
+    assert site.asked("check_facts") == []
 
 
 def test_a_node_that_is_down_fails_the_preflight(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

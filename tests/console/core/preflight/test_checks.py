@@ -236,6 +236,16 @@ def test_a_dead_node_is_an_error_and_the_others_are_judged() -> None:
     assert {check["id"]: check["nodes"]["n1"] for check in mapping["checks"]}["ip-forward"] == "-"
 
 
+def test_devices_that_the_job_does_not_use_are_not_in_its_way() -> None:
+    def sick(which: int) -> Case:
+        return case(spoilt("n0", "npu", lambda part: part["sample"]["columns"]["health"].__setitem__(which, "Alarm")), node("n1"),
+                    job=process_job(fleet={"npus_per_node": 1}))
+
+    assert only(sick(0)).severity == "error" and only(sick(1)).severity == "warning"
+    gone = spoilt("n0", "npu", lambda part: [column.pop() for column in part["sample"]["columns"].values()])
+    assert [finding.severity for finding in found(case(gone, node("n1"), job=process_job(fleet={"npus_per_node": 1})), "npu-count")][:1] == ["warning"]
+
+
 def test_a_waived_error_is_shown_and_does_not_count() -> None:
     what = case(spoilt("n0", "host", lambda part: part.update(ip_forward=0)))
     report = table.judge(what, {"ip-forward": "host network only"})

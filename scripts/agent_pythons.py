@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,32 +50,30 @@ def environment(version: tuple[int, int], python: str) -> Path:
 
 def main(arguments: list[str]) -> int:
     """0 when the tests pass under every interpreter found. They run side by side: most of the time they wait."""
-    running = []
-    for version in VERSIONS:
-        name = ".".join(map(str, version))
-        python = find_python(version)
-        if python is None:
-            print(f"SKIPPED: no Python {name} on this machine; the agent was not tried under it", flush=True)
-            continue
-        inside = environment(version, python)
-        # Not pyproject.toml: its options belong to plugins that are not installed here.
-        command = [str(inside), "-m", "pytest", "-c", "tests/agent/floor.ini", "--rootdir", ".", "--confcutdir", ".", *(arguments or ["tests/agent"])]
-        said = tempfile.TemporaryFile()
-        running.append((f"{name} ({python})", said, subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}, stdout=said, stderr=subprocess.STDOUT)))
     failed = []
-    try:
+    with ExitStack() as stack:
+        running = []
+        for version in VERSIONS:
+            name = ".".join(map(str, version))
+            python = find_python(version)
+            if python is None:
+                print(f"SKIPPED: no Python {name} on this machine; the agent was not tried under it", flush=True)
+                continue
+            # Not pyproject.toml: its options belong to plugins that are not installed here.
+            command = [str(environment(version, python)), "-m", "pytest", "-c", "tests/agent/floor.ini", "--rootdir", ".", "--confcutdir", ".",
+                       *(arguments or ["tests/agent"])]
+            said = stack.enter_context(tempfile.TemporaryFile())
+            process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+                                       stdout=said, stderr=subprocess.STDOUT)
+            stack.callback(process.terminate)
+            running.append((f"{name} ({python})", said, process))
         for name, said, process in running:
             print(f"agent tests under Python {name}", flush=True)
             process.wait()
             said.seek(0)
-            sys.stdout.write(said.read().decode("utf-8", "replace"))
+            print(said.read().decode("utf-8", "replace"), end="", flush=True)
             if process.returncode:
                 failed.append(name)
-    finally:
-        for _, _, process in running:
-            process.terminate()
-            process.wait()
     if failed:
         print(f"agent tests FAILED under Python {', '.join(failed)}")
     return int(bool(failed))

@@ -173,7 +173,9 @@ def build_parser() -> argparse.ArgumentParser:
     launch = add("launch", _launch, "Start a job on all its nodes, or on none.", fleet=True, link=True)
     launch.add_argument("job", metavar="JOB", help="job file (YAML)")
     launch.add_argument("--no-check", action="store_true", help="start without looking whether the nodes are fit; the nodes' audit trail says so")
-    launch.add_argument("--wait", action="store_true", help="stay until the job has ended; exit status 0 only if it reached its final iteration")
+    stay = launch.add_mutually_exclusive_group()
+    stay.add_argument("--wait", action="store_true", help="stay until the job has ended; exit status 0 only if it reached its final iteration")
+    stay.add_argument("--detach", action="store_true", help="leave as soon as it is started; the default is to stay until it trains, and to end it everywhere when it fails on one node")
 
     stop = add("stop", _stop, "End a job on all its nodes: SIGTERM, a grace period, SIGKILL.", fleet=True, link=True)
     stop.add_argument("job", metavar="JOBNAME", help="run.name of the job")

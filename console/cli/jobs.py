@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ from console.cli import error_mapping
 from console.cli.desk import LOOK_S, Desk, SystemClock, at_desk, put, put_json, say
 from console.core.errors import FileError, LaunchError
 from console.core.events import FleetEvent, LaunchProgress
+from console.core.fleet.coming_up import LATER
 from console.core.fleet.run_views import JobView, job_view
+from console.core.fleet.state import FleetState
 from console.core.launch.inventory import Inventory
 from console.core.launch.plan import LaunchPlan, plan_mapping, plan_text
 from console.core.launch.problems import problem_text
@@ -22,14 +25,15 @@ from console.errands import new_attempt as new_attempt
 
 if TYPE_CHECKING:
     from console.core.launch.compose import ComposedJob
+    from console.remote.backend import Submission
     from console.remote.gate import Gate
 
 ENDED = ("finished", "failed", "ended early", "stopped", "did not start")
+"""States of ``run_views.job_badge`` after which nothing more comes of an attempt."""
 SETTLED = ("finished", "stopped", "did not start")
 """Ends that no later record changes."""
 LAST_LINES_S = 3.0
 """How long a bad end waits for the last lines of the logs; they are read four times a second."""
-"""States of ``run_views.job_badge`` after which nothing more comes of an attempt."""
 
 
 def plan(args: argparse.Namespace) -> int:
@@ -51,7 +55,7 @@ def plan(args: argparse.Namespace) -> int:
 
 
 def launch(args: argparse.Namespace) -> int:
-    """Start a job; with ``--wait`` stay to its end. Raises FileError, ConnectError."""
+    """Start a job and see it train; with ``--wait`` stay to its end. Raises FileError, ConnectError."""
     made, inventory = _make(args, "")
     document: dict[str, Any] = {
         "ok": False, "job": made.job, "attempt": made.attempt, "epoch": None,
@@ -65,13 +69,16 @@ def launch(args: argparse.Namespace) -> int:
     with at_desk(args, inventory) as desk:
         held = Held(desk.store.ingest)
 
-        def tell(event: FleetEvent) -> None:
-            held(event)
+        def show(event: FleetEvent) -> None:
             if isinstance(event, LaunchProgress):
                 phases[event.node, event.phase] = event
                 if event.state in ("done", "failed", "undone"):
                     took = f" ({event.took_s:.1f} s)" if event.took_s is not None else ""
                     say(f"{event.node}: {event.phase} {event.state}{took}{': ' + event.why if event.why else ''}")
+
+        def tell(event: FleetEvent) -> None:
+            held(event)
+            show(event)
 
         try:
             submission = desk.backend.submit(made, tell, _gate(args, made, inventory, document))
@@ -81,16 +88,48 @@ def launch(args: argparse.Namespace) -> int:
         else:
             document.update(ok=True, epoch=submission.epoch)
             say(f"{submission.job} is started as attempt {submission.attempt}")
-            if args.wait:
-                desk.backend.observe(submission, lambda event: None)
-                view = await_end(desk, submission.job, submission.attempt)
-                document["result"] = result_mapping(view)
-                document["ok"] = view.status.text == "finished"
+            if not args.detach:
+                _see_it_up(desk, args, made, submission, show, document)
     document["nodes"] = [
         {"node": node.node, "node_index": node.node_index, "dir": node.dir,
          "phases": [{"phase": event.phase, "state": event.state, "why": event.why, "took_s": event.took_s} for (name, _), event in phases.items() if name == node.node]}
         for node in made.nodes]
     return _end(args, document, "")
+
+
+def _see_it_up(desk: Desk, args: argparse.Namespace, made: LaunchPlan, submission: Submission, show: Callable[[FleetEvent], None],
+               document: dict[str, Any]) -> None:
+    """Stay until it trains on all its nodes, with ``--wait`` until it has ended. Where one node's part ends badly, so do the others'."""
+    from console.remote.coming_up import ComingUp
+
+    coming = ComingUp(made, submission, desk.supervisor, desk.backend, desk.clock)
+    desk.backend.observe(submission, lambda event: None)
+    told: dict[tuple[str, str], str] = {}
+
+    def look(state: FleetState) -> bool:
+        run = state.runs.get(submission.job)
+        attempt = run.attempts.get(submission.attempt) if run is not None else None
+        for (node, phase), cell in attempt.phases.items() if attempt is not None else ():
+            if phase in LATER and told.get((node, phase)) != cell.state:
+                told[node, phase] = cell.state
+                show(cell)
+        return coming.look(state) and not args.wait
+
+    try:
+        view = await_end(desk, submission.job, submission.attempt, look)
+    except LaunchError as error:
+        document.update(ok=False, error=error_mapping(error))
+        say(f"rankdeck: {error}")
+        desk.store.drain()
+        view = job_view(desk.store.state, desk.store.state.runs[submission.job], desk.clock.wall_s())
+    except KeyboardInterrupt:
+        say(f"{submission.job} goes on; rankdeck attach {submission.job} watches it, rankdeck stop {submission.job} ends it")
+        raise
+    else:
+        document["ok"] = view.status.text == "finished" or (not args.wait and view.status.text not in ENDED)
+        say(f"{submission.job}: {view.status.text}" + (f" at iteration {view.iteration}" if view.iteration is not None else ""))
+    if args.wait:
+        document["result"] = result_mapping(view)
 
 
 def _gate(args: argparse.Namespace, made: LaunchPlan, inventory: Inventory, document: dict[str, Any]) -> Gate:
@@ -140,8 +179,8 @@ def _make(args: argparse.Namespace, attempt: str) -> tuple[LaunchPlan, Inventory
     return planned(args.job, fleet, attempt or new_attempt(SystemClock().wall_s()))
 
 
-def await_end(desk: Desk, job: str, attempt: str) -> JobView:
-    """Watch the attempt to its end, telling of every tenth of the way."""
+def await_end(desk: Desk, job: str, attempt: str, enough: Callable[[FleetState], bool] = lambda state: False) -> JobView:
+    """Watch the attempt to its end, or until ``enough``, telling of every tenth of the way. Raises what ``enough`` does."""
     told, link = -1, ""
     ended_s: float | None = None
     while True:
@@ -153,7 +192,7 @@ def await_end(desk: Desk, job: str, attempt: str) -> JobView:
             if tenth > told and view.iteration is not None:
                 told = tenth
                 say(f"iteration {view.iteration} of {view.total}" + (f", loss {view.loss:.4f}" if view.loss is not None else ""))
-            if view.status.text in SETTLED or view.attempt != attempt:
+            if enough(desk.store.state) or view.status.text in SETTLED or view.attempt != attempt:
                 return view
             if view.status.text in ENDED:
                 # An exit of one node can be told before the last log lines of another, and those decide.

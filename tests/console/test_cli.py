@@ -102,7 +102,7 @@ class Node:
             self.attempts[args["attempt"]] = {"job": args["job"], "attempt": args["attempt"], "epoch": args["epoch"], "state": "",
                                               "node_index": args["node_index"], "dir": args["dir"], "pid": 7}
             self.state(args["attempt"], "prepared")
-        elif op == "commit":
+        elif op == "commit" and not args.get("settled"):
             self.state(args["attempt"], "running")
             self.on_commit(self, args["attempt"])
         elif op == "abort" and args["attempt"] in self.attempts:
@@ -354,7 +354,7 @@ def test_a_launch_without_checks_stands_in_the_audit_trail(
     for node in nodes.values():
         node.facts["path:/w"] = path("/w", exists=False, nearest="/", kind=None)
     Path("job.yaml").write_text(job)
-    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--json", *flag) == 0
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--json", "--detach", *flag) == 0
     document = check("launch", capsys.readouterr().out)
     assert document["check"] is None and "check_facts" not in nodes["n0"].asked
     for name in ("n0", "n1"):
@@ -406,6 +406,30 @@ def train(node: Node, attempt: str, *, iterations: int = 4, code: int = 0) -> No
             node.record("iteration", **place, iteration=iteration, total=4, lm_loss=5.0 - iteration, elapsed_ms=10.0)
     node.record("exit", **place, scope="command", code=code, asked=False)
     node.state(attempt, "exited")
+
+
+def test_launch_stays_until_it_trains(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    def begin(node: Node, attempt: str) -> None:
+        node.record("iteration", job="tiny", attempt=attempt, round=0, iteration=1, total=4, lm_loss=5.0, elapsed_ms=10.0)
+
+    nodes["n1"].on_commit = begin
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--json") == 0
+    document = check("launch", capsys.readouterr().out)
+    assert document["ok"] and document["result"] is None
+    cells = {(node["node"], one["phase"]): one["state"] for node in document["nodes"] for one in node["phases"]}
+    assert {cells[node, phase] for node in ("n0", "n1") for phase in ("rendezvous", "loading")} == {"done"}
+    assert cells["n0", "training"] == cells["n1", "training"] == "running"
+
+
+@pytest.mark.parametrize("code", [7, 0])
+def test_what_ends_on_one_node_before_it_trains_is_ended_on_the_others(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str], code: int) -> None:
+    nodes["n1"].on_commit = lambda node, attempt: train(node, attempt, iterations=0, code=code)
+    assert run("launch", "job.yaml", "-i", "fleet.yaml", "--json") == 1
+    document = check("launch", capsys.readouterr().out)
+    error = document["error"]
+    assert error["what"] == "rendezvous failed on n1" and f"exit status {code} of: " in error["got"] and "n0" in error["fix"]
+    assert nodes["n0"].attempts[document["attempt"]]["state"] == "stopped"
+    assert "stop" not in nodes["n1"].asked
 
 
 def test_launch_and_wait_for_the_end(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,28 @@
+"""The words of a launch that one node spoilt; that it is rolled back is shown by the command line's tests and on real hosts."""
+
+from __future__ import annotations
+
+import pytest
+
+from console.core.launch.plan import NodeCommand, NodePlan
+from console.remote.coming_up import TAIL_LINES, command_line, last_lines
+
+
+def node(script: str, ranked: str = "") -> NodePlan:
+    return NodePlan(node="n0", node_index=0, dir="/w", files={"ranked.sh": ranked} if ranked else {}, devices=(), commands=(NodeCommand(phase="start", script=script),))
+
+
+@pytest.mark.parametrize(("script", "expected"), [
+    ("set -e\ncd -- /w\nexec env SHELLOPTS=pipefail NODE_RANK=1 WORK_DIR='/a b' \\\n  bash -o pipefail train.sh\n", "bash -o pipefail train.sh"),
+    ("exec ascendfactory-cli train /w/a.yaml qwen2-7b full-4k\n", "ascendfactory-cli train /w/a.yaml qwen2-7b full-4k"),
+    ("ascendfactory-cli config --backend=x && exec ascendfactory-cli train a.yaml\n", "ascendfactory-cli config --backend=x && exec ascendfactory-cli train a.yaml"),
+    ("exec bash 'it is\n", "bash 'it is"), ("", "")])
+def test_the_command_is_shown_without_its_variables(script: str, expected: str) -> None:
+    assert command_line(node(script)) == expected
+    assert command_line(node("docker exec it\n", script or "\n")) == expected
+
+
+def test_the_last_lines_are_those_that_say_something() -> None:
+    text = "".join(f"line {at}\n\n" for at in range(50)) + "\x1b[31mRuntimeError\x1b[0m\r\n  \n" + "x" * 1000
+    lines = last_lines(text).split("\n")
+    assert len(lines) == TAIL_LINES and len(lines[-1]) == 300 and "RuntimeError" in lines[-2] and "\x1b" not in lines[-2]

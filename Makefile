@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help demo test check test-hosts test-agent-pythons bench picture clean
+.PHONY: help demo test check test-hosts test-agent-pythons bench picture guide clean
 
 BIN := .venv/bin
 DEMO := .venv/.ready-demo
@@ -54,6 +54,9 @@ bench: $(DEV) ## Measure, print a table, write build/bench/*.json
 picture: $(DEV) ## Draw docs/img/*.svg from the real screen
 	@$(BIN)/python scripts/picture.py $(ARGS)
 	@$(BIN)/python scripts/picture_views.py
+
+guide: $(DEV) ## Write the guide's pages that are made from the code: faults, reference
+	@$(BIN)/python scripts/guide_pages.py
 
 clean: ## Remove .venv and everything that was built or cached
 	rm -rf .venv .venv-agent build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

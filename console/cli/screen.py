@@ -34,7 +34,7 @@ def open_screen(args: argparse.Namespace) -> int:
     """Show the fleet until the operator leaves. Raises ConsoleError."""
     inventory = files.read_fleet(args.inventory)
     i18n.use(catalogue(args.lang, os.environ))
-    if args.plain or os.environ.get("TERM", "dumb") in ("", "dumb", "unknown"):
+    if args.plain or (os.environ.get("TERM", "dumb") in ("", "dumb", "unknown") and not os.environ.get("TEXTUAL_DRIVER")):
         return _plain(args, inventory)
     notice = ""
     try:

@@ -21,7 +21,7 @@ from console.remote import deploy
 from console.remote.delivery import Delivery, log
 from console.remote.heartbeat import Beat
 from console.remote.session import AgentMissingError, Greeting, Session
-from console.remote.transport import Connection, LoginError, Transport
+from console.remote.transport import Connection, LoginError, Transport, UnreachableError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,12 @@ class Timing:
     retry_most_s: float = 30.0
     settled_s: float = 10.0
     """A session that lived so long was a good one: the next loss is waited out from the start again."""
+    absent_tries: int = 3
+    """Attempts in a row that were told that nobody is there, after which nobody waits for the node ..."""
+    absent_s: float = 2.0
+    """... or one, when the first of them began so long ago (a bastion says "no route" after seconds)."""
+    return_s: float = 15.0
+    """A node that was up is waited for all the same: its sshd or the bastion may be starting again."""
     drain_s: float = 30.0
     """How long to wait, before asking a node to go on, for what it sent before to be stored."""
     beat: Beat = field(default_factory=Beat)
@@ -102,6 +108,9 @@ class NodeLink:
         self._trouble: ConnectError | None = None
         self._refused = False
         self._losses = 0
+        self._absences = 0
+        self._absent_from_s = 0.0
+        self._lost_s: float | None = None
         self._followed: dict[str, int] = {}
         self._errands: deque[Callable[[], None]] = deque()
         self._running_errands = False
@@ -130,22 +139,29 @@ class NodeLink:
         """Try again now: out of any back-off or refusal, and away from a link that has fallen silent."""
         with self._changed:
             self._nudged = True
-            self._losses = 0
+            self._losses = self._absences = 0
             session = self._session
             self._changed.notify_all()
         if session is not None and self._told is not None and self._told[0] == "silent":
             session.close("the operator asked for a new connection")
 
     def session(self, timeout_s: float) -> Session:
-        """The live session, waiting for one so long. Raises ConnectError (at once when it was refused)."""
+        """The live session, waiting for one so long. Raises ConnectError (at once when it was refused, or nobody is there)."""
         with self._changed:
-            self._changed.wait_for(lambda: self._session is not None or self._refused or self._stopping.is_set(), timeout_s)
+            self._changed.wait_for(lambda: self._session is not None or self._refused or self._nobody() or self._stopping.is_set(), timeout_s)
             if self._session is not None:
                 return self._session
             if self._trouble is not None:
                 raise self._trouble
         raise ConnectError("not connected", where=self.node.name, got=f"no session within {timeout_s:g} s",
                            fix="Wait until the node is up, or look at why it is not.")
+
+    def _nobody(self) -> bool:
+        """Whether it is known that the node is not there: told so several times, and not up a moment ago."""
+        timing, now_s = self._around.timing, self._around.clock.mono_s()
+        if not self._absences or (self._absences < timing.absent_tries and now_s - self._absent_from_s < timing.absent_s):
+            return False
+        return self._lost_s is None or now_s - self._lost_s >= timing.return_s
 
     def connection(self, timeout_s: float) -> Connection:
         """The connection under the live session, for commands of one's own. Raises ConnectError."""
@@ -205,12 +221,18 @@ class NodeLink:
             up_s = self._around.clock.mono_s()
             try:
                 why = self._once()
+                self._lost_s = self._around.clock.mono_s()
                 self._fail(ConnectError("the link was lost", where=self.node.name, got=why, fix="It is made anew."), "down")
                 if self._around.clock.mono_s() - up_s >= self._around.timing.settled_s:
                     self._losses = 0
             except (HostKeyError, LoginError) as error:
                 self._fail(error, "refused")
+            except UnreachableError as error:
+                self._absent_from_s = up_s if not self._absences else self._absent_from_s
+                self._absences += 1
+                self._fail(error, "down")
             except ConnectError as error:
+                self._absences = 0
                 self._fail(error, "down")
             except Exception as error:  # noqa: BLE001
                 # An edge: a fault of ours in one node's thread must not end that node for the session.
@@ -266,7 +288,7 @@ class NodeLink:
     def _talk(self, session: Session) -> str:
         with self._changed:
             self._session = session
-            self._told, self._trouble, self._refused = ("up", ""), None, False
+            self._told, self._trouble, self._refused, self._absences = ("up", ""), None, False, 0
             self._changed.notify_all()
         if self._stopping.is_set():
             session.close("the console is leaving")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from console.core.errors import ConnectError, HostKeyError
-from console.remote.transport import LoginError
+from console.remote.transport import LoginError, UnreachableError
 
 # debug1: Server host key: ssh-ed25519 SHA256:pZ0mCkC2oYbZ3oD0VQ4n4p0m1l0Y8v0g
 _SHOWN_KEY = re.compile(r"^debug1: Server host key: (\S+) (SHA256:\S+)", re.MULTILINE)
@@ -25,6 +25,8 @@ _CHANGED_NAME = re.compile(r"^Host key for (\S+) has changed", re.MULTILINE)
 _DENIED = re.compile(r"^(?:(\S+): )?Permission denied \(([^)]*)\)", re.MULTILINE)
 _NO_NAME = re.compile(r"^ssh: Could not resolve hostname (\S+): (.+)$", re.MULTILINE)
 _NO_WAY = re.compile(r"^ssh: connect to host (\S+) port (\d+): (.+)$", re.MULTILINE)
+# channel 0: open failed: connect failed: Connection refused
+_NO_TUNNEL = re.compile(r"^channel \d+: open failed: (.+)$", re.MULTILINE)
 _CONFIG = re.compile(r"^(\S+(?: line \d+)?: (?:Bad configuration option|Bad owner or permissions|.*unsupported option).*|Bad owner or permissions on .+|.*terminating, \d+ bad configuration options.*)$",
                      re.MULTILINE)
 
@@ -62,10 +64,14 @@ def error(stderr: str, where: str) -> ConnectError:
     if found := _CONFIG.search(text):
         return ConnectError("the SSH configuration cannot be used", where=where, got=found[1], fix="Mend that line, or name another file.")
     if found := _NO_NAME.search(text):
-        return ConnectError(f"the name {found[1]} cannot be resolved", where=where, got=found[2],
-                            fix="Check `host` in the fleet file and the resolver on this machine.")
+        return UnreachableError(f"the name {found[1]} cannot be resolved", where=where, got=found[2],
+                                fix="Check `host` in the fleet file and the resolver on this machine.")
+    if found := _NO_TUNNEL.search(text):
+        return UnreachableError("the jump host cannot reach the node", where=where, got=found[1],
+                                fix="Is the machine up, and does the jump host's sshd allow TCP forwarding?")
     if found := _NO_WAY.search(text):
-        fix = "Is the machine up, and does a firewall drop the connection?" if "timed out" in found[3] else "Is sshd running there, on that port?"
-        return ConnectError(f"no connection to {found[1]} port {found[2]}", where=where, got=found[3], fix=fix)
+        silent = "timed out" in found[3]
+        fix = "Is the machine up, and does a firewall drop the connection?" if silent else "Is sshd running there, on that port?"
+        return (ConnectError if silent else UnreachableError)(f"no connection to {found[1]} port {found[2]}", where=where, got=found[3], fix=fix)
     return ConnectError("ssh did not connect", where=where, got=said(text) or "no word of why",
                         fix="Try `ssh` by hand: it uses the same configuration.")

@@ -16,6 +16,7 @@ paramiko takes 0.2 s to import, so it is imported on first use.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import socket
 import threading
@@ -32,7 +33,7 @@ from console.remote.jumps import Closable, JumpPool, Lease
 from console.remote.paramiko_channel import ParamikoChannel
 from console.remote.prompts import Prompt, Question
 from console.remote.ssh_config import Endpoint, Route, SshConfig
-from console.remote.transport import LoginError
+from console.remote.transport import LoginError, UnreachableError
 
 if TYPE_CHECKING:
     import paramiko
@@ -46,6 +47,10 @@ ASKING = "keyboard-interactive"
 ANSWER_S = 120.0
 MAX_REFUSED_KEYS = 3
 """A server that hangs up after so many refused keys has refused us (OpenSSH: MaxAuthTries, default 6)."""
+
+
+NOBODY = frozenset((errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN))
+"""What the network says when nobody is there."""
 
 
 class ParamikoTransport:
@@ -216,11 +221,11 @@ def _tcp(end: Endpoint, deadline: float, where: str) -> socket.socket:
         raise ConnectError(f"no answer from {end.host} port {end.port}", where=where,
                            fix="Is the machine up, and does a firewall drop the connection?")
     except socket.gaierror as error:
-        raise ConnectError(f"the name {end.host} cannot be resolved", where=where, got=str(error.strerror),
+        raise UnreachableError(f"the name {end.host} cannot be resolved", where=where, got=str(error.strerror),
                            fix="Check `host` in the fleet file and the resolver on this machine.")
     except OSError as error:
-        raise ConnectError(f"no connection to {end.host} port {end.port}", where=where, got=str(error.strerror or error),
-                           fix="Is sshd running there, on that port?")
+        raise (UnreachableError if error.errno in NOBODY else ConnectError)(
+            f"no connection to {end.host} port {end.port}", where=where, got=str(error.strerror or error), fix="Is sshd running there, on that port?")
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return sock
@@ -233,8 +238,8 @@ def _tunnel(end: Endpoint, lease: Lease, deadline: float, where: str) -> paramik
     try:
         return hop.transport.open_channel("direct-tcpip", (end.host, end.port), ("127.0.0.1", 0), timeout=_left(deadline))
     except paramiko.ChannelException as error:
-        raise ConnectError(f"the jump host cannot reach {end.host} port {end.port}", where=where, got=error.text,
-                           fix="Is the machine up, and does the jump host's sshd allow TCP forwarding?")
+        raise UnreachableError(f"the jump host cannot reach {end.host} port {end.port}", where=where, got=error.text,
+                               fix="Is the machine up, and does the jump host's sshd allow TCP forwarding?")
     except (paramiko.SSHException, EOFError, OSError) as error:
         # It did not even answer: nobody else should be sent this way.
         lease.discard()

@@ -16,6 +16,10 @@ class LoginError(ConnectError):
     """The node was reached and would not let us in; trying again without the operator changes nothing."""
 
 
+class UnreachableError(ConnectError):
+    """Somebody said that nobody is there: refused, no route, no such name. Unlike silence, it needs no patience."""
+
+
 class Channel(Protocol):
     """A running remote command: bytes in, bytes out."""
 

@@ -21,7 +21,7 @@ from console.remote import known_hosts, openssh_says
 from console.remote.openssh import OpenSshConnection, OpenSshTransport
 from console.remote.paramiko_ssh import ParamikoTransport
 from console.remote.prompts import Question
-from console.remote.transport import LoginError
+from console.remote.transport import LoginError, UnreachableError
 from tests.console.remote.fakes import until
 from tests.console.remote.sshd import Loop, Relay, Sshd
 
@@ -322,6 +322,8 @@ def test_threads_that_asked_end(place: Place) -> None:
 SAYS = {
     "ssh: Could not resolve hostname nope: Name or service not known": "the name nope cannot be resolved",
     "ssh: connect to host 10.0.0.1 port 22: Connection timed out": "no connection to 10.0.0.1 port 22",
+    "ssh: connect to host 10.0.0.1 port 22: No route to host": "no connection to 10.0.0.1 port 22",
+    "channel 0: open failed: connect failed: Connection refused\r\nstdio forwarding failed": "the jump host cannot reach the node",
     "ops@n1: Permission denied (publickey,gssapi-keyex).": "ops@n1 does not let us in",
     "Received disconnect from 10.0.0.1 port 22:2: Too many authentication failures": "the server does not let us in",
     "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by 10.0.0.1 port 22": "ssh did not connect",
@@ -332,3 +334,5 @@ SAYS = {
 def test_words_of_ssh_become_errors(text: str) -> None:
     error = openssh_says.error(f"debug1: Reading configuration data\r\n{text}\r\n", "n1")
     assert error.what == SAYS[text] and error.where and "debug1" not in str(error)
+    # Who has been told that nobody is there does not wait on; silence is another thing.
+    assert isinstance(error, UnreachableError) == any(words in text for words in ("not known", "No route", "refused"))

@@ -19,7 +19,7 @@ from console.core.errors import ConnectError, HostKeyError
 from console.core.launch.inventory import Node
 from console.remote import known_hosts
 from console.remote.paramiko_ssh import ParamikoConnection, ParamikoTransport
-from console.remote.transport import LoginError
+from console.remote.transport import LoginError, UnreachableError
 from tests.console.remote.fakes import until
 from tests.console.remote.sshd import Loop, Relay, Sshd
 
@@ -359,7 +359,7 @@ def test_nobody_there_and_somebody_who_speaks_no_ssh(place: Place) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         node = Node(name="n", host="127.0.0.1", port=listener.getsockname()[1], key=str(place.key_file))
-        with pytest.raises(ConnectError, match="no connection to"):
+        with pytest.raises(UnreachableError, match="no connection to"):
             place.connect(node)
         listener.listen()
         with pytest.raises(ConnectError, match="does not speak SSH"):
@@ -371,7 +371,7 @@ def test_no_name_no_connection(place: Place, monkeypatch: pytest.MonkeyPatch) ->
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "create_connection", unknown)
-    with pytest.raises(ConnectError, match="cannot be resolved"):
+    with pytest.raises(UnreachableError, match="cannot be resolved"):
         place.connect(Node(name="n", host="nowhere.invalid"))
 
 

@@ -271,16 +271,6 @@ def test_what_the_checks_find_stops_a_launch_before_anything_is_touched(site: Si
     assert set(site.asked("check_facts")) == {"n1", "n2", "n3"}
 
 
-def test_the_clocks_of_the_nodes_are_held_against_each_other(site: Site) -> None:
-    until(lambda: site.store.links("n3")[-1:] == ["up"])
-    site.nodes["n3"].clock_ahead_s = 60.0
-    assert site.nodes["n3"].channel is not None
-    site.nodes["n3"].channel.end()
-    until(lambda: site.store.links("n3").count("up") == 2)
-    error = site.fails(checked(make_plan(), level="quick"))
-    assert isinstance(error, NotFitError) and [finding.id for finding in error.errors] == ["clock-offset"] and "n3 is ahead" in error.where
-
-
 def test_a_launch_without_checks_is_noted_on_every_node(site: Site) -> None:
     site.submit(checked(make_plan(), level="none"))
     notes = {node: args["text"] for node, fake in site.nodes.items() for op, args in fake.requests if op == "note"}

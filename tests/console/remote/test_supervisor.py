@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from console.core.launch.inventory import Node
 from console.remote.heartbeat import Beat
 from console.remote.link import Timing
 from console.remote.supervisor import Supervisor, transports
-from console.remote.transport import LoginError, Transport
+from console.remote.transport import LoginError, Transport, UnreachableError
 from tests.console.remote.fakes import FakeTransport, MemoryStore, RealClock, until
 
 TIMING = Timing(retry_s=0.01, retry_most_s=0.05, connect_s=1.0, greet_s=1.0, beat=Beat(every_s=0.1, dead_after_s=0.5))
@@ -329,3 +330,43 @@ def test_the_transport_is_chosen_in_one_place_and_shared() -> None:
     assert by_system is not transport_for(Node(name="a", host="a"))
     with pytest.raises(ConnectError, match="no transport carrier"):
         transport_for(Node(name="e", host="e", transport="carrier"))  # type: ignore[arg-type]
+
+
+def test_a_node_that_is_known_to_be_away_is_not_waited_for(fleet: Fleet) -> None:
+    node = fleet.nodes["n1"]
+    node.connect_errors = [UnreachableError("no connection to n1 port 22", got="Connection refused") for _ in range(10_000)]
+    supervisor = fleet.start()
+    with pytest.raises(UnreachableError):
+        supervisor.session("n1", 3600.0)
+    assert node.connects >= 3  # not by the first word: an sshd may be starting
+    with pytest.raises(ConnectError, match="no connection to n1"):
+        supervisor.session("n1", 3600.0)
+
+
+def test_one_word_that_took_long_is_enough(fleet: Fleet) -> None:
+    node = fleet.nodes["n1"]
+    node.connect_errors = [UnreachableError("the jump host cannot reach n1", got="No route to host")]
+    supervisor = fleet.start(dataclasses.replace(TIMING, retry_s=3600.0, retry_most_s=3600.0, absent_s=0.0))
+    with pytest.raises(UnreachableError):
+        supervisor.session("n1", 3600.0)
+    assert node.connects == 1
+
+
+def test_a_node_that_was_up_a_moment_ago_is_waited_for(fleet: Fleet) -> None:
+    node = fleet.nodes["n1"]
+    supervisor = fleet.start()
+    first = supervisor.session("n1", 10.0)
+    node.connect_errors = [UnreachableError("no connection", got="Connection refused") for _ in range(8)]
+    assert node.channel is not None
+    node.channel.end()
+    until(lambda: not first.alive)
+    assert supervisor.session("n1", 10.0) is not first and node.connect_errors == []
+
+
+def test_silence_is_waited_out_to_the_limit(fleet: Fleet) -> None:
+    fleet.nodes["n1"].connect_errors = [ConnectError("no answer from n1 port 22") for _ in range(10_000)]
+    supervisor = fleet.start()
+    until(lambda: fleet.nodes["n1"].connects > 5)
+    with pytest.raises(ConnectError, match="no answer"):
+        supervisor.session("n1", 0.3)
+    assert fleet.nodes["n1"].connects > 5

@@ -16,6 +16,7 @@ from console.core.fleet.happenings import our_time
 from console.core.fleet.series import Series
 from console.core.fleet.state import AttemptState, FleetState, RunState
 from console.core.fleet.views import Badge, Tone, duration_text, link_badge, natural_key, spans_text
+from console.core.launch.step_names import is_step
 
 PHASES: tuple[str, ...] = get_args(LaunchPhase)
 STALLED_STEPS = 10
@@ -195,6 +196,9 @@ def job_badge(run: RunState, progress_age_s: float | None, step_s: float | None)
     if "exited" in states:
         if reached and not failed:
             return Badge(glyph="✓", text="finished", tone="good")
+        if is_step(run.job) and not failed:
+            # There is nothing to train: its script has looked for what it had to make.
+            return Badge(glyph="✓", text="done", tone="good")
         return Badge(glyph="✗", text="failed" if failed else "ended early", tone="bad")
     if states & {"aborted", "expired"}:
         return Badge(glyph="✗", text="did not start", tone="bad")

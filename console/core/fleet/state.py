@@ -31,6 +31,7 @@ from console.core.fleet import phases
 from console.core.fleet.points import COUNTS, METRICS, no_series, number, put_point, put_points
 from console.core.fleet.series import Series
 from console.core.fleet.standing import Place, Standing
+from console.core.launch.step_names import is_step
 
 KEPT_PIDS = 256
 KEPT_FAULTS = 1000
@@ -180,9 +181,9 @@ class FleetState:
 
     @property
     def current(self) -> RunState | None:
-        """The job whose newest attempt is the newest of all, or None."""
-        newest = [(run.latest.attempt, run.job) for run in self.runs.values() if run.latest is not None]
-        return self.runs[max(newest)[1]] if newest else None
+        """The job whose newest attempt is the newest of all, or None; a job's step only where there is nothing else."""
+        newest = [(not is_step(run.job), run.latest.attempt, run.job) for run in self.runs.values() if run.latest is not None]
+        return self.runs[max(newest)[2]] if newest else None
 
 
 def apply(state: FleetState, event: FleetEvent) -> FleetState:

@@ -22,7 +22,7 @@ from console.core.launch.words import DIR, Place, address, endpoint, path_word, 
 from trainer.spec.finding import Finding
 from trainer.spec.job import JobSpec, Secret
 
-__all__ = ["DIR", "RUNTIMES", "Place", "address", "endpoint", "environment", "files", "path_word", "quote", "script", "unsupported"]
+__all__ = ["DIR", "RUNTIMES", "Place", "address", "endpoint", "environment", "files", "path_word", "quote", "script", "secret_lines", "unsupported"]
 
 RUNTIMES = ("process", "docker", "podman")
 """container.runtime; podman by golden tests only."""
@@ -38,11 +38,8 @@ def script(spec: JobSpec, place: Place) -> str:
     lines += [f"export {name}={path_word(value) if name in _SHELL_PATHS else quote(value)}" for name, value in names.items()]
     looked_up = _interface(spec, place)
     lines += looked_up
-    secrets = {name: value for name, value in spec.env.items() if isinstance(value, Secret)}
-    for key, secret in (("HF_TOKEN", spec.model.access_token),):
-        if secret is not None:
-            secrets.setdefault(key, secret)
-    lines += [_secret(name, secret) for name, secret in secrets.items()]
+    secrets = secret_lines(spec)
+    lines += secrets.values()
     if "ASCEND_PROCESS_LOG_PATH" in names:
         lines.append('mkdir -p -- "$ASCEND_PROCESS_LOG_PATH"')
     if spec.container.runtime == "process":
@@ -102,6 +99,15 @@ def environment(spec: JobSpec, place: Place) -> dict[str, str]:
     return found
 
 
+def secret_lines(spec: JobSpec) -> dict[str, str]:
+    """Variable -> the line that reads its value where it is, at the moment it is needed."""
+    secrets = {name: value for name, value in spec.env.items() if isinstance(value, Secret)}
+    for key, secret in (("HF_TOKEN", spec.model.access_token),):
+        if secret is not None:
+            secrets.setdefault(key, secret)
+    return {name: _secret(name, secret) for name, secret in secrets.items()}
+
+
 def unsupported(spec: JobSpec) -> Iterator[Finding]:
     """What the job asks for and this version cannot run."""
     for path, value, table in ((("runner", "kind"), spec.runner.kind, tuple(RUNNERS)),
@@ -137,7 +143,7 @@ def _interface(spec: JobSpec, place: Place) -> list[str]:
 
 
 def _secret(name: str, secret: Secret) -> str:
-    """Reads the value where it is, at the moment it is needed; a missing one ends the command before it begins."""
+    """A missing one ends the command before it begins."""
     if secret.from_file:
         return f"{name}=$(cat -- {path_word(secret.from_file)}); export {name}"
     return f'export {name}="${{{secret.from_env}:?is not set on this node}}"'

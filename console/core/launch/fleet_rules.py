@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from console.core.launch.inventory import Inventory
+from console.core.launch.step_names import is_step
 from trainer.spec.finding import Finding
 from trainer.spec.job import JobSpec, to_mapping
 
@@ -76,9 +77,12 @@ def _nodes(spec: JobSpec, inventory: Inventory) -> Iterator[Finding]:
 
 def _names(spec: JobSpec, attempt: str) -> Iterator[Finding]:
     name = spec.run.name
-    if re.fullmatch(r"\w[\w.+@=-]*", name) is None or len(name.encode("utf-8", "replace")) > JOB_NAME_BYTES:
+    # The agent takes no other (agent.attempt.is_name).
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is None or len(name.encode("utf-8", "replace")) > JOB_NAME_BYTES:
         yield _error("K1", ("run", "name"), "a job's name becomes a directory name and is typed to stop it", got=repr(name),
-                     expected=f"letters, digits and . + @ = - _, beginning with a letter or digit, at most {JOB_NAME_BYTES} bytes")
+                     expected=f"letters, digits and . - _, beginning with a letter or digit, at most {JOB_NAME_BYTES} bytes")
+    elif is_step(name):
+        yield _error("K1", ("run", "name"), "names like this are kept for the steps of jobs", got=repr(name), expected="another ending", fix="Rename the job")
     if ATTEMPT.fullmatch(attempt) is None:
         yield _error("K2", (), "not an attempt id", got=repr(attempt), expected="YYYYMMDDTHHMMSSZ-xxxx", fix="Leave --attempt out")
     if spec.fleet.nic and re.fullmatch(r"[^\s/,=^]{1,15}", spec.fleet.nic) is None:
@@ -91,7 +95,7 @@ def _paths(spec: JobSpec) -> Iterator[Finding]:
     if runner.kind in ("env-script", "script") and runner.entry and not runner.entry.startswith(("/", "~/")):
         # A relative script is one of a directory that is named.
         paths["runner", "workdir"] = runner.workdir
-    optional = {("checkpoint", "load_dir"): spec.checkpoint.load_dir, ("runner", "workdir"): runner.workdir}
+    optional = {("checkpoint", "load_dir"): spec.checkpoint.load_dir, ("runner", "workdir"): runner.workdir, ("code", "to"): spec.code.to}
     if not runner.entry and runner.kind == "torchrun":
         paths["runner", "trainer_dir"] = runner.trainer_dir
         if runner.args:

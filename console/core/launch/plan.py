@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from console.core.launch import commands, container_rules, containers, environment_rules, waivers
+from console.core.launch import code_rules, commands, container_rules, containers, environment_rules, steps, waivers
 from console.core.launch.document import Locate
 from console.core.launch.fleet_rules import check_fleet
 from console.core.launch.inventory import Inventory
 from console.core.launch.problems import Problem, problem_text
 from trainer.spec import batch, rules
 from trainer.spec.facts import Facts
+from trainer.spec.finding import Finding
 from trainer.spec.job import JobSpec, to_mapping
 from trainer.spec.layout_rules import shape_known, vendor
 from trainer.spec.saving_rules import time_limit_s
@@ -57,6 +58,23 @@ class NodePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shipment:
+    """The job's code on its way to every node, before the start."""
+
+    source: str
+    """Where it is from: a directory, or repository and commit."""
+    name: str
+    """Last part of ``to``."""
+    to: str
+    """Directory on the nodes that it becomes."""
+    digest: str
+    """SHA-256 of the archive; the same contents have the same one."""
+    size_bytes: int
+    archive: str
+    """The archive on the bastion."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
     """The whole launch. ``ok`` is false when any problem is an error; it must not be submitted then."""
 
@@ -68,6 +86,10 @@ class LaunchPlan:
     """world_size, data_parallel_size, num_microbatches, saves, save_iterations, ..."""
     ttl_s: float = 60.0
     """How long a prepared node waits for its commit."""
+    before: tuple[LaunchPlan, ...] = ()
+    """Steps that the job asks for, carried out in this order before it; each a launch of its own (``step_plan``)."""
+    code: Shipment | None = None
+    """What is sent to every node; it gets its name there in phase prepare."""
 
     @property
     def ok(self) -> bool:
@@ -82,16 +104,26 @@ def make_plan(spec: JobSpec, inventory: Inventory, attempt: str, locate: Locate 
     plan with errors has no nodes, so that there is nothing to run by mistake.
     """
     found = [*check_fleet(spec, inventory, attempt), *commands.unsupported(spec), *container_rules.check(spec),
-             *environment_rules.check(spec), *rules.check(spec, facts=facts)]
-    found = waivers.apply(spec, found)
+             *environment_rules.check(spec), *code_rules.check(spec), *steps.check(spec), *rules.check(spec, facts=facts)]
+    problems = as_problems(waivers.apply(spec, found), locate)
+    fits = not any(problem.severity == "error" for problem in problems)
+    before: tuple[LaunchPlan, ...] = ()
+    if fits and steps.asked_for(spec):
+        # A step is planned as a launch is: that module stands on this one.
+        from console.core.launch.step_plan import before_launch
+
+        before = before_launch(spec, inventory, attempt, locate)
+    return LaunchPlan(job=spec.run.name, attempt=attempt, nodes=_nodes(spec, inventory, attempt) if fits else (),
+                      problems=problems, derived=_derived(spec), before=before)
+
+
+def as_problems(found: Iterable[Finding], locate: Locate | None = None) -> tuple[Problem, ...]:
+    """Findings with their places, errors first."""
     order = {"error": 0, "warning": 1, "info": 2}
-    problems = tuple(
+    return tuple(
         Problem(rule=f.rule, severity=f.severity, where=locate(f.path) if locate else ".".join(f.path), message=f.message,
                 got=f.got, expected=f.expected, fix=f.fix[:1].upper() + f.fix[1:])
         for f in sorted(found, key=lambda finding: order[finding.severity]))
-    fits = not any(problem.severity == "error" for problem in problems)
-    return LaunchPlan(job=spec.run.name, attempt=attempt, nodes=_nodes(spec, inventory, attempt) if fits else (),
-                      problems=problems, derived=_derived(spec))
 
 
 def refused_plan(problems: Sequence[Problem]) -> LaunchPlan:
@@ -137,22 +169,31 @@ def _derived(spec: JobSpec) -> Mapping[str, Any]:
 
 def plan_mapping(plan: LaunchPlan) -> dict[str, Any]:
     """The plan as ``rankdeck plan --json`` prints it (DESIGN section 8; schema/plan.schema.json)."""
-    def command(one: NodeCommand) -> dict[str, Any]:
-        what: dict[str, Any] = {"script": one.script} if one.script else {"argv": list(one.argv)}
-        return {"phase": one.phase, **what, "env": dict(one.env)}
-
     return {
         "ok": plan.ok,
         "job": plan.job,
         "attempt": plan.attempt,
         "problems": [dataclasses.asdict(problem) for problem in plan.problems],
         "derived": dict(plan.derived),
-        "nodes": [
-            {"node": node.node, "node_index": node.node_index, "dir": node.dir, "devices": list(node.devices),
-             "files": dict(node.files), "commands": [command(one) for one in node.commands], "undo": [command(one) for one in node.undo]}
-            for node in plan.nodes
-        ],
+        "nodes": [node_mapping(node) for node in plan.nodes],
+        "before": [{"job": step.job, "attempt": step.attempt, "nodes": [node_mapping(node) for node in step.nodes]} for step in plan.before],
+        "code": code_mapping(plan.code) if plan.code else None,
     }
+
+
+def node_mapping(node: NodePlan) -> dict[str, Any]:
+    """One node's part of a printed plan."""
+    def command(one: NodeCommand) -> dict[str, Any]:
+        what: dict[str, Any] = {"script": one.script} if one.script else {"argv": list(one.argv)}
+        return {"phase": one.phase, **what, "env": dict(one.env)}
+
+    return {"node": node.node, "node_index": node.node_index, "dir": node.dir, "devices": list(node.devices),
+            "files": dict(node.files), "commands": [command(one) for one in node.commands], "undo": [command(one) for one in node.undo]}
+
+
+def code_mapping(code: Shipment) -> dict[str, Any]:
+    """``code`` of a printed plan; where the archive lies here is nobody's business."""
+    return {"source": code.source, "to": code.to, "sha256": code.digest, "bytes": code.size_bytes}
 
 
 def plan_text(plan: LaunchPlan) -> str:
@@ -165,18 +206,27 @@ def plan_text(plan: LaunchPlan) -> str:
         lines += ["", "Derived"]
         width = max(map(len, plan.derived))
         lines += [f"  {name:<{width}}  {_short(value)}" for name, value in plan.derived.items()]
-    for node in plan.nodes:
+    for step in plan.before:
+        lines += ["", f"Before the launch: {step.job}, attempt {step.attempt}", *_node_lines(step.nodes)]
+    if plan.code:
+        lines += ["", f"Code: {plan.code.source} ({plan.code.size_bytes:,} bytes, sha256 {plan.code.digest[:12]})", f"  becomes {plan.code.to} on every node in phase prepare"]
+    return "\n".join([*lines, *_node_lines(plan.nodes)]) + "\n"
+
+
+def _node_lines(nodes: Iterable[NodePlan]) -> list[str]:
+    lines: list[str] = []
+    for node in nodes:
         devices = ", ".join(map(str, node.devices)) or "none"
         lines += ["", f"Node {node.node} (index {node.node_index}), devices {devices}", f"  in {node.dir}",
                   f"  files: {', '.join(node.files)}, command.sh"]
         for name, text in node.files.items():
-            if name != "job.json":
+            if not name.endswith(".json"):
                 lines.append(f"  {name}:")
                 lines += [f"    {line}" for line in text.splitlines()]
         for command in node.commands:
             lines.append(f"  {command.phase}:")
             lines += [f"    {line}" for line in (command.script or " ".join(map(commands.quote, command.argv))).splitlines()]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _short(value: Any) -> str:

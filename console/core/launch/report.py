@@ -10,13 +10,13 @@ from dataclasses import asdict
 from math import isfinite, isnan
 from typing import Any
 
-from console.core.fleet.run_views import job_view, progress_text
+from console.core.fleet.run_views import job_view, loss_log, progress_text
 from console.core.fleet.state import FleetState, NodeState, RunState
 from console.core.fleet.views import Cell, duration_text, node_row, value_text
 from console.core.launch.inventory import Inventory
 from console.core.triage.attribute import root_cause
 
-FINE = ("running", "saving", "finished", "starting", "stopped", "stopping")
+FINE = ("running", "saving", "finished", "starting", "stopped", "stopping", "done")
 """States of a job that need nobody's attention (``run_views.job_badge``)."""
 
 
@@ -62,6 +62,9 @@ def status_text(document: Mapping[str, Any]) -> str:
             lines[-1] += f"  done in {duration_text(job['eta_s'])}"
         if job["saved_iteration"] is not None:
             lines.append(f"  newest checkpoint: iteration {job['saved_iteration']}")
+        if job["loss_log"] is not None:
+            log = job["loss_log"]
+            lines.append(f"  loss from {'the launcher' if log['rank'] is None else 'rank ' + str(log['rank'])} on {log['node']}: {log['why']}")
         cause = job["root_cause"]
         if cause is not None:
             lines.append(f"  first to fail: rank {_known(cause['rank'])} on {cause['node']} in round {cause['round']}: {cause['code']} "
@@ -78,10 +81,10 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _job(state: FleetState, run: RunState, now: float) -> dict[str, Any]:
-    view, cause = job_view(state, run, now), root_cause(state, run.job)
+    view, cause, carrier = job_view(state, run, now), root_cause(state, run.job), loss_log(run)
     return {
         "job": view.job, "attempt": view.attempt, "attempts": view.attempts, "round": view.round, "status": view.status.text,
-        "iteration": view.iteration, "total": view.total, "loss": plain(view.loss), "step_s": plain(view.step_s),
+        "iteration": view.iteration, "total": view.total, "loss": plain(view.loss), "loss_log": None if carrier is None else asdict(carrier), "step_s": plain(view.step_s),
         "tokens_per_s_per_device": plain(view.tokens_per_s_per_device), "eta_s": plain(view.eta_s), "progress": progress_text(view),
         "progress_age_s": plain(view.progress_age_s), "saved_iteration": view.saved_iteration, "world_size": view.world_size,
         "nodes": dict(run.latest.node_states) if run.latest else {}, "root_cause": cause.mapping() if cause else None}

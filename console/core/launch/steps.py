@@ -1,26 +1,31 @@
 """What is done before and after training, each alone: workspace, preprocessing, weight conversion, export. Pure.
 
-A step is one bash script for one node, in the job's container where it has one; with storage that all nodes
-share it is run once. It is safe to repeat: what is there already is left alone and said.
+A step is one bash script for one node; with storage that all nodes share it is run once. It is safe to repeat:
+what is there already is left alone and said. How it is carried out is ``step_plan``'s business, the words of the
+project's own trainer are in ``trainer_steps``.
 
 Sources: S3 for the tree, preprocess_data.py and util.py; ModelLink's README pages of chatglm3, llama2 and qwen
-for the other loaders and the way back to Hugging Face (``mg2hg`` is their spelling). The project's own trainer
-has its own commands: ``MAKERS`` is where they go, under runner kind ``torchrun``.
+for the other loaders and the way back to Hugging Face (``mg2hg`` is their spelling).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from console.core.errors import FileError
-from console.core.launch.container_rules import container_name
-from console.core.launch.words import path_word, quote, words
+from console.core.launch import trainer_steps
+from console.core.launch.words import path_word, quote
 from trainer.spec.data_rules import PACKED, data_files
+from trainer.spec.finding import Finding, error
 from trainer.spec.job import JobSpec
+from trainer.spec.layout_rules import vendor
+from trainer.spec.trainer_rules import own_trainer
 
-STEPS = ("workspace", "preprocess", "convert", "export")
+STEPS = ("workspace", "preprocess", "convert", "export", "merge-lora")
+BEFORE = ("workspace", "preprocess", "convert")
+"""Those that a launch carries out first where the job asks for them, in this order."""
 LAYOUT = "rankdeck-layout.json"
 """Written beside converted weights: what they were cut for (rule W1)."""
 
@@ -49,21 +54,56 @@ class Step:
 
     name: str
     title: str
-    script: str
-    """For bash on one node."""
+    lines: tuple[str, ...]
+    """For bash on one node, under ``set -euo pipefail``."""
     makes: tuple[str, ...]
     """Paths that have to be there when it has worked."""
+    inside: bool = True
+    """In the job's kind of container, where it has one; else on the node itself."""
+    devices: bool = False
+    """It is given the node's NPUs, and they are locked while it runs: the vendor's tools import torch_npu."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Variables beside those of the job."""
+
+    @property
+    def script(self) -> str:
+        """All of it as one text for bash."""
+        return "\n".join([*HEAD, *self.lines]) + "\n"
+
+
+HEAD = ("set -euo pipefail", "fail() { printf 'rankdeck: %s\\n' \"$*\" >&2; exit 1; }")
+
+
+def asked_for(spec: JobSpec) -> tuple[str, ...]:
+    """The steps that the job wants carried out before its launch."""
+    wanted = {"workspace": spec.paths.scaffold, "preprocess": spec.data.prepare, "convert": spec.model.convert}
+    return tuple(name for name in BEFORE if wanted[name])
+
+
+def check(spec: JobSpec) -> Iterator[Finding]:
+    """What the steps that the job asks for would have to know (rule U1)."""
+    for name in asked_for(spec):
+        try:
+            step(spec, name)
+        except FileError as refused:
+            yield refusal(refused)
+
+
+def refusal(refused: FileError) -> Finding:
+    """What ``step`` raised, as a finding at the key that it names."""
+    return error("U1", tuple(refused.where.split(":")[0].split(".")), refused.what, refused.got, refused.expected, refused.fix)
 
 
 def step(spec: JobSpec, name: str) -> Step:
     """The step ``name`` of a job. Raises FileError for a step there is none of, and for what the job does not say."""
     if name not in STEPS:
         raise FileError("there is no such step", where="run-step", got=name, expected=", ".join(STEPS))
-    kind = "vendor" if spec.runner.kind in ("env-script", "ascendfactory") else spec.runner.kind
+    # A program of the user's own may still be prepared for by the project's trainer, where that is named.
+    kind = "vendor" if vendor(spec) else "trainer" if own_trainer(spec) or spec.runner.trainer_dir else spec.runner.kind
     make = MAKERS.get((kind, name)) or MAKERS.get(("any", name))
     if make is None:
         raise FileError(f"step {name} is not known for this runner", where="runner.kind", got=spec.runner.kind,
-                        expected=" or ".join(sorted({kind for kind, step_name in MAKERS if step_name == name})))
+                        expected="env-script, ascendfactory, or torchrun with runner.trainer_dir")
     return make(spec)
 
 
@@ -96,7 +136,7 @@ def _workspace(spec: JobSpec) -> Step:
                   "  for shard in $(grep -o '\"[^\"]*\\.\\(safetensors\\|bin\\)\"' \"$index\" | tr -d '\"' | sort -u); do",
                   '    [ -s "${index%/*}/$shard" ] || { echo "missing: shard ${index%/*}/$shard, which $index names"; missing=1; }', "  done", "done"]
     lines.append('exit "$missing"')
-    return Step(name="workspace", title="Make the directories, and look for what has to be in them", script=_script(spec, lines, inside=False), makes=tree)
+    return Step(name="workspace", title="Make the directories, and look for what has to be in them", lines=tuple(lines), makes=tree, inside=False)
 
 
 def _preprocess(spec: JobSpec) -> Step:
@@ -106,19 +146,19 @@ def _preprocess(spec: JobSpec) -> Step:
     tuning = spec.run.mode in ("sft", "lora")
     tail = f"_{data.json_key}_document"
     prefix = data.prefix if tuning else data.prefix.removesuffix(tail)
-    argv = ["python", "./tools/preprocess_data.py", "--input", data.input, "--tokenizer-name-or-path", spec.model.tokenizer, "--output-prefix", prefix,
-            "--workers", str(data.workers), "--log-interval", "1000", "--tokenizer-type", data.tokenizer_type]
+    argv = ["python", "./tools/preprocess_data.py", "--input", path_word(data.input), "--tokenizer-name-or-path", path_word(spec.model.tokenizer),
+            "--output-prefix", path_word(prefix), "--workers", str(data.workers), "--log-interval", "1000", "--tokenizer-type", quote(data.tokenizer_type)]
     handler = data.handler or ("GeneralInstructionHandler" if tuning else "")
     if handler:
-        argv += ["--handler-name", handler]
+        argv += ["--handler-name", quote(handler)]
     if tuning:
         argv += ["--make-vocab-size-divisible-by", "128"]
     if data.json_key != "text":
-        argv += ["--json-key", data.json_key]
+        argv += ["--json-key", quote(data.json_key)]
     argv += ["--seq-length", str(data.seq_length or spec.train.seq_length)]
     makes = tuple(f"{prefix}{middle}{suffix}" for middle in PACKED for suffix in (".bin", ".idx")) if tuning else data_files(spec) or (f"{data.prefix}.bin", f"{data.prefix}.idx")
-    lines = [*_unless(makes, "the data is there already"), f"mkdir -p -- {path_word(prefix.rpartition('/')[0] or '.')}", *_code(spec), words(argv), *_check(makes)]
-    return Step(name="preprocess", title="Tokenise and pack the data", script=_script(spec, lines), makes=makes)
+    lines = [*_unless(makes, "the data is there already"), f"mkdir -p -- {path_word(prefix.rpartition('/')[0] or '.')}", *_code(spec), " ".join(argv), *_check(makes)]
+    return Step(name="preprocess", title="Tokenise and pack the data", lines=tuple(lines), makes=makes, devices=True)
 
 
 def _convert(spec: JobSpec) -> Step:
@@ -129,17 +169,17 @@ def _convert(spec: JobSpec) -> Step:
     cut = spec.parallel
     argv = ["python", "tools/checkpoint/util.py", "--model-type", "GPT", "--loader", family.loader, "--saver", "megatron",
             "--target-tensor-parallel-size", str(cut.tensor_model_parallel_size), "--target-pipeline-parallel-size", str(cut.pipeline_model_parallel_size),
-            "--load-dir", spec.model.weights, "--save-dir", target,
-            "--tokenizer-model", f"{(spec.model.tokenizer or spec.model.weights).rstrip('/')}/{family.tokenizer}"]
+            "--load-dir", path_word(spec.model.weights), "--save-dir", path_word(target),
+            "--tokenizer-model", path_word(f"{(spec.model.tokenizer or spec.model.weights).rstrip('/')}/{family.tokenizer}")]
     if spec.model.num_layer_list:
-        argv += ["--num-layer-list", spec.model.num_layer_list]
+        argv += ["--num-layer-list", quote(spec.model.num_layer_list)]
     if family.qkv_bias:
         argv.append("--add-qkv-bias")
     layout = json.dumps({"tp": cut.tensor_model_parallel_size, "pp": cut.pipeline_model_parallel_size, "from": spec.model.weights}, ensure_ascii=False)
     tracker, note = f"{target.rstrip('/')}/latest_checkpointed_iteration.txt", f"{target.rstrip('/')}/{LAYOUT}"
-    lines = [*_unless((tracker,), "converted weights are there already"), f"mkdir -p -- {path_word(target)}", *_code(spec), words(argv), *_check((tracker,)),
+    lines = [*_unless((tracker,), "converted weights are there already"), f"mkdir -p -- {path_word(target)}", *_code(spec), " ".join(argv), *_check((tracker,)),
              f"printf '%s\\n' {quote(layout)} > {path_word(note)}"]
-    return Step(name="convert", title="Cut Hugging Face weights for the job's TP and PP", script=_script(spec, lines), makes=(tracker, note))
+    return Step(name="convert", title="Cut Hugging Face weights for the job's TP and PP", lines=tuple(lines), makes=(tracker, note), devices=True)
 
 
 def _export(spec: JobSpec) -> Step:
@@ -147,33 +187,35 @@ def _export(spec: JobSpec) -> Step:
     family = _family(spec)
     _need(spec, ("model.weights", spec.model.weights), ("export.dir", spec.export.dir), ("runner.workdir", spec.runner.workdir))
     argv = ["python", "tools/checkpoint/util.py", "--model-type", "GPT", "--loader", "megatron", "--saver", "megatron",
-            "--save-model-type", family.saver, "--load-dir", spec.checkpoint.dir, "--target-tensor-parallel-size", "1",
-            "--target-pipeline-parallel-size", "1", *(["--add-qkv-bias"] if family.qkv_bias else []), "--save-dir", spec.model.weights]
+            "--save-model-type", family.saver, "--load-dir", path_word(spec.checkpoint.dir), "--target-tensor-parallel-size", "1",
+            "--target-pipeline-parallel-size", "1", *(["--add-qkv-bias"] if family.qkv_bias else []), "--save-dir", path_word(spec.model.weights)]
     made = f"{spec.model.weights.rstrip('/')}/mg2hg"
     lines = [f"[ ! -e {path_word(made)} ] || fail {quote(f'{made} is there already, from an earlier export; move it away')}",
-             f"[ ! -e {path_word(spec.export.dir)} ] || fail {quote(f'{spec.export.dir} is there already')}", *_code(spec), words(argv), *_check((made,)),
+             f"[ ! -e {path_word(spec.export.dir)} ] || fail {quote(f'{spec.export.dir} is there already')}", *_code(spec), " ".join(argv), *_check((made,)),
              f"mkdir -p -- {path_word(spec.export.dir.rstrip('/').rpartition('/')[0] or '/')}", f"mv -- {path_word(made)} {path_word(spec.export.dir)}"]
-    return Step(name="export", title="Turn the newest checkpoint into Hugging Face weights", script=_script(spec, lines), makes=(spec.export.dir,))
+    return Step(name="export", title="Turn the newest checkpoint into Hugging Face weights", lines=tuple(lines), makes=(spec.export.dir,), devices=True)
+
+
+def _trainers(name: str) -> Callable[[JobSpec], Step]:
+    """The project's own trainer's step of that name."""
+    def make(spec: JobSpec) -> Step:
+        needs, title, lines, makes = trainer_steps.MAKERS[name](spec)
+        _need(spec, ("runner.trainer_dir", spec.runner.trainer_dir), *needs)
+        return Step(name=name, title=title, lines=tuple(lines), makes=makes, env=trainer_steps.ENVIRONMENT)
+
+    return make
 
 
 MAKERS: Mapping[tuple[str, str], Callable[[JobSpec], Step]] = {
-    ("any", "workspace"): _workspace, ("vendor", "preprocess"): _preprocess, ("vendor", "convert"): _convert, ("vendor", "export"): _export}
-"""(vendor or runner.kind, step) -> its maker; ``any`` where the kind has none of its own."""
-
-
-def _script(spec: JobSpec, lines: Iterable[str], *, inside: bool = True) -> str:
-    head = ["set -euo pipefail", "fail() { printf 'rankdeck: %s\\n' \"$*\" >&2; exit 1; }"]
-    body = "\n".join([*head, *lines]) + "\n"
-    if spec.container.runtime == "process" or not inside:
-        return "#!/usr/bin/env bash\n# Written by Rankdeck and executed as it stands.\n" + body
-    user = ["--user", spec.container.user] if spec.container.user else []
-    return ("#!/usr/bin/env bash\n# Written by Rankdeck and executed as it stands.\nset -euo pipefail\n"
-            f"exec {words([spec.container.runtime, 'exec', *user, container_name(spec), 'bash', '-c', body])}\n")
+    ("any", "workspace"): _workspace, ("vendor", "preprocess"): _preprocess, ("vendor", "convert"): _convert, ("vendor", "export"): _export,
+    **{("trainer", name): _trainers(name) for name in trainer_steps.MAKERS}}
+"""(vendor, trainer or runner.kind, step) -> its maker; ``any`` where the kind has none of its own."""
 
 
 def _code(spec: JobSpec) -> list[str]:
     """To ModelLink, with both libraries on the path, as S3 does it."""
     code = spec.runner.workdir.rstrip("/")
+    # set_env.sh and its like read variables that nobody has set.
     setup = ["set +u", *spec.runner.setup, "set -u"] if spec.runner.setup else []
     return [*setup, f"export PYTHONPATH=${{PYTHONPATH:-}}:{path_word(f'{code}/AscendSpeed')}:{path_word(f'{code}/ModelLink')}", f"cd -- {path_word(f'{code}/ModelLink')}"]
 

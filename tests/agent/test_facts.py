@@ -109,7 +109,8 @@ def test_a_proof_file_does_not_follow_a_link(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "subject"), [
     ("reboot", ""), ("mkdir", "relative"), ("mkdir", "/a/../etc"), ("mkdir", "/"), ("mkdir", "/a\nb"), ("ip-forward", "x"),
-    ("image-pull", "sh -c"), ("image-pull", "docker -v/:/x"), ("image-pull", "docker a b")])
+    ("image-pull", "sh -c"), ("image-pull", "docker -v/:/x"), ("image-pull", "docker a b"),
+    ("reserve-ports", ""), ("reserve-ports", "29500;reboot"), ("reserve-ports", "29500,70000"), ("reserve-ports", "0"), ("reserve-ports", "29500\n")])
 def test_there_are_no_other_remedies(name: str, subject: str) -> None:
     with pytest.raises(remedies.RemedyError):
         remedies.argv(name, subject)

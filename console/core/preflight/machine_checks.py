@@ -7,7 +7,7 @@ Thresholds are this project's own unless a source is named. Ports 60000 to 60015
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from console.core.preflight.facts import REASONS, Case, NodeFacts
@@ -113,11 +113,62 @@ def ports(node: NodeFacts, case: Case) -> Found:
         port = case.job.fleet.master_port
         yield Finding(node=node.name, where=f"port {port}", what="the rendezvous port is taken", got="somebody listens", expected="free",
                       fix="End what listens there, or set fleet.master_port to another", command=f"ss -ltnp sport = :{port}")
-    taken = sorted(listening & set(HCCL_PORTS))
+    needed = hccl_ports(case)
+    taken = sorted(listening & set(needed))
     if taken and node.node.npus and case.uses_npus:
-        yield Finding(node=node.name, where="ports 60000-60015", what="ports of HCCL are taken", got=", ".join(map(str, taken)), expected="free",
-                      severity="error" if case.job and not {"HCCL_IF_BASE_PORT", "HCCL_HOST_SOCKET_PORT_RANGE"} & set(case.job.env) else "warning",
-                      fix="End what listens there, or set HCCL_IF_BASE_PORT in the job's env", command="ss -ltnp 'sport >= :60000 and sport <= :60015'")
+        yield Finding(node=node.name, where=f"ports {needed[0]}-{needed[-1]}", what="ports of HCCL are taken", got=", ".join(map(str, taken)), expected="free",
+                      severity="error" if case.job and "HCCL_HOST_SOCKET_PORT_RANGE" not in case.job.env else "warning",
+                      fix="End what listens there, or set HCCL_IF_BASE_PORT in the job's env", command=f"ss -ltnp 'sport >= :{needed[0]} and sport <= :{needed[-1]}'")
+
+
+def ports_reserved(node: NodeFacts, case: Case) -> Found:
+    """The ports that the job will listen on are not given to outgoing connections meanwhile (ip_local_port_range)."""
+    known = node.part("ports")
+    ends = known.get("local_range") or []
+    if node.lacks("ports") or len(ends) != 2:
+        yield unknown(node, "which ports the kernel gives away", node.lacks("ports") or "missing", where="/proc/sys/net/ipv4/ip_local_port_range",
+                      command="cat /proc/sys/net/ipv4/ip_local_port_range /proc/sys/net/ipv4/ip_local_reserved_ports")
+        return
+    reserved = str(known.get("reserved") or "")
+    taken = port_set(reserved)
+    wanted = {case.job.fleet.master_port} if case.job and case.nodes and node is case.nodes[0] else set()
+    if node.node.npus and case.uses_npus:
+        wanted |= set(hccl_ports(case))
+    open_ports = sorted(port for port in wanted if ends[0] <= port <= ends[1] and port not in taken)
+    if open_ports:
+        remedy = Remedy(name="reserve-ports", subject=port_text(taken | set(open_ports)))
+        yield Finding(node=node.name, where="/proc/sys/net/ipv4/ip_local_reserved_ports", what="the kernel may give needed ports to outgoing connections",
+                      got=f"{port_text(open_ports)} in the range {ends[0]}-{ends[1]}" + (f", reserved: {reserved}" if reserved else ", none reserved"),
+                      expected="reserved ports", remedy=remedy, command=remedy.command,
+                      fix="A start then fails at random with EJ0003 or 'address already in use'; also write it into /etc/sysctl.conf, so that it outlives a restart")
+
+
+def hccl_ports(case: Case) -> range:
+    """Where HCCL will listen: from the job's HCCL_IF_BASE_PORT, else from 60000."""
+    base = str(case.job.env.get("HCCL_IF_BASE_PORT", "")) if case.job else ""
+    first = int(base) if base.isdigit() and 1024 <= int(base) <= 65520 else HCCL_PORTS.start
+    return range(first, first + len(HCCL_PORTS))
+
+
+def port_set(text: str) -> set[int]:
+    """The ports of ``ip_local_reserved_ports`` (``8080,9148-9150``); what is no port is left out."""
+    found: set[int] = set()
+    for part in text.replace(",", " ").split():
+        first, _, last = part.partition("-")
+        if first.isdigit() and (last or first).isdigit() and int(last or first) <= 65535:
+            found |= set(range(int(first), int(last or first) + 1))
+    return found
+
+
+def port_text(ports: Iterable[int]) -> str:
+    """The same the other way round: ascending, neighbours as one range."""
+    spans: list[list[int]] = []
+    for port in sorted(ports):
+        if spans and port == spans[-1][1] + 1:
+            spans[-1][1] = port
+        else:
+            spans.append([port, port])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
 
 
 def ip_forward(node: NodeFacts, case: Case) -> Found:

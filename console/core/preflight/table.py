@@ -37,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     Check(id="shm-size", title="shared memory", level="quick", severity="warning", run=each_node(machine.shared_memory)),
     Check(id="ulimits", title="open files, processes, locked memory", level="quick", severity="warning", run=each_node(machine.limits)),
     Check(id="ports-free", title="rendezvous and HCCL ports are free", level="quick", severity="error", run=each_node(machine.ports)),
+    Check(id="ports-reserved", title="needed ports are kept from outgoing connections", level="quick", severity="warning", run=each_node(machine.ports_reserved)),
     Check(id="ip-forward", title="IP forwarding for containers", level="quick", severity="error", run=each_node(machine.ip_forward), of="container"),
     Check(id="nic", title="the network interface", level="quick", severity="error", run=each_node(machine.interface)),
     Check(id="nic-same", title="the same network interface everywhere", level="quick", severity="warning", run=machine.same_interface),

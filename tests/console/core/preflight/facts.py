@@ -40,7 +40,7 @@ def parts(**over: Any) -> dict[str, Any]:
                  "limits": {"max_open_files": [1048576, 1048576], "max_processes": [None, None], "max_locked_memory": [None, None]}},
         "versions": {"driver": "25.2.0", "firmware": "7.7.0.6.236", "cann": ["8.2.RC1"]},
         "nics": {"bond0": {"mtu": 1500, "state": "up", "addresses": ["10.0.0.1", "10.0.0.2"]}, "lo": {"mtu": 65536, "state": "unknown", "addresses": ["127.0.0.1"]}},
-        "ports": {"listening": [22]}, "clock": {"synchronised": True},
+        "ports": {"listening": [22], "local_range": [32768, 60999], "reserved": "60000-60015"}, "clock": {"synchronised": True},
         "npu": {"sample": {"source": "npu-smi", "complete": True, "columns": columns, "absent": {}, "errors": [], "driver_version": "25.2.0"},
                 "health": {"devices": []}, "files": {"davinci_manager": True, "devmm_svm": True, "hisi_hdc": True}},
         "occupancy": {"devices": [0, 1], "holders": [], "absent": {}},

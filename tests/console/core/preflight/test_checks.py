@@ -182,7 +182,27 @@ def test_ports_matter_where_they_will_be_used() -> None:
     assert table.judge(case(node("n0"), spoilt("n1", "ports", listens(29500)))).findings == ()  # the rendezvous is on the first node
     assert only(case(node("n0"), spoilt("n1", "ports", listens(60007)))).severity == "error"
     moved = job(env={"HCCL_IF_BASE_PORT": "61000"})
-    assert only(case(node("n0"), spoilt("n1", "ports", listens(60007)), job=moved)).severity == "warning"
+    assert table.judge(case(node("n0"), spoilt("n1", "ports", listens(60007)), job=moved)).findings == ()  # above the kernel's range as well
+    assert only(case(node("n0"), spoilt("n1", "ports", listens(61007)), job=moved)).where == "ports 61000-61015"
+    loose = job(env={"HCCL_HOST_SOCKET_PORT_RANGE": "auto"})
+    assert only(case(node("n0"), spoilt("n1", "ports", listens(60007)), job=loose)).severity == "warning"
+
+
+@pytest.mark.parametrize(("reserved", "job_port", "subject"), [
+    ("", 29500, "60000-60015"), ("60000-60009,60011", 29500, "60000-60015"), ("8080,9148-9150", 29500, "8080,9148-9150,60000-60015"),
+    ("60000-60015", 40000, "40000,60000-60015"), ("garbage", 29500, "60000-60015")])
+def test_needed_ports_that_the_kernel_gives_away(reserved: str, job_port: int, subject: str) -> None:
+    what = case(spoilt("n0", "ports", lambda part: part.update(reserved=reserved)), node("n1"), job=job(fleet={"master_port": job_port}))
+    finding = only(what)
+    assert (finding.id, finding.severity, finding.node) == ("ports-reserved", "warning", "n0")
+    assert finding.remedy is not None and finding.remedy.argv == ("sysctl", "-w", f"net.ipv4.ip_local_reserved_ports={subject}")
+    assert finding.command == f"sysctl -w net.ipv4.ip_local_reserved_ports={subject}"
+    elsewhere = case(spoilt("n0", "ports", lambda part: part.update(reserved=reserved, local_range=[1024, 20000])), node("n1"), job=job(fleet={"master_port": job_port}))
+    assert table.judge(elsewhere).findings == ()
+
+
+def test_a_range_that_cannot_be_read_is_unknown() -> None:
+    assert only(case(spoilt("n0", "ports", lambda part: part.update(local_range=[])))).severity == "unknown"
 
 
 def test_docker_that_is_not_there_shows_the_install_command_and_no_remedy() -> None:

@@ -1,7 +1,8 @@
 """``rankdeck export-run``: a job's metrics out of the history on this machine, for other tools. Connects to nothing.
 
-Every iteration that was printed is there once for each start that printed it; ``joined`` marks those that count
-after every restart took over from the iteration it resumed at. Refuses to change the history.
+Every iteration that was printed is there once for each start that printed it, as the log that carries the loss has
+it; ``joined`` marks those that count after every restart took over from the iteration it resumed at. Refuses to
+change the history.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import argparse
 import csv
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -49,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
                             expected=", ".join(sorted({place[0] for place in found.standing.places})) if found else "a job that has trained")
         ends = joined_ends(found)
         if args.tensorboard:
-            files, rows = _tensorboard(store, args.job, args.attempt, Path(args.tensorboard), ends)
+            files, rows = _tensorboard(store, found, args.attempt, Path(args.tensorboard), ends)
         else:
-            files, rows = _csv(store, args.job, args.attempt, args.csv or "-", ends)
+            files, rows = _csv(store, found, args.attempt, args.csv or "-", ends)
     finally:
         store.close()
     pruned = store.state.pruned.get((args.job, "iteration"), 0)
@@ -90,27 +91,28 @@ def _fleet(path: Path, job: str, named: str) -> str:
                     expected=", ".join(known) or "a job that this machine has watched", fix="Add --fleet NAME" if known else "")
 
 
-def _csv(store: Store, job: str, attempt: str, target: str, ends: dict[Place, int]) -> tuple[list[str], int]:
+def _csv(store: Store, run: RunState, attempt: str, target: str, ends: dict[Place, int]) -> tuple[list[str], int]:
     rows = 0
     with _opened(target) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for event in _iterations(store, job, attempt):
+        for event in _iterations(store, run, attempt):
             place = place_of(event)
-            data = {**event.data, "job": job, "round": place[1], "time": event.time, "joined": int(event.data["iteration"] <= ends.get(place, -1))}
+            data = {**event.data, "job": run.job, "round": place[1], "time": event.time, "joined": int(event.data["iteration"] <= ends.get(place, -1))}
             writer.writerow(["" if data.get(name) is None else data[name] for name in COLUMNS])
             rows += 1
     return ([] if target == "-" else [target]), rows
 
 
-def _tensorboard(store: Store, job: str, attempt: str, folder: Path, ends: dict[Place, int]) -> tuple[list[str], int]:
+def _tensorboard(store: Store, run: RunState, attempt: str, folder: Path, ends: dict[Place, int]) -> tuple[list[str], int]:
     """One run for each attempt, and ``joined``, the run as it counts. An export into the same folder replaces the last one."""
     writers: dict[str, _EventFile] = {}
     rows = 0
     try:
-        for event in store.records(kinds=["iteration", "validation"], job=job):
+        stands = _stands(store, run)
+        for event in store.records(kinds=["iteration", "validation"], job=run.job):
             place, data = place_of(event), event.data
-            if (attempt and place[0] != attempt) or not isinstance(data.get("iteration"), int):
+            if (event.kind == "iteration" and not stands(event)) or (attempt and place[0] != attempt) or not isinstance(data.get("iteration"), int):
                 continue
             tags = {tag: value for name, tag in VALIDATION.items() if (value := number(data.get(name))) is not None} if event.kind == "validation" else \
                 {tag: value for name, tag in TAGS.items() if (value := number(data.get(METRICS[name]))) is not None}
@@ -120,7 +122,7 @@ def _tensorboard(store: Store, job: str, attempt: str, folder: Path, ends: dict[
             runs = [place[0]] + (["joined"] if data["iteration"] <= ends.get(place, -1) else [])
             for name in runs:
                 if name not in writers:
-                    writers[name] = _EventFile(folder / job / name, event.time)
+                    writers[name] = _EventFile(folder / run.job / name, event.time)
                 writers[name].write(event_file.scalars(event.time, data["iteration"], tags))
         return [str(writer.finish()) for writer in writers.values()], rows
     except OSError as error:
@@ -149,10 +151,25 @@ class _EventFile:
         return self.path
 
 
-def _iterations(store: Store, job: str, attempt: str) -> Iterable[RecordArrived]:
-    for event in store.records(kinds=["iteration"], job=job):
-        if isinstance(event.data.get("iteration"), int) and attempt in ("", event.data.get("attempt")):
+def _iterations(store: Store, run: RunState, attempt: str) -> Iterable[RecordArrived]:
+    stands = _stands(store, run)
+    for event in store.records(kinds=["iteration"], job=run.job):
+        if isinstance(event.data.get("iteration"), int) and attempt in ("", event.data.get("attempt")) and stands(event):
             yield event
+
+
+def _stands(store: Store, run: RunState) -> Callable[[RecordArrived], bool]:
+    """Whether a step is as the best log of its start has it; where several logs print steps, all are looked through first."""
+    def order(event: RecordArrived) -> int:
+        return run.carriers.order(place_of(event), event.node, str(event.data.get("file") or ""))
+
+    best: dict[tuple[Place, Any], int] = {}
+    if any(run.carriers.is_crowded(place) for place in {*run.standing.places, *run.overtaken}):
+        for event in store.records(kinds=["iteration"], job=run.job):
+            if run.carriers.is_crowded(place_of(event)):
+                step = (place_of(event), event.data.get("iteration"))
+                best[step] = min(best.get(step, 1 << 30), order(event))
+    return lambda event: not best or order(event) == best.get((place_of(event), event.data.get("iteration")), order(event))
 
 
 def place_of(event: RecordArrived) -> Place:

@@ -22,6 +22,7 @@ from typing import Any
 from console import files
 from console.cli.desk import LOOK_S, Desk, at_desk, put_json, say
 from console.core.errors import ConsoleError, FileError
+from console.core.fleet.run_views import loss_log
 from console.core.intents import FollowLog
 from console.core.log_merge import Merger, merge
 
@@ -62,7 +63,12 @@ def run(args: argparse.Namespace) -> int:
         missing = desk.settle(args.timeout)
         attempt, nodes, silent = _attempt(desk, args.job, args.attempt, missing)
         logs = _logs(desk, args.job, attempt, nodes, silent)
-        chosen = choose(logs, rank=args.rank, merged=args.merge, round_=args.round, everything=bool(args.download))
+        run = desk.store.state.runs.get(args.job)
+        carrier = loss_log(run, attempt) if run is not None else None
+        chosen = choose(logs, rank=args.rank, merged=args.merge, round_=args.round, everything=bool(args.download),
+                        loss=None if carrier is None else (carrier.node, carrier.file))
+        if carrier is not None and len(chosen) == 1 and (chosen[0].node, chosen[0].path) == (carrier.node, carrier.file) and args.rank is None and not args.json:
+            say(f"rankdeck: {chosen[0].name}: it carries the loss: {carrier.why}")
         if not chosen:
             raise ConsoleError("there is no such log", where=f"{args.job}, attempt {attempt}", got=", ".join(sorted({log.name for log in logs})) or "no logs yet",
                                expected=f"rank {args.rank}" if args.rank is not None else "a log", fix="Try again when it has started, or see `rankdeck ps --all`")
@@ -84,8 +90,12 @@ def run(args: argparse.Namespace) -> int:
     return 0 if document["ok"] else 1
 
 
-def choose(logs: Sequence[Log], *, rank: int | None, merged: bool, round_: int | None, everything: bool) -> list[Log]:
-    """The logs that are meant: one rank's, all ranks' (``merged``), all there are, or the last rank's, where Megatron prints the loss."""
+def choose(logs: Sequence[Log], *, rank: int | None, merged: bool, round_: int | None, everything: bool,
+           loss: tuple[str, str] | None = None) -> list[Log]:
+    """The logs that are meant: one rank's, all ranks' (``merged``), all there are, or the one that carries the loss.
+
+    ``loss``: that one's node and path; while none is known, it is the last rank's, where Megatron prints the loss.
+    """
     rounds = [log.round for log in logs if log.round is not None]
     newest = round_ if round_ is not None else max(rounds, default=None)
     if everything and rank is None and round_ is None:
@@ -95,6 +105,9 @@ def choose(logs: Sequence[Log], *, rank: int | None, merged: bool, round_: int |
         return [log for log in ranks if log.rank == rank]
     if merged or everything:
         return ranks or [log for log in logs if log.round is None]
+    carrier = [log for log in logs if (log.node, log.path) == loss and (log.round == newest or (log.round is None and round_ is None))]
+    if carrier:
+        return carrier
     known = sorted((log for log in ranks if log.rank is not None), key=lambda log: log.rank or 0)
     return known[-1:] or ranks[-1:] or [log for log in logs if log.round is None][:1]
 

@@ -125,7 +125,13 @@ class Store:
     def _load_steps(self) -> None:
         """Iterations into the columns directly: as events a million of them would take a minute."""
         runs = dict(self.state.runs)
-        for job, place, iterations, columns, total, time in self._steps.columns(self.fleet):
+
+        def admit(job: str, *step: Any) -> bool:
+            if job not in runs:
+                runs[job] = RunState(job=job)
+            return runs[job].carriers.admit(*step)
+
+        for job, place, iterations, columns, total, time in self._steps.columns(self.fleet, admit):
             run = runs.get(job) or RunState(job=job)
             put_points(run, place, iterations, columns)
             runs[job] = replace(run, total_iterations=run.total_iterations if total is None else total, last_iteration_time=time)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -24,6 +24,8 @@ _FIELDS = tuple("time" if name == "printed" else name for name in COLUMNS)
 _PLACE = ("job", "attempt", "round", "rank", "local_rank", "file")
 _KEY = re.compile(r"\A(.+):([0-9]{1,18}):iteration(?::([0-9]{1,6}))?\Z", re.DOTALL)
 _CHUNK = 20_000
+_LOSS = 4 + list(METRICS.values()).index("lm_loss")
+Admit = Callable[[str, tuple[str, int], str, str, int | None, int, bool], bool]
 _MOST = 1 << 63
 
 
@@ -72,15 +74,27 @@ class Steps:
             (self._origins[key],) = self._db.execute("SELECT id FROM origin WHERE fleet = ? AND name = ?", (fleet, name)).fetchone()
         return self._origins[key]
 
-    def columns(self, fleet: str) -> Iterator[tuple[str, tuple[str, int], list[int], dict[str, tuple[Any, ...]], int | None, float]]:
-        """(job, (attempt, round), iterations, metric -> values, last known total, time of the last) of stretches in order of arrival."""
-        places = {id_: (job, (attempt, number)) for id_, job, attempt, number in self._db.execute(
-            "SELECT id, job, attempt, round FROM origin WHERE fleet = ?", (fleet,))}
+    def columns(self, fleet: str, admit: Admit) -> Iterator[tuple[str, tuple[str, int], list[int], dict[str, tuple[Any, ...]], int | None, float]]:
+        """(job, (attempt, round), iterations, metric -> values, last known total, time of the last) of stretches in order of arrival.
+
+        ``admit(job, place, node, file, rank, iteration, has_loss)`` says which steps' values stand where several logs
+        of one start print them; it is told of every log, and asked of every step only where there are several.
+        """
+        sources = {id_: (job, (attempt, number), *_source_of(name)) for id_, job, attempt, number, name in self._db.execute(
+            "SELECT id, job, attempt, round, name FROM origin WHERE fleet = ?", (fleet,))}
+        logs: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}
+        for source in sources.values():
+            logs.setdefault(source[:2], set()).add(source[2:4])
+        crowded = {id_ for id_, source in sources.items() if len(logs[source[:2]]) > 1}
         fields = ", ".join(METRICS.values())
-        cursor = self._db.execute(f"SELECT origin, iteration, total, time, {fields} FROM step WHERE {_of_fleet(places)} ORDER BY id")
+        cursor = self._db.execute(f"SELECT origin, iteration, total, time, {fields} FROM step WHERE {_of_fleet(sources)} ORDER BY id")
         while rows := cursor.fetchmany(_CHUNK):
-            for (job, place), stretch in groupby(rows, lambda row: places[row[0]]):
-                _, iterations, totals, times, *values = zip(*stretch, strict=True)
+            if not crowded.isdisjoint(row[0] for row in rows):
+                rows = _standing([row for row in rows if row[0] not in crowded or admit(*sources[row[0]], row[1], row[_LOSS] is not None)], sources)
+            for (job, place), stretch in groupby(rows, lambda row: sources[row[0]][:2]):
+                origins, iterations, totals, times, *values = zip(*stretch, strict=True)
+                if origins[-1] not in crowded:
+                    admit(*sources[origins[-1]], iterations[-1], any(loss is not None for loss in values[_LOSS - 4]))
                 total = next((known for known in reversed(totals) if known is not None), None)
                 yield job, place, list(iterations), dict(zip(METRICS, values, strict=True)), total, times[-1]
 
@@ -108,6 +122,25 @@ class Steps:
         """(fleet, job) -> newest attempt, of every run that has iterations here."""
         return {(fleet, job): attempt for fleet, job, attempt in self._db.execute(
             "SELECT fleet, job, max(attempt) FROM origin WHERE id IN (SELECT DISTINCT origin FROM step) GROUP BY fleet, job")}
+
+
+def _source_of(name: str) -> tuple[str, str, int | None]:
+    """(node, file, rank) out of an origin's name."""
+    node, _, _, *place = json.loads(name)
+    of = dict(zip(_PLACE, place, strict=True))
+    return node, of["file"] or "", of["rank"] if isinstance(of["rank"], int) else None
+
+
+def _standing(rows: list[tuple[Any, ...]], sources: Mapping[int, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The rows with one for each step where several follow one another: the last, with what only the ones before had, as if they had come one by one."""
+    found: list[tuple[Any, ...]] = []
+    for row in rows:
+        before = found[-1] if found else None
+        if before is not None and before[1] == row[1] and sources[before[0]][:2] == sources[row[0]][:2]:
+            found[-1] = (*row[:2], *(old if new is None else new for old, new in zip(before[2:], row[2:], strict=True)))
+        else:
+            found.append(row)
+    return found
 
 
 _KNOWN = frozenset((*_FIELDS, *_PLACE, "file_id", "offset"))

@@ -67,6 +67,18 @@ def test_tensorboards_own_reader_agrees(tmp_path: Path) -> None:
     assert events.Scalars("perf/step_time_ms")[0].value == 12.5
 
 
+def test_of_a_step_that_several_ranks_print_the_best_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    events = []
+    for seq, (rank, at) in enumerate([(0, 1), (7, 1), (7, 2), (0, 2), (0, 3)], 1):
+        one = full(seq, lm_loss=float(rank))
+        events.append(replace(one, key=f"{rank}:{one.key}", data={**one.data, "iteration": at, "rank": rank, "file": f"/w/local_rank-{rank}.log"}))
+    Store(default_path(), "a").ingest([replace(event, key=None) for event in events])
+    assert main(["export-run", "gpt"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [(row["iteration"], row["lm_loss"]) for row in rows] == [("1", "7.0"), ("2", "7.0"), ("3", "0.0")]
+
+
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize("argv", [["nothing"], ["gpt", "--fleet", "other"], ["gpt", "--attempt", "x"], ["gpt", "--json"], ["gpt", "--csv", "/nonexistent/x"]])
 def test_what_is_not_there_is_wrong_usage(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:

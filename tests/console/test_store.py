@@ -258,3 +258,21 @@ def test_a_burst_of_faults_keeps_the_newest_and_replaces_by_key(path: Path) -> N
     store.drain()
     latest = store.state.runs["gpt"].latest
     assert latest is not None and [fault.data["n"] for fault in latest.faults] == list(range(5001, 6001))
+
+
+def test_steps_that_several_ranks_print_are_rebuilt_as_they_were(path: Path) -> None:
+    def printed(seq: int, rank: int, at: int) -> RecordArrived:
+        known = iteration(seq, loss=at + rank / 10, offset=seq)
+        return replace(known, data={**known.data, "iteration": at, "rank": rank, "file": f"/w/local_rank-{rank}.log", "skipped": 0 if rank else None})
+
+    store = Store(path, "f")
+    order = [(rank, at) for at in range(1, 50) for rank in ((0, 3, 2) if at % 2 else (3, 2, 0))] + [(0, 50), (2, 50), (2, 51), (0, 51), (0, 52), (2, 52)]
+    store.ingest([printed(seq, rank, at) for seq, (rank, at) in enumerate(order, 1)])
+    live = curve(store)
+    assert live == [(at, at + (0.3 if at < 50 else 0.2)) for at in range(1, 53)]
+    store.close()
+    again = Store(path, "f")
+    assert curve(again) == live
+    mine, theirs = again.state.runs["gpt"], store.state.runs["gpt"]
+    assert {name: list(series) for name, series in mine.series.items()} == {name: list(series) for name, series in theirs.series.items()}
+    assert (mine.carriers, mine.last_iteration_time, list(mine.standing)) == (theirs.carriers, theirs.last_iteration_time, list(theirs.standing))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from console.core.fleet.happenings import fault_rows, signal_name
-from console.core.fleet.run_views import job_view, newest_round
+from console.core.fleet.run_views import job_view, loss_log, newest_round
 from console.core.fleet.state import AttemptState, FleetState, NodeState, RankPlace
 from console.core.fleet.views import (
     Cell,
@@ -177,6 +177,9 @@ def _job_facts(state: FleetState, job: str, now: float) -> tuple[Fact, ...]:
              Fact(name="iteration", value=f"{view.iteration or '-'}/{view.total or '-'}"), Fact(name="loss", value=value_text(view.loss, 6)),
              Fact(name="step time", value=duration_text(view.step_s)), Fact(name="left", value=duration_text(view.eta_s)),
              Fact(name="world size", value=f"{view.world_size or '-'}"), Fact(name="saved at", value=f"{view.saved_iteration or '-'}")]
+    carrier = loss_log(run)
+    if carrier is not None:
+        found.append(Fact(name="loss from", value=f"{'launcher' if carrier.rank is None else f'rank {carrier.rank}'} on {carrier.node}: {carrier.why}"))
     if run.latest is not None:
         found += [Fact(name=f"directory on {node}", value=path) for node, path in sorted(run.latest.dirs.items())]
     return tuple(found)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from console.core.events import LaunchPhase
+from console.core.fleet.carriers import LossLog
 from console.core.fleet.happenings import our_time
 from console.core.fleet.series import Series
 from console.core.fleet.state import AttemptState, FleetState, RunState
@@ -272,9 +273,16 @@ def merge_choices(choices: Sequence[LogChoice]) -> tuple[LogChoice, ...]:
     return tuple(first.values())[:MERGED_MOST]
 
 
+def loss_log(run: RunState, attempt: str = "") -> LossLog | None:
+    """The log that carries the loss of an attempt (default: the newest one that a node knows of) in its newest round with any; None without one."""
+    named = attempt or (run.latest.attempt if run.latest is not None else "")
+    places = sorted((place for place in {*run.standing.places, *run.overtaken} if place[0] == named), reverse=True)
+    return next((found for found in map(run.carriers.loss_log, places) if found is not None), None)
+
+
 def log_choices(run: RunState, back: int = 0) -> tuple[LogChoice, ...]:
-    """Every log of the newest attempt (``back``: of so many before it), the most telling first: the last rank of the
-    newest round (Megatron prints the loss there), then the other ranks, then the launchers' own output."""
+    """Every log of the newest attempt (``back``: of so many before it), the most telling first: the one that carries the
+    loss; while none does, the last rank of the newest round (Megatron prints it there); then the other ranks, then the launchers' own output."""
     attempt = run.latest
     if back and attempt is not None:
         older = sorted((name for name, known in run.attempts.items() if known.dirs and name < attempt.attempt), reverse=True)
@@ -291,6 +299,9 @@ def log_choices(run: RunState, back: int = 0) -> tuple[LogChoice, ...]:
                    for rank in order if places[rank].node in attempt.dirs]
     launchers = sorted(attempt.dirs, key=lambda name: (attempt.node_index.get(name, 1 << 30), natural_key(name)))
     choices += [LogChoice(node=node, rank=None, round=None, path=f"{attempt.dirs[node]}/launcher.log") for node in launchers]
+    carrier = loss_log(run, attempt.attempt)
+    if carrier is not None:
+        choices.sort(key=lambda choice: (choice.node, choice.path) != (carrier.node, carrier.file))
     return tuple(choices)
 
 

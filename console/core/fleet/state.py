@@ -28,6 +28,7 @@ from console.core.events import (
     Waiting,
 )
 from console.core.fleet import phases
+from console.core.fleet.carriers import Carriers
 from console.core.fleet.points import COUNTS, METRICS, no_series, number, put_point, put_points
 from console.core.fleet.series import Series
 from console.core.fleet.standing import Place, Standing
@@ -149,6 +150,8 @@ class RunState:
     """iteration -> (attempt, round) whose value the curves show."""
     overtaken: dict[Place, dict[str, Series]] = field(default_factory=dict)
     """(attempt, round) -> by metric, what a later one has trained again: with ``standing``, each start's own curve."""
+    carriers: Carriers = field(default_factory=Carriers)
+    """Whose log each start's values come from."""
     total_iterations: int | None = None
     checkpoints: Mapping[int, CheckpointSeen] = field(default_factory=dict)
     loads: tuple[tuple[str, int, int], ...] = ()
@@ -311,6 +314,10 @@ def _iteration(state: FleetState, event: RecordArrived, job: str, attempt: str) 
         if not isinstance(iteration, int) or isinstance(iteration, bool) or abs(iteration) >= 1 << 60:
             return run
         place = (attempt, int(event.data.get("round") or 0))
+        rank = event.data.get("rank")
+        if not run.carriers.admit(place, event.node, str(event.data.get("file") or ""), rank if isinstance(rank, int) else None, iteration,
+                                  event.data.get("lm_loss") is not None):
+            return run
         put_point(run, place, iteration, {name: number(event.data.get(key)) for name, key in METRICS.items()})
         total = event.data.get("total")
         return replace(run, total_iterations=run.total_iterations if total is None else total, last_iteration_time=event.time)

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.core.errors import ConsoleError
-from console.core.events import Answer, FleetEvent
+from console.core.events import Answer, FleetEvent, News
 from console.core.fleet.state import FleetState
+from console.core.intents import FollowLog, ReconnectNode, StopJob, UnfollowLog, Wish
 from console.core.launch.inventory import Inventory
 from console.store import LogRing, Store, default_path
 
 if TYPE_CHECKING:
+    from console.errands import Errands
     from console.remote.prompts import Prompt
     from console.remote.ssh_backend import SshBackend
     from console.remote.supervisor import Supervisor
@@ -55,6 +57,8 @@ class Desk:
         self.store = Store(store_path or default_path(), inventory.name)
         self.answers: deque[Answer] = deque(maxlen=100)
         """What requests came to, for the screen's bottom line."""
+        self.news: deque[News] = deque()
+        """What errands came to, for the screen; bounded by what the operator asks for."""
         self._operator, self._accept_new, self._ssh_config = operator or _login(), accept_new, ssh_config
         self._prompt = prompt
 
@@ -78,11 +82,33 @@ class Desk:
 
         return SshBackend(self.supervisor, self.clock)
 
+    @cached_property
+    def errands(self) -> Errands:
+        """Checks, plans, launches and logins, made at the first use."""
+        from console.errands import Errands
+
+        return Errands(self, self._hear)
+
+    def _hear(self, news: News | Answer) -> None:
+        if isinstance(news, Answer):
+            self.answers.append(news)
+        else:
+            self.news.append(news)
+
+    def submit(self, wish: Wish) -> None:
+        """Carry out what the screen asks for, in the background; returns at once."""
+        if isinstance(wish, (FollowLog, UnfollowLog, ReconnectNode, StopJob)):
+            self.supervisor.submit(wish)
+        else:
+            self.errands.run(wish)
+
     def _config(self) -> dict[str, str]:
         return {} if self._ssh_config is None else {"config_path": self._ssh_config}
 
     def close(self) -> None:
         """Hang up and close the store; jobs go on."""
+        if "errands" in self.__dict__:
+            self.errands.close()
         if "supervisor" in self.__dict__:
             self.supervisor.stop()
         self.store.close()
@@ -155,9 +181,11 @@ class ScreenFeed:
         """Fold in what arrived; True when anything did."""
         return self._desk.store.drain()
 
-    def answers(self) -> Sequence[Answer]:
-        """What came of requests since the last call."""
-        found = []
+    def answers(self) -> Sequence[Answer | News]:
+        """What came of requests and errands since the last call."""
+        found: list[Answer | News] = []
+        while self._desk.news:
+            found.append(self._desk.news.popleft())
         while self._desk.answers:
             found.append(self._desk.answers.popleft())
         return found

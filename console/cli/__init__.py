@@ -142,6 +142,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     opened = add("open", _open, "Show the fleet on the screen. Changes nothing until armed; quitting leaves jobs running.",
                  fleet=True, link=True, as_json=False)
+    opened.add_argument("--job", metavar="JOB", default="", help="job file (YAML) to show with its problems and its plan, and to launch from the screen")
     _add_screen(opened)
 
     replayed = add("replay", _replay, "Show a run from the history on the same screen, with a time cursor that runs. Connects to nothing.", fleet=True, as_json=False)
@@ -286,8 +287,8 @@ def _add_habits(add: Any) -> None:
 def _add_screen(parser: argparse.ArgumentParser) -> None:
     """What the screen can be told, live and in a replay."""
     parser.add_argument("--layout", metavar="NAME", default="default", help="one of `rankdeck layouts` (default: default)")
-    parser.add_argument("--view", default="", choices=["", "fleet", "launch", "training", "checkpoints", "logs", "incident"], metavar="VIEW",
-                        help="begin with a view: fleet, launch, training, checkpoints, logs, incident (default: the layout)")
+    parser.add_argument("--view", default="", choices=["", "fleet", "launch", "training", "checkpoints", "logs", "incident", "checks"], metavar="VIEW",
+                        help="begin with a view: fleet, launch, training, checkpoints, logs, incident, checks (default: the layout)")
     parser.add_argument("--theme", default="", choices=["", "ansi", "dark", "light", "high-contrast", "colour-blind"], metavar="THEME",
                         help="ansi (default), dark, light, high-contrast, colour-blind; NO_COLOR outranks it")
     parser.add_argument("--lang", default="", choices=["", "en", "zh"], metavar="LANG", help="en or zh (default: by LC_ALL, LC_MESSAGES, LANG)")

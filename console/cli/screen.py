@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from console import files
-from console.cli.desk import Desk, say
+from console.cli.desk import Desk, ask, say
 from console.core import i18n
 from console.core.errors import FileError
-from console.core.events import LinkChanged
-from console.core.intents import Intent
+from console.core.events import LinkChanged, LoginAsked
+from console.core.intents import Wish
 from console.core.launch.inventory import Inventory
 from console.desk import ScreenFeed
 from console.tui import app
@@ -46,9 +47,9 @@ def open_screen(args: argparse.Namespace) -> int:
     try:
         # So that the first picture has the fleet's nodes on it, also of a fleet that was never met.
         desk.store.ingest([LinkChanged(node=node.name, at=desk.clock.wall_s(), state="connecting") for node in inventory.nodes])
-        options = app.Options(notice=notice, view=args.view, theme=args.theme, fps=args.fps, read_only=args.read_only, layouts=files.layouts,
+        options = app.Options(notice=notice, view=args.view or ("launch" if args.job else ""), theme=args.theme, fps=args.fps, read_only=args.read_only, layouts=files.layouts,
                               read_layout=files.read_layout, labels={node.name: node.labels for node in inventory.nodes},
-                              shell=lambda node: ssh_command(inventory, node), herald=herald.look)
+                              shell=lambda node: ssh_command(inventory, node), fleet=inventory.name, job_file=args.job, herald=herald.look)
         ending = app.run(Feed(desk), desk.submit, desk.clock, layout, style, options=options)
     finally:
         desk.end()
@@ -62,13 +63,21 @@ def _plain(args: argparse.Namespace, inventory: Inventory) -> int:
     """The same fleet as text, command by command."""
     from console.tui import plain
 
-    desk = Desk(inventory, operator=args.operator, accept_new=args.accept_new)
+    at_terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    desk = Desk(inventory, operator=args.operator, accept_new=args.accept_new, prompt=(lambda question: desk.errands.ask(question)) if at_terminal else None)
     try:
+        desk.errands  # noqa: B018  made before a link could ask for it from its own thread
         desk.supervisor.start()
-        plain.run(ScreenFeed(desk), desk.supervisor.submit, desk.clock, read_only=args.read_only)
+        plain.run(ScreenFeed(desk), desk.submit, desk.clock, read_only=args.read_only, fleet=inventory.name, job_file=args.job, ask=_ask if at_terminal else None)
     finally:
         desk.close()
     return 0
+
+
+def _ask(asked: LoginAsked) -> str | None:
+    from console.remote.prompts import Question
+
+    return ask(Question(node=asked.node, text=asked.text, echo=asked.echo))
 
 
 def ssh_command(inventory: Inventory, name: str) -> list[str]:
@@ -111,9 +120,9 @@ class ScreenDesk(Desk):
     """A desk that is started from the screen."""
 
     def __init__(self, *args: object, **named: object) -> None:
-        super().__init__(*args, **named)  # type: ignore[arg-type]
+        super().__init__(*args, prompt=lambda question: self.errands.ask(question), **named)  # type: ignore[arg-type]
         self._starting = threading.Thread(target=self._start, name="start", daemon=True)
-        self._early: deque[Intent] | None = deque()
+        self._early: deque[Wish] | None = deque()
         self._early_lock = threading.Lock()
 
     def begin(self) -> None:
@@ -123,19 +132,20 @@ class ScreenDesk(Desk):
         self._starting.start()
 
     def _start(self) -> None:
+        self.errands  # noqa: B018  made before a link could ask for it from its own thread
         self.supervisor.start()
         with self._early_lock:
             early, self._early = self._early or (), None
-            for intent in early:
-                self.supervisor.submit(intent)
+            for wish in early:
+                super().submit(wish)
 
-    def submit(self, intent: Intent) -> None:
-        """Hand an intent to the links; what is asked for before they are started goes to them then."""
+    def submit(self, wish: Wish) -> None:
+        """Hand a wish down; what is asked for before the links are started is carried out then."""
         with self._early_lock:
             if self._early is not None:
-                self._early.append(intent)
+                self._early.append(wish)
                 return
-        self.supervisor.submit(intent)
+        super().submit(wish)
 
     def end(self) -> None:
         """Hang up and close, whether the links were started or not."""

@@ -175,7 +175,7 @@ def _on_screen(demo: fleet.DemoFleet, args: argparse.Namespace, wanted: list[fau
         else:
             threading.Thread(target=launch, name="launch", daemon=True).start()
         try:
-            ending = app.run(ScreenFeed(desk), desk.supervisor.submit, desk.clock, spec, css, notice=notice, quit_label="quit" if args.keep else "quit (ends the demo)")
+            ending = app.run(ScreenFeed(desk), desk.submit, desk.clock, spec, css, notice=notice, quit_label="quit" if args.keep else "quit (ends the demo)")
         finally:
             _deafen()  # the screen's own signal handling is over, and so is ours: what is left is the ending
             injector.stop()

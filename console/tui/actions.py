@@ -32,11 +32,14 @@ class Action:
     """The pane that does it, where one does; the key works wherever that pane is on the screen."""
     asks: bool = False
     """Whether its key opens a line to type the argument into."""
+    within: tuple[str, ...] = ()
+    """The panes in which its keys count, before all others; empty: everywhere."""
 
 
 ARGUMENTS: Mapping[str, str] = {
     "duration": "DURATION", "log": "RANK|NODE", "node": "NODE", "pane": "PANE", "view": "VIEW", "layout": "NAME", "filter": "[!][-f ]TEXT",
-    "text": "TEXT", "order": "ORDER", "label": "LABEL", "value": "VALUE", "moment": "HH:MM:SS|-5m", "metric": "METRIC", "file": "FILE", "speed": "SPEED"}
+    "text": "TEXT", "order": "ORDER", "label": "LABEL", "value": "VALUE", "moment": "HH:MM:SS|-5m", "metric": "METRIC", "file": "FILE", "speed": "SPEED",
+    "check": "[--level] quick|standard|deep [--job JOB]", "job-file": "JOB", "cell": "CHECK [NODE]"}
 
 _GENERAL = (
     Action(name="quit", keys=("q", "ctrl+q", "ctrl+c"), label="quit (job goes on)", help="Leave the console. The job keeps running."),
@@ -56,6 +59,7 @@ _VIEWS = (
     Action(name="checkpoints", keys=("4",), help="View 4: saves on a time line, the next one, the work at risk."),
     Action(name="logs", keys=("5",), help="View 5: the logs of the ranks."),
     Action(name="incident", keys=("6",), label="views", help="View 6: what happened, on one time line."),
+    Action(name="checks", keys=("7",), help="View 7: whether the nodes are fit to train, check by check and node by node."),
     Action(name="layout", keys=("0",), help="Back to the layout, or change to another one.", takes="layout"),
     Action(name="last", keys=("minus",), help="The view before this one."),
 )
@@ -109,6 +113,16 @@ _CURVES = (
     Action(name="pan-on", keys=("greater_than_sign",), help="Later iterations.", pane="loss"),
     Action(name="whole", keys=("a",), help="All iterations.", pane="loss"),
 )
+_CHECK = (
+    Action(name="check", keys=("r",), label="check", help="Check the nodes: quick, standard or deep, and for a job file if one is named.", takes="check", within=("check", "finding")),
+    Action(name="finding", keys=("enter",), help="Read all about the selected cell; esc goes back to the matrix.", takes="cell", within=("check",)),
+    Action(name="fix", keys=("f",), label="fix", help="Mend what the selected cell found, where that is safe. Shows the exact commands and asks for the name first.", access="write",
+           takes="cell", within=("check", "finding")),
+)
+_JOB = (
+    Action(name="plan", help="Read a job file: its problems at their lines, and what its launch would do on each node.", takes="job-file"),
+    Action(name="run", keys=("R",), help="Launch the job file that was planned. Shows hosts and commands and asks for the job's name first.", access="write"),
+)
 _REST = (
     Action(name="reconnect", help="Try a node again now, whatever its back-off says.", takes="node", needs=True),
     Action(name="suspend", keys=("ctrl+z",), help="Back to the shell for a while; fg brings the console back."),
@@ -117,10 +131,12 @@ _REST = (
     Action(name="stop", keys=("S",), label="stop", help="Stop the job. Asks for its name first.", access="write"),
 )
 GROUPS: tuple[tuple[str, tuple[Action, ...]], ...] = (
-    ("Console", _GENERAL), ("Views", _VIEWS), ("Drill down", _DRILL), ("Time", _TIME), ("Nodes", _FLEET), ("Logs", _LOGS), ("Curves", _CURVES), ("Fleet", _REST))
+    ("Console", _GENERAL), ("Views", _VIEWS), ("Drill down", _DRILL), ("Time", _TIME), ("Nodes", _FLEET), ("Logs", _LOGS), ("Curves", _CURVES), ("Check", _CHECK), ("Launch", _JOB), ("Fleet", _REST))
 ACTIONS: tuple[Action, ...] = tuple(action for _, group in GROUPS for action in group)
 BY_NAME: Mapping[str, Action] = {action.name: action for action in ACTIONS}
-BY_KEY: Mapping[str, Action] = {key: action for action in ACTIONS for key in action.keys}
+BY_KEY: Mapping[str, Action] = {key: action for action in ACTIONS for key in action.keys if not action.within}
+OWN_KEYS: Mapping[tuple[str, str], Action] = {(pane, key): action for action in ACTIONS for key in action.keys for pane in action.within}
+"""(pane, key) -> what the key means while that pane is the current one."""
 
 _KEY_NAMES = {"question_mark": "?", "colon": ":", "minus": "-", "escape": "esc", "left_square_bracket": "[", "right_square_bracket": "]",
               "left_curly_bracket": "{", "right_curly_bracket": "}", "slash": "/", "tilde": "~", "plus": "+", "equals_sign": "=", "underscore": "_",

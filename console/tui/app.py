@@ -27,13 +27,14 @@ from textual.widgets import Static
 
 from console.core.clock import Clock
 from console.core.errors import ConsoleError
+from console.core.events import Answer
 from console.core.fleet.state import FleetState, NodeState
 from console.core.fleet.views import fleet_summary, node_rows
 from console.core.i18n import say
-from console.core.intents import ACCESS, Intent
+from console.core.intents import ACCESS, Wish
 from console.core.layout import LayoutSpec
 from console.tui import theme
-from console.tui.actions import BY_KEY, BY_NAME
+from console.tui.actions import BY_KEY, BY_NAME, OWN_KEYS
 from console.tui.arming import Arming
 from console.tui.context import Context
 from console.tui.doings import Doings
@@ -94,8 +95,10 @@ class Options:
     """A time cursor to begin with: a replay's."""
     moments: Moments | None = None
     """What was known when, where that is known already: a replay's."""
-    plan_text: tuple[str, ...] = ()
-    """What the launch would run or ran, line by line, as ``rankdeck plan`` prints it."""
+    fleet: str = ""
+    """The fleet's name: what is typed to confirm a change of its nodes."""
+    job_file: str = ""
+    """A job file to plan at the start; empty: none."""
 
 
 class ConsoleApp(App[Ending]):
@@ -108,7 +111,7 @@ class ConsoleApp(App[Ending]):
     VERTICAL_BREAKPOINTS = theme.VERTICAL_BREAKPOINTS
     BINDINGS = []
 
-    def __init__(self, feed: Feed, submit: Callable[[Intent], None], clock: Clock, layout_spec: LayoutSpec, layout_css: str = "",
+    def __init__(self, feed: Feed, submit: Callable[[Wish], None], clock: Clock, layout_spec: LayoutSpec, layout_css: str = "",
                  *, options: Options | None = None, environ: Mapping[str, str] | None = None) -> None:
         self.options = options or Options()
         environ = os.environ if environ is None else environ
@@ -124,7 +127,7 @@ class ConsoleApp(App[Ending]):
         self.arming = Arming(clock)
         self.moments = self.options.moments or Moments()
         self.context = Context(cursor=self.options.cursor or TimeCursor(), moments=self.moments, labels=self.options.labels,
-                               plan_text=self.options.plan_text)
+                               fleet=self.options.fleet)
         self.host = LayoutHost(layout_spec, feed, self.context)
         self.top, self.bottom = Bar("top"), Bar("bottom")
         self.notice: tuple[str, str, float] | None = None
@@ -132,6 +135,7 @@ class ConsoleApp(App[Ending]):
         self.navigator = Navigator(self)
         self.doings = Doings(self)
         self.pacer = Pacer(clock)
+        self._pressed = float("-inf")
         self._second, self._ticked, self._heralded = -1, clock.mono_s(), 0.0
         if self.options.notice or css_problem:
             self.tell(self.options.notice or css_problem, "warn")
@@ -148,6 +152,8 @@ class ConsoleApp(App[Ending]):
             self.navigator.go(self.options.view)
         else:
             self.host.turn_to(self.host.pane("logs") or self.host.panes[0])
+        if self.options.job_file:
+            self.doings.do("plan", self.options.job_file)
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(layout=True))
         self.tick()
         self.set_interval(1 / self.options.fps, self.tick)
@@ -164,9 +170,15 @@ class ConsoleApp(App[Ending]):
         """Take in what arrived, and draw what changed. Runs ``fps`` times a second, less often on a slow line."""
         changed = self.feed.drain()
         for answer in self.feed.answers():
+            if not isinstance(answer, Answer):
+                self.doings.hear(answer)
+                changed = True
+                continue
             self.tell(say("{op}: {node} has it", op=answer.op, node=answer.node) if answer.ok else
                       say("{op} failed on {node}: {why}", op=answer.op, node=answer.node, why=answer.error), "good" if answer.ok else "bad")
         mono, now = self.clock.mono_s(), self.clock.wall_s()
+        if self.context.sheets is not None:
+            self.doings.errands.ask_next(mono - self._pressed)
         if self.options.herald is not None and mono - self._heralded >= 1.0:
             self._heralded = mono
             written, text = self.options.herald(self.feed.state, now)
@@ -252,7 +264,7 @@ class ConsoleApp(App[Ending]):
         if self.is_running:
             self.show()
 
-    def send(self, intent: Intent) -> None:
+    def send(self, intent: Wish) -> None:
         """Hand an intent down; the second lock on writes, whoever made it."""
         if ACCESS[type(intent)] == "write" and not self.arming.armed:
             self.tell(say("refused: the console is read-only; :arm first"), "warn")
@@ -266,6 +278,7 @@ class ConsoleApp(App[Ending]):
 
     def _take(self, event: events.Key | events.Paste) -> bool:
         """Take a key or a paste of the main screen; False for what is a widget's business (scrolling)."""
+        self._pressed = self.clock.mono_s()
         if isinstance(event, events.Paste):
             if self.prompt is not None:
                 self.prompt.insert(event.text)
@@ -284,7 +297,7 @@ class ConsoleApp(App[Ending]):
         pane = self.host.current
         if pane is not None and pane.press(event.key):
             return True
-        action = BY_KEY.get(event.key)
+        action = (OWN_KEYS.get((pane.pane_name, event.key)) if pane is not None else None) or BY_KEY.get(event.key)
         if action is None:
             return False
         self.perform(action.name)
@@ -336,7 +349,7 @@ def _unseen(state: FleetState) -> FleetState:
     return replace(state, nodes=nodes)
 
 
-def run(feed: Feed, submit: Callable[[Intent], None], clock: Clock, layout_spec: LayoutSpec, layout_css: str = "", *,
+def run(feed: Feed, submit: Callable[[Wish], None], clock: Clock, layout_spec: LayoutSpec, layout_css: str = "", *,
         options: Options | None = None, environ: Mapping[str, str] | None = None, notice: str = "", quit_label: str = "") -> Ending:
     """Show the screen on this terminal until the operator or a signal ends it. Main thread only.
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from console.core.fleet.fleet_look import FleetLook
 from console.tui.time_cursor import Moments, TimeCursor
+
+if TYPE_CHECKING:
+    from console.tui.sheets import Sheets
 
 
 @dataclass(slots=True, kw_only=True)
@@ -18,8 +22,10 @@ class Context:
     look: FleetLook = field(default_factory=FleetLook)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Node -> label -> value, from the fleet file."""
-    plan_text: tuple[str, ...] = ()
-    """What the launch would run or ran."""
+    fleet: str = ""
+    """Name of the fleet."""
+    sheets: Sheets | None = None
+    """The newest check, the job file, open questions; None: nobody has asked for any."""
     generation: int = 0
     """Rises with every change."""
 

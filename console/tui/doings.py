@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from console.core.errors import ConsoleError
@@ -26,7 +27,9 @@ from console.tui.views import HOME, KEYS, VIEWS
 from console.tui.widgets.log_view import LogView
 
 if TYPE_CHECKING:
+    from console.core.events import News
     from console.tui.app import ConsoleApp
+    from console.tui.errand_doings import ErrandDoings
 
 STEP_S, LEAP_S = 10.0, 300.0
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
@@ -122,7 +125,12 @@ class Doings:
                 "log": [str(choice.pin[1]) for choice in choices], "duration": ["5m", "10m", "30m", "1h"],
                 "layout": sorted(app.options.layouts()), "order": ORDERS, "label": labels, "value": VALUES,
                 "moment": ["-1m", "-5m", "-30m"], "metric": sorted(state.current.series) if state.current is not None else [],
-                "speed": ["1", "10", "60"]}
+                "speed": ["1", "10", "60"], "check": ["quick", "standard", "deep"], "cell": self._cells(),
+                "job-file": [app.options.job_file] if app.options.job_file else []}
+
+    def _cells(self) -> list[str]:
+        found = self._app.context.sheets.check.found if self._app.context.sheets is not None else None
+        return [row.check.id for row in found.rows] if found is not None else []
 
     def next(self, argument: str) -> None:
         self._app.host.step(1)
@@ -154,6 +162,8 @@ class Doings:
             self.zoom("")
         elif app.navigator.view == "detail":
             app.navigator.up()
+        elif pane is not None and pane.pane_name == "finding" and app.host.before is app.host.pane("check"):
+            self.pane("check")
         elif isinstance(pane, LogView) and pane.pattern:
             pane.set_filter("")
         elif app.context.look.filter:
@@ -361,6 +371,34 @@ class Doings:
 
     def value(self, argument: str) -> None:
         self._cycle("value", VALUES, argument)
+
+    # --- checks and jobs: made when first asked for ----------------------------------------------------------
+
+    @cached_property
+    def errands(self) -> ErrandDoings:
+        """What these actions do, and what is known of them."""
+        from console.tui.errand_doings import ErrandDoings
+
+        return ErrandDoings(self._app)
+
+    def hear(self, news: News) -> None:
+        """Take in what came of an errand."""
+        self.errands.hear(news)
+
+    def check(self, argument: str) -> None:
+        self.errands.check(argument)
+
+    def finding(self, argument: str) -> None:
+        self.errands.finding(argument)
+
+    def fix(self, argument: str) -> None:
+        self.errands.fix(argument)
+
+    def plan(self, argument: str) -> None:
+        self.errands.plan(argument)
+
+    def run(self, argument: str) -> None:
+        self.errands.run()
 
     # --- the fleet ---------------------------------------------------------------------------------------
 

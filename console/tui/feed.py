@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from console.core.events import Answer
+from console.core.events import Answer, News
 from console.core.fleet.state import FleetState
 
 
@@ -39,5 +39,5 @@ class Feed(Protocol):
     def drain(self) -> bool:
         """Fold in what arrived since the last call; True when anything did. Never waits."""
 
-    def answers(self) -> Sequence[Answer]:
-        """What came of requests since the last call; each is given once."""
+    def answers(self) -> Sequence[Answer | News]:
+        """What came of requests and errands since the last call; each is given once."""

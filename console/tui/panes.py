@@ -47,6 +47,8 @@ _HOMES = {
     "plan": "plan_pane:PlanPane",
     "verdict": "verdict:Verdict",
     "detail": "detail:Detail",
+    "check": "check_matrix:CheckMatrix",
+    "finding": "finding:FindingPane",
 }
 
 

@@ -7,12 +7,15 @@ notices of what changed, told at the next prompt. The commands are those of ``:`
 
 from __future__ import annotations
 
+import select
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
 from console.core.clock import Clock
+from console.core.events import Answer, LoginAsked, News
 from console.core.fleet.drill import facts, path_to, title, tree, under
 from console.core.fleet.fleet_look import ORDERS, FleetLook, arranged
 from console.core.fleet.happenings import audit_rows, fault_rows, timeline_rows
@@ -27,7 +30,7 @@ from console.core.fleet.views import (
     value_text,
 )
 from console.core.i18n import say
-from console.core.intents import ACCESS, FollowLog, Intent, ReconnectNode, StopJob, UnfollowLog
+from console.core.intents import ACCESS, AnswerLogin, FollowLog, ReconnectNode, StopJob, UnfollowLog, Wish
 from console.core.triage.attribute import root_cause
 from console.tui.actions import ACTIONS, parse, seconds, usage
 from console.tui.arming import Arming
@@ -44,19 +47,22 @@ if TYPE_CHECKING:
     from console.core.fleet.run_views import LogChoice
     from console.core.fleet.state import FleetState
     from console.tui.app import Options
+    from console.tui.plain_errands import PlainErrands
 
 LOG_LINES = 20
 SHOWN = 40
 """Lines of a list; a reader has to hear them all."""
 GRACE_S, WHY = 60.0, "asked for by the operator"
 PROMPT = "rankdeck> "
+LOOK_S = 0.3
+"""How soon a login's question is put to somebody who sits at the prompt."""
 
 
 class Plain:
     """One session; ``do`` carries out a command line and returns whether to go on."""
 
-    def __init__(self, feed: Feed, submit: Callable[[Intent], None], clock: Clock, out: TextIO, *, read_only: bool = False,
-                 moments: Moments | None = None, moment: float | None = None) -> None:
+    def __init__(self, feed: Feed, submit: Callable[[Wish], None], clock: Clock, out: TextIO, *, read_only: bool = False,
+                 moments: Moments | None = None, moment: float | None = None, fleet: str = "") -> None:
         self._feed, self._submit, self._clock, self._out = feed, submit, clock, out
         self._read_only = read_only
         self._arming = Arming(clock)
@@ -67,7 +73,11 @@ class Plain:
         self._choice: LogChoice | None = None
         self._book = LogBook([])
         self._told = ""
-        self._asked: tuple[StopJob, str] | None = None
+        self._asked: tuple[Wish, str, str] | None = None
+        self._fleet = fleet
+        self._heard: list[Answer | News] = []
+        self.questions: dict[int, LoginAsked] = {}
+        """Of logins, open ones."""
 
     # --- a line in, lines out ----------------------------------------------------------------------------
 
@@ -79,7 +89,12 @@ class Plain:
     def news(self) -> None:
         """What changed since the last prompt, in one line or none."""
         self._feed.drain()
-        for answer in self._feed.answers():
+        self.listen()
+        heard, self._heard = self._heard, []
+        for answer in heard:
+            if not isinstance(answer, Answer):
+                self.errands.hear(answer)
+                continue
             self.put(say("{op}: {node} has it", op=answer.op, node=answer.node) if answer.ok else
                      say("{op} failed on {node}: {why}", op=answer.op, node=answer.node, why=answer.error))
         rows = node_rows(self.state, self.now)
@@ -91,6 +106,14 @@ class Plain:
         if told != self._told:
             self._told = told
             self.put(told)
+
+    def listen(self) -> None:
+        """Take in what came of requests; only questions of logins cannot wait for the next prompt."""
+        for answer in self._feed.answers():
+            if isinstance(answer, LoginAsked):
+                self._login(answer)
+            else:
+                self._heard.append(answer)
 
     @property
     def now(self) -> float:
@@ -331,7 +354,7 @@ class Plain:
 
     def do_reconnect(self, argument: str) -> None:
         if argument in self.state.nodes:
-            self._send(ReconnectNode(node=argument))
+            self.send(ReconnectNode(node=argument))
             self.put(say("trying {node} again", node=argument))
         else:
             self.put(say("no node is called {name}", name=argument))
@@ -344,45 +367,112 @@ class Plain:
         if attempt is None or not targets:
             self.put(say("nothing to stop: the job lives on no node"))
             return
-        self._asked = (StopJob(job=attempt.job, attempt=attempt.attempt, nodes=tuple(target.node for target in targets), grace_s=GRACE_S, why=WHY), attempt.job)
+        self.confirm(StopJob(job=attempt.job, attempt=attempt.attempt, nodes=tuple(target.node for target in targets), grace_s=GRACE_S, why=WHY), attempt.job,
+                     say("asked {n} nodes to stop {job}", n=len(targets), job=attempt.job))
         for target in targets:
             self.put(f"{target.node}: {target.state}, {say('link {state}', state=target.link.text)}: {target.command}")
         self.put(say("type the job's name to stop it on these nodes; anything else leaves it running"))
 
     def _confirm(self, line: str) -> None:
         assert self._asked is not None
-        (intent, name), self._asked = self._asked, None
+        (intent, name, told), self._asked = self._asked, None
         if line not in (name, shown(name)):
-            self.put(say("That is not the job's name. Nothing was done."))
+            self.put(say("That is not the job's name. Nothing was done.") if isinstance(intent, StopJob) else say("That is not the name. Nothing was done."))
         elif not self._arming.armed:
             self.put(say("No longer armed. Nothing was done."))
         else:
-            self._send(intent)
-            self.put(say("asked {n} nodes to stop {job}", n=len(intent.nodes), job=intent.job))
+            self.send(intent)
+            self.put(told)
 
-    def _send(self, intent: Intent) -> None:
+    def confirm(self, wish: Wish, word: str, told: str) -> None:
+        """Carry out the wish when the next line is the word."""
+        self._asked = (wish, word, told)
+
+    # --- checks, job files, logins -------------------------------------------------------------------------
+
+    @cached_property
+    def errands(self) -> PlainErrands:
+        """What these commands do; loaded with the first of them."""
+        from console.tui.plain_errands import PlainErrands
+
+        return PlainErrands(self, self._fleet)
+
+    @property
+    def armed(self) -> bool:
+        """Whether changes are possible."""
+        return self._arming.armed
+
+    def do_check(self, argument: str) -> None:
+        self.errands.check(argument)
+
+    def do_checks(self, argument: str) -> None:
+        self.errands.checks()
+
+    def do_finding(self, argument: str) -> None:
+        self.errands.finding(argument)
+
+    def do_fix(self, argument: str) -> None:
+        self.errands.fix(argument)
+
+    def do_plan(self, argument: str) -> None:
+        self.errands.plan(argument)
+
+    def do_run(self, argument: str) -> None:
+        self.errands.run()
+
+    def _login(self, asked: LoginAsked) -> None:
+        if asked.open:
+            self.questions[asked.number] = asked
+        else:
+            self.questions.pop(asked.number, None)
+
+    def send(self, intent: Wish) -> None:
         if ACCESS[type(intent)] == "read" or self._arming.armed:
             self._submit(intent)
 
 
-def run(feed: Feed, submit: Callable[[Intent], None], clock: Clock, *, read_only: bool = False, options: Options | None = None,
-        lines: TextIO | None = None, out: TextIO | None = None) -> None:
-    """Read commands until the end of input or ``quit``."""
+def run(feed: Feed, submit: Callable[[Wish], None], clock: Clock, *, read_only: bool = False, options: Options | None = None,
+        lines: TextIO | None = None, out: TextIO | None = None, fleet: str = "", job_file: str = "",
+        ask: Callable[[LoginAsked], str | None] | None = None) -> None:
+    """Read commands until the end of input or ``quit``. ``ask``: puts a login's question to the person at this terminal."""
     moments = options.moments if options is not None else None
     moment = options.cursor.at if options is not None and options.cursor is not None else None
     out = out or sys.stdout
-    session = Plain(feed, submit, clock, out, read_only=read_only, moments=moments, moment=moment)
+    session = Plain(feed, submit, clock, out, read_only=read_only, moments=moments, moment=moment, fleet=fleet)
     session.put(say("rankdeck, as text. help lists the commands, quit leaves; an empty line says how things are."))
+    if job_file:
+        session.do(f"plan {job_file}")
     while True:
         session.news()
+        if ask is not None:
+            for number, asked in list(session.questions.items()):
+                submit(AnswerLogin(number=number, answer=ask(asked)))
+                session.questions.pop(number, None)
         if lines is None:
             try:
-                line = input(PROMPT)
+                line = _typed(session) if ask is not None else input(PROMPT)
             except EOFError:
                 return
+            if line is None:
+                continue
         else:
             line = lines.readline()
             if not line:
                 return
         if not session.do(line):
             return
+
+
+def _typed(session: Plain) -> str | None:
+    """A line from the terminal; None when a login asks something before there is one. Raises EOFError."""
+    sys.stdout.write(PROMPT)
+    sys.stdout.flush()
+    while not select.select([sys.stdin], [], [], LOOK_S)[0]:
+        session.listen()
+        if session.questions:
+            sys.stdout.write("\n")
+            return None
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line

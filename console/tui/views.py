@@ -1,4 +1,4 @@
-"""The six views as arrangements of panes, and the names by which they are reached. Data, no logic.
+"""The views as arrangements of panes, and the names by which they are reached. Data, no logic.
 
 A layout file is an arrangement of its own (key 0, ``:layout NAME``); the views are the same on every console.
 """
@@ -23,9 +23,10 @@ VIEWS: Mapping[str, LayoutSpec] = {
     "logs": _view("logs", "Logs", Box(pane="logs", size="1fr")),
     "incident": _view("incident", "Incident", Box(pane="verdict", size="8"), Box(pane="timeline", size="3fr"),
                       Box(split="horizontal", size="2fr", children=(Box(pane="loss", size="1fr"), Box(pane="fleet-grid", size="1fr")))),
+    "checks": _view("checks", "Check", Box(pane="check", size="3fr"), Box(pane="finding", size="2fr")),
     "detail": _view("detail", "Detail", Box(pane="detail", size="1fr")),
 }
-KEYS: Mapping[str, str] = {str(at + 1): name for at, name in enumerate(("fleet", "launch", "training", "checkpoints", "logs", "incident"))}
+KEYS: Mapping[str, str] = {str(at + 1): name for at, name in enumerate(("fleet", "launch", "training", "checkpoints", "logs", "incident", "checks"))}
 FIRST_PANE: Mapping[str, str] = {
-    "fleet": "fleet-grid", "launch": "phases", "training": "loss", "checkpoints": "checkpoints", "logs": "logs", "incident": "timeline", "detail": "detail"}
+    "fleet": "fleet-grid", "launch": "phases", "training": "loss", "checkpoints": "checkpoints", "logs": "logs", "incident": "timeline", "checks": "check", "detail": "detail"}
 """The pane that has the keys when a view is opened."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from console.tui.words_zh_errands import ERRANDS
+
 WORDS: Mapping[str, str] = {
     "  {n} records dropped": "  丢弃 {n} 条记录", "! {n} warning": "! {n} 告警", "/step": "/步",
     "A shell on the selected node, or on the one named; its end brings the console back.": "在所选或指定节点上打开 shell；退出后回到控制台。",
@@ -115,4 +117,5 @@ WORDS: Mapping[str, str] = {
     "NPU health: OK, Warning, Alarm or Critical, not known.": "NPU 健康：正常、告警、严重、未知。", "Link: up, connecting, silent.": "连接：在线、连接中、无响应。",
     "Link: down, refused (host key or login).": "连接：断开、被拒（主机密钥或登录）。", "Age of the newest look at the NPUs: fresh, stale, lost.": "NPU 最近读数的时龄：新、旧、失效。",
     "Fleet and training": "集群与训练", "Wall": "大屏", "Triage": "排障",
+    **ERRANDS,
 }

@@ -81,10 +81,10 @@ def key_line(width: int, quit_label: str, panes: Container[str]) -> Line:
     """The keys worth knowing with these panes on the screen, as many as fit, and always the first ones."""
     line: Line = [(" ", "plain")]
     for action in ACTIONS:
-        if not action.label or not action.keys or (action.pane and action.pane not in panes):
+        if not action.label or not action.keys or (action.pane and action.pane not in panes) or (action.within and not any(pane in panes for pane in action.within)):
             continue
         label = quit_label if action.name == "quit" else action.label
-        part: Line = [("1-6" if label == "views" else key_text(action.keys[0]), "key"), (f" {say(label)}  ", "dim")]
+        part: Line = [("1-7" if label == "views" else key_text(action.keys[0]), "key"), (f" {say(label)}  ", "dim")]
         if width_of(line) + width_of(part) > width:
             break
         line += part

@@ -1,4 +1,5 @@
-"""Pane ``plan``: what each node of the newest attempt was given to do and how it went; before it, the job's plan."""
+"""Pane ``plan``: what each attempt was given to do and how it went; before it the job file that was planned, with
+its problems at their lines, what is derived from it, and what would run on each node, word for word."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from console.core.fleet.run_views import PHASES
 from console.core.fleet.state import FleetState
 from console.core.fleet.views import natural_key, spans_text
 from console.core.i18n import say
+from console.tui.feed import Feed
 from console.tui.lines import Line
 from console.tui.widgets.line_pane import LinePane
 from console.tui.widgets.listings import clock_text
@@ -20,15 +22,32 @@ class PlanPane(LinePane):
 
     pane_name: ClassVar[str] = "plan"
 
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self._kept: tuple[object, list[Line]] = (None, [])
+
     def draw(self, state: FleetState, now: float, width: int, height: int) -> list[Line]:
         self.retitle(say("Per node"))
         lines: list[Line] = []
+        before = False
         items: list[Target | float | None] = []
 
         def put(line: Line, item: Target | float | None = None) -> None:
             lines.append(line)
             items.append(item)
 
+        sheet = self.context.sheets.job if self.context.sheets is not None else None
+        if sheet is not None and sheet.path:
+            from console.tui.widgets.job_sheet import sheet_lines
+
+            self.retitle(say("Plan") + f"  {sheet.path}")
+            # Hundreds of lines on a large fleet, and nothing in them ticks.
+            key = (id(sheet), id(sheet.plan), len(sheet.used), width)
+            if self._kept[0] != key:
+                self._kept = (key, sheet_lines(sheet, now, width))
+            if not state.current or not state.current.latest or state.current.latest.attempt not in sheet.used:
+                lines += self._kept[1]
+                before = True
         run = state.current
         if run is not None:
             for name in sorted(run.attempts, reverse=True)[:20]:
@@ -53,8 +72,10 @@ class PlanPane(LinePane):
                             how = signal_name(by) if by else f"exit {code}"
                             put([("         ", "plain"), (say("command ended: {how}", how=how), "good" if code == 0 and not by else "bad"),
                                  (f"  {say('round {n}', n=place)}", "dim")], our_time(state, at, seen.time))
-        for text in self.context.plan_text:
-            put([("  " + text, "plain")])
+        if sheet is not None and sheet.path:
+            # Arrows scroll here: there is more to read than to choose from.
+            self.items = ()
+            return lines if before else [*lines, [], *self._kept[1]]
         self.items = items
         if not lines:
             put([("  " + say("nothing launched yet: rankdeck plan JOB.yaml, then rankdeck launch JOB.yaml"), "dim")])

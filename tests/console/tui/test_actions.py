@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from console.core.clock import FixedClock
-from console.tui.actions import ACTIONS, BY_KEY, BY_NAME, complete, parse, seconds, usage
+from console.tui.actions import ACTIONS, BY_KEY, BY_NAME, OWN_KEYS, complete, parse, seconds, usage
 from console.tui.app import ConsoleApp
 from console.tui.arming import Arming
 from console.tui.doings import Doings
@@ -16,14 +16,16 @@ def test_every_action_can_be_done_and_says_what_it_touches() -> None:
     for action in ACTIONS:
         assert action.pane or action.name in VIEWS or callable(getattr(Doings, action.name.replace("-", "_"))), action.name
         assert action.access in ("read", "write") and action.help.endswith(".")
-    assert [action.name for action in ACTIONS if action.access == "write"] == ["shell", "stop"]
+    assert [action.name for action in ACTIONS if action.access == "write"] == ["shell", "fix", "run", "stop"]
 
 
 def test_no_key_is_given_twice_and_each_is_bound() -> None:
-    keys = [key for action in ACTIONS for key in action.keys]
+    keys = [key for action in ACTIONS for key in action.keys if not action.within]
     assert len(keys) == len(set(keys))
     assert set(BY_KEY) == set(keys) and ConsoleApp.BINDINGS == []  # keys come to the app first, through BY_KEY alone
-    assert "ctrl+k" not in keys
+    own = [(pane, key) for action in ACTIONS for key in action.keys for pane in action.within]
+    assert len(own) == len(set(own)) and set(OWN_KEYS) == set(own)
+    assert "ctrl+k" not in keys and "ctrl+k" not in [key for _, key in own]
 
 
 @pytest.mark.parametrize(("line", "name", "argument"), [

@@ -118,6 +118,7 @@ async def test_every_write_is_refused_while_read_only() -> None:
     async with opened() as screen:
         for action in ACTIONS:
             if action.access == "write":
+                await screen.press("7" if action.within else "0")
                 for how in (*action.keys, f":{action.name}"):
                     await (screen.command(how[1:]) if how.startswith(":") else screen.press(how))
                     assert len(screen.app.screen_stack) == 1 and screen.writes() == []

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from console.core import i18n
+from console.core.preflight.table import CHECKS
 from console.tui.actions import ACTIONS, GROUPS
 from console.tui.views import VIEWS
+from console.tui.widgets import check_matrix
 from console.tui.words import catalogue, language
 from console.tui.words_zh import WORDS
 
@@ -28,6 +30,8 @@ def said() -> Iterator[str]:
         yield from filter(None, (action.help, action.label))
     yield from (title for title, _ in GROUPS)
     yield from (view.title for view in VIEWS.values())
+    yield from (check.title for check in CHECKS)
+    yield from check_matrix.WORDS.values()
 
 
 def test_everything_that_is_said_is_in_the_catalogue() -> None:

@@ -5,8 +5,7 @@ after a card has dropped or take the process with it; so it lives in a child tha
 question, and is ended when it does not. Refuses every call that changes something. Whatever fails, the
 caller falls back to ``npu-smi``.
 
-Source: dcmi_interface_api.h and the DCMI pages for 910B. Units there: power 0.1 W, temperature C, HBM and
-DDR MB, process memory bytes. A value whose call fails is None.
+Source: dcmi_interface_api.h and the DCMI pages for 910B; the 950's functions are in ``dcmi_logical``.
 """
 
 from __future__ import annotations
@@ -19,143 +18,89 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Union
 
 from agent.parse import npu_table
+from agent.probe import dcmi_calls, dcmi_logical
+from agent.probe.dcmi_calls import CARDS_MAX, NPU_TYPE, Failed
+from agent.probe.dcmi_logical import LogicalDevices
+
+__all__ = ["Cards", "Failed", "Source", "as_sample", "find", "opened", "serve"]
 
 LIBRARIES = ("/usr/local/dcmi/libdcmi.so", "/usr/local/Ascend/driver/lib64/driver/libdcmi.so", "/usr/local/Ascend/driver/lib64/libdcmi.so")
 START_S = 8.0
 """dcmi_init was seen to take two seconds on a cold node."""
 SAMPLE_S = 4.0
-NPU_TYPE = 0
-CARDS_MAX = 64
-PROCESSES_MAX = 32
-HEALTHS = {0: "OK", 1: "Warning", 2: "Alarm", 3: "Critical"}
-TEMPERATURE_INVALID = (0x7ffd, 0x7fff)
-AICORE, OVERALL = 2, 13
-"""input_type of dcmi_get_device_utilization_rate."""
-
-
-class _Chip(ctypes.Structure):
-    _fields_ = [("type", ctypes.c_char * 32), ("name", ctypes.c_char * 32), ("version", ctypes.c_char * 32), ("aicores", ctypes.c_uint)]
-
-
-class _Pcie(ctypes.Structure):
-    _fields_ = [("vendor", ctypes.c_uint), ("subvendor", ctypes.c_uint), ("device", ctypes.c_uint), ("subdevice", ctypes.c_uint), ("domain", ctypes.c_int),
-                ("bus", ctypes.c_uint), ("slot", ctypes.c_uint), ("function", ctypes.c_uint), ("reserve", ctypes.c_ubyte * 32)]
-
-
-class _Hbm(ctypes.Structure):
-    _fields_ = [("size", ctypes.c_ulonglong), ("freq", ctypes.c_uint), ("usage", ctypes.c_ulonglong), ("temp", ctypes.c_int), ("bandwidth", ctypes.c_uint)]
-
-
-class _Memory(ctypes.Structure):
-    _fields_ = [("size", ctypes.c_ulonglong), ("available", ctypes.c_ulonglong), ("freq", ctypes.c_uint), ("page_kb", ctypes.c_ulong),
-                ("pages", ctypes.c_ulong), ("pages_free", ctypes.c_ulong), ("rate", ctypes.c_uint), ("reserve", ctypes.c_ubyte * 60)]
-
-
-class _Process(ctypes.Structure):
-    _fields_ = [("pid", ctypes.c_int), ("bytes", ctypes.c_ulong)]
-
-
-class Failed(Exception):
-    """The library cannot be used; ``reason`` is one of agent.wire.ABSENT_REASONS."""
-
-    def __init__(self, reason: str, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
-
 
 # In the child
 
-class Library:
-    """libdcmi.so, initialised. Raises Failed."""
+class Cards:
+    """The devices by card and chip, through ``dcmi_*``: all generations before the 950. Raises Failed."""
 
-    def __init__(self, path: str) -> None:
-        try:
-            self._library = ctypes.CDLL(path)
-        except OSError as error:
-            raise Failed("missing", str(error))
-        code = self._call("dcmi_init")
-        if code != 0:
-            raise Failed({-8002: "denied", -8255: "unsupported", None: "unsupported"}.get(code, "error"), "dcmi_init: %s" % code)
-
-    def _call(self, name: str, *args: Any) -> Optional[int]:
-        """What a function returns; None where this library does not have it."""
-        try:
-            function = getattr(self._library, name)
-        except AttributeError:
-            return None
-        return int(function(*args))
-
-    def _number(self, name: str, kind: Any, *args: Any) -> Optional[int]:
-        """The number that a function with one out parameter, its last, gives; None where it fails."""
-        value = kind()
-        return int(value.value) if self._call(name, *(args + (ctypes.byref(value),))) == 0 else None
-
-    def _struct(self, name: str, kind: Any, *args: Any) -> Any:
-        value = kind()
-        return value if self._call(name, *(args + (ctypes.byref(value),))) == 0 else None
+    def __init__(self, calls: dcmi_calls.Calls) -> None:
+        self._calls = calls
+        dcmi_calls.start(calls, "dcmi_init")
 
     def sample(self) -> Dict[str, Any]:
         """{version, devices, processes} with the fields of agent.parse.npu_table. Raises Failed when there is no card."""
-        count, cards = ctypes.c_int(), (ctypes.c_int * CARDS_MAX)()
-        code = self._call("dcmi_get_card_list", ctypes.byref(count), cards, CARDS_MAX)
+        calls, count, cards = self._calls, ctypes.c_int(), (ctypes.c_int * CARDS_MAX)()
+        code = calls.call("dcmi_get_card_list", ctypes.byref(count), cards, CARDS_MAX)
         if code != 0 or not 0 < count.value <= CARDS_MAX:
             raise Failed("error" if code else "missing", "dcmi_get_card_list: %s, %d cards" % (code, count.value))
-        version = ctypes.create_string_buffer(64)
-        known = self._call("dcmi_get_driver_version", version, 64) == 0
         devices: List[Dict[str, Any]] = []
         processes: List[Dict[str, Any]] = []
         for card in cards[:count.value]:
-            chips = self._number("dcmi_get_device_num_in_card", ctypes.c_int, card)
+            chips = calls.number("dcmi_get_device_num_in_card", ctypes.c_int, card)
             if chips is None:
                 raise Failed("error", "dcmi_get_device_num_in_card of card %d" % card)
             for chip in range(chips):
-                kind = self._number("dcmi_get_device_type", ctypes.c_int, card, chip)
+                kind = calls.number("dcmi_get_device_type", ctypes.c_int, card, chip)
                 if kind in (None, NPU_TYPE):
                     devices.append(self._device(card, chip))
-                    processes += self._processes(card, chip)
-        return {"version": _text(version.value) if known else None, "devices": devices, "processes": processes}
+                    processes += dcmi_calls.process_rows(calls, "dcmi_get_device_resource_info", card, chip, card, chip)
+        return {"version": calls.version("dcmi_get_driver_version"), "devices": devices, "processes": processes}
 
     def _device(self, card: int, chip: int) -> Dict[str, Any]:
+        calls = self._calls
         row: Dict[str, Any] = dict.fromkeys(npu_table.DEVICE_FIELDS)
-        row.update(npu_id=card, chip_id=chip)
-        info = self._struct("dcmi_get_device_chip_info", _Chip, card, chip)
-        if info is not None:
-            row["name"] = _text(info.name)
-        health = self._number("dcmi_get_device_health", ctypes.c_uint, card, chip)
-        row["health"] = None if health is None else HEALTHS.get(health, "UNKNOWN")
-        power = self._number("dcmi_get_device_power_info", ctypes.c_int, card, chip)
-        row["power_w"] = round(power / 10.0, 1) if power is not None and 0 <= power < 100000 else None
-        temperature = self._number("dcmi_get_device_temperature", ctypes.c_int, card, chip)
-        row["temperature_c"] = temperature if temperature not in TEMPERATURE_INVALID else None
-        for field, which in (("aicore_pct", AICORE), ("npu_pct", OVERALL)):
-            rate = self._number("dcmi_get_device_utilization_rate", ctypes.c_uint, card, chip, which)
-            row[field] = rate if rate is not None and rate <= 100 else None
-        hbm = self._struct("dcmi_get_device_hbm_info", _Hbm, card, chip)
+        info = calls.struct("dcmi_get_device_chip_info", dcmi_calls.Chip, card, chip)
+        row.update(
+            npu_id=card, chip_id=chip, name=None if info is None else dcmi_calls.text(info.name),
+            health=dcmi_calls.health_word(calls.number("dcmi_get_device_health", ctypes.c_uint, card, chip)),
+            power_w=dcmi_calls.watts(calls.number("dcmi_get_device_power_info", ctypes.c_int, card, chip)),
+            temperature_c=dcmi_calls.degrees(calls.number("dcmi_get_device_temperature", ctypes.c_int, card, chip)))
+        for field, which in (("aicore_pct", dcmi_calls.AICORE), ("npu_pct", dcmi_calls.OVERALL)):
+            row[field] = dcmi_calls.percent(calls.number("dcmi_get_device_utilization_rate", ctypes.c_uint, card, chip, which))
+        hbm = calls.struct("dcmi_get_device_hbm_info", dcmi_calls.Hbm, card, chip)
         if hbm is not None:
             row["hbm_used_mb"], row["hbm_total_mb"] = int(hbm.usage), int(hbm.size)
-        memory = self._struct("dcmi_get_device_memory_info_v3", _Memory, card, chip)
+        memory = calls.struct("dcmi_get_device_memory_info_v3", dcmi_calls.Memory, card, chip)
         if memory is not None:
             row["memory_total_mb"] = int(memory.size)
             row["memory_used_mb"] = max(0, int(memory.size) - int(memory.available))
             row["hugepages_total"] = int(memory.pages)
             row["hugepages_used"] = max(0, int(memory.pages) - int(memory.pages_free))
-        pcie = self._struct("dcmi_get_device_pcie_info_v2", _Pcie, card, chip)
-        if pcie is not None:
-            row["bus_id"] = "%04X:%02X:%02X.%X" % (pcie.domain & 0xffff, pcie.bus, pcie.slot, pcie.function)
+        pcie = calls.struct("dcmi_get_device_pcie_info_v2", dcmi_calls.Pcie, card, chip)
+        row["bus_id"] = None if pcie is None else pcie.bus_id
         logic = ctypes.c_int()
-        if self._call("dcmi_get_device_logic_id", ctypes.byref(logic), card, chip) == 0:
-            row["phy_id"] = self._number("dcmi_get_device_phyid_from_logicid", ctypes.c_uint, ctypes.c_uint(logic.value))
+        if calls.call("dcmi_get_device_logic_id", ctypes.byref(logic), card, chip) == 0:
+            row["phy_id"] = calls.number("dcmi_get_device_phyid_from_logicid", ctypes.c_uint, ctypes.c_uint(logic.value))
         return row
 
-    def _processes(self, card: int, chip: int) -> List[Dict[str, Any]]:
-        rows, count = (_Process * PROCESSES_MAX)(), ctypes.c_int()
-        if self._call("dcmi_get_device_resource_info", card, chip, rows, ctypes.byref(count)) != 0:
-            return []
-        return [{"npu_id": card, "chip_id": chip, "pid": int(row.pid), "pid_in_container": None, "name": _name(int(row.pid)),
-                 "memory_mb": int(row.bytes) >> 20} for row in rows[:max(0, min(count.value, PROCESSES_MAX))]]
+
+def opened(path: str) -> Union[Cards, LogicalDevices]:
+    """libdcmi.so, initialised: by cards where it lets us, else by logical devices. Raises Failed, for the first of the two reasons."""
+    try:
+        calls = dcmi_calls.Calls(ctypes.CDLL(path))
+    except OSError as error:
+        raise Failed("missing", str(error))
+    try:
+        return Cards(calls)
+    except Failed:
+        # A 950's library has both, and says of the first that it is not supported there.
+        if not calls.has(dcmi_logical.INIT):
+            raise
+    return LogicalDevices(calls)
 
 
 def serve(path: str) -> int:
@@ -165,7 +110,7 @@ def serve(path: str) -> int:
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     try:
-        library = Library(path)
+        library = opened(path)
     except Failed as error:
         out.write(json.dumps({"reason": error.reason, "text": str(error)}) + "\n")
         out.flush()
@@ -286,16 +231,3 @@ def find(exists: Callable[[str], bool] = os.path.exists) -> Optional[str]:
     if named is not None:
         return named or None
     return next((path for path in LIBRARIES if exists(path)), None)
-
-
-def _text(raw: bytes) -> Optional[str]:
-    return raw.split(b"\0", 1)[0].decode("utf-8", "replace").strip() or None
-
-
-def _name(pid: int) -> Optional[str]:
-    """As npu-smi names it: /proc/PID/status, 15 bytes at most, without colons."""
-    try:
-        with open("/proc/%d/comm" % pid, "rb") as file:
-            return _text(file.read(64).replace(b":", b"")) or None
-    except OSError:
-        return None

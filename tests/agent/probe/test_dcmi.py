@@ -15,14 +15,23 @@ from agent.probe import dcmi, npu
 STUB = Path(__file__).with_name("stub_dcmi.c")
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> str:
+def built(folder: Path, source: Path) -> str:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler (cc or gcc) to build the stand-in for libdcmi.so")
-    path = tmp_path_factory.mktemp("dcmi") / "libdcmi.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(path), str(STUB)], check=True)
+    path = folder / "libdcmi.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(path), str(source)], check=True)
     return str(path)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return built(tmp_path_factory.mktemp("dcmi"), STUB)
+
+
+@pytest.fixture(scope="module")
+def library_950(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return built(tmp_path_factory.mktemp("dcmi-950"), STUB.with_name("stub_dcmi_950.c"))
 
 
 def by_tool(timeout_s: float) -> dict:
@@ -81,3 +90,32 @@ def test_without_the_library_there_is_the_tool(monkeypatch: pytest.MonkeyPatch, 
     broken.write_text("not a library")
     both = npu.Npu(library=str(broken), tool=by_tool)
     assert both.read() == {"source": "npu-smi"} and both.why.startswith("missing")
+
+
+def test_a_950_is_asked_by_logical_devices(library_950: str) -> None:
+    source = dcmi.Source(library_950)
+    try:
+        data = source.read()
+    finally:
+        source.close()
+    assert wire.problems_in("sample", data) == []
+    columns = data["columns"]
+    assert data["source"] == "dcmi" and data["driver_version"] == "26.0.rc1" and data["complete"]
+    assert columns["npu_id"] == [0, 1, 2, 3] and columns["phy_id"] == [8, 9, 10, 11]  # in their order; the fifth is a CPU
+    assert columns["chip_id"] == [None] * 4 and columns["name"] == ["950PR", "950PR", None, "950PR"]
+    assert columns["health"] == ["OK", "Critical", "OK", "OK"] and columns["temperature_c"] == [56, 56, 56, None]
+    assert columns["power_w"] == [204.4, 204.5, 204.6, 204.7] and columns["npu_pct"] == [None, 10, 20, 30]  # 255 is no percentage
+    assert columns["hbm_used_mb"] == [4439, 4440, 4441, 4442] and columns["bus_id"] == ["0000:91:00.0", "0000:92:00.0", "0000:93:00.0", None]
+    assert data["absent"] == dict.fromkeys(("chip_id", "aicore_pct", "memory_used_mb", "memory_total_mb", "hugepages_used", "hugepages_total"), "unsupported")
+    assert data["processes"]["npu_id"] == [1] and data["processes"]["chip_id"] == [None] and data["processes"]["memory_mb"] == [77]
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("denied", "denied"), ("neither", "unsupported"), ("none", "missing"), ("hangs", "timeout")])
+def test_a_950_that_refuses_leaves_it_to_the_tool(library_950: str, monkeypatch: pytest.MonkeyPatch, fault: str, reason: str) -> None:
+    monkeypatch.setenv("DCMI_STUB", fault)
+    both = npu.Npu(library=library_950, tool=by_tool)
+    both._source = dcmi.Source(library_950, sample_s=0.5)
+    try:
+        assert both.read()["source"] == "npu-smi" and both.why.startswith(reason)
+    finally:
+        both.close()

@@ -21,7 +21,7 @@ import time
 from typing import Any, Callable
 
 import agent
-from agent import clock, jobs, pieces, processes, requests, tails, wire
+from agent import clock, company, jobs, pieces, processes, requests, tails, wire
 from agent.clients import SILENT_S, Clients, room_for_stream
 from agent.follow import Follower
 from agent.home import Home
@@ -93,6 +93,7 @@ class Resident:
         self._leaving = ""
         self._said: dict[str, float] = {}
         self._listener = home.listen()
+        self._company = company.Company()
         self._clients = Clients(self._loop, self._listener, self._spool, self._hello, self._answer, options.silent_s)
 
     def run(self) -> None:
@@ -108,6 +109,7 @@ class Resident:
         self._loop.every(_TIDY_S, functools.partial(self._when_idle, "sweeps", self._desk.phase.sweep, "containers"))
         self._loop.every(_KILL_S, functools.partial(self._when_idle, "kills", self._kill_overdue, "kill"))
         self._loop.every(1.0, self._check_idle)
+        self._loop.every(1.0, self._tell_company)
         self._watch_saves()
         while not self._leaving:
             self._loop.step()
@@ -256,6 +258,11 @@ class Resident:
         elif clock.mono_s() >= self._busy_at + self._options.idle_s:
             self._leave("no job and no client for %d s" % self._options.idle_s)
 
+    def _tell_company(self) -> None:
+        record = self._company.changed(self._clients.all)
+        if record is not None:
+            self._store([record])
+
     # Answering
 
     def _answer(self, client: Client, number: Any, op: str, args: Any) -> None:
@@ -287,6 +294,12 @@ class Resident:
         if op == "stats":
             end(self._stats(), None)
         elif op == "note":
+            end({}, None)
+        elif op == "armed":
+            end(company.armed(client, args), None)
+        elif op == "remark":
+            if not self._store([company.remark(client, args)], durable=True):
+                raise Refused("the remark cannot be kept", where=socket.gethostname(), got="a spool that cannot be written", move="See to the node's disk")
             end({}, None)
         elif op == "retire":
             if args["revision"] <= agent.REVISION:

@@ -61,6 +61,8 @@ class Client:
         self.uid: int = uid
         self.operator = ""
         self.console = ""
+        self.since = clock.wall_s()
+        self.armed_until = 0.0
         self.met = False
         self.cursor = 0
         self.records = Stream()

@@ -117,11 +117,18 @@ RECORD_FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
                   pid=WHOLE, text=TEXT, time=TEXT),
     # Who did what on this node. peer_uid: of the attach process.
     "audit": {"operator": TEXT, "peer_uid": WHOLE, "op": TEXT, "args": TABLE, "ok": FLAG, "why": TEXT},
+    # Which consoles are attached: [{operator, console, uid, since, armed_until}], times of the node's clock.
+    "presence": {"consoles": LIST},
+    # What an operator says to the others. what: REMARKS; subject: an alarm's key or a pattern of keys, empty for a note.
+    "remark": {"id": TEXT, "what": TEXT, "subject": TEXT, "text": TEXT, "operator": TEXT, "peer_uid": WHOLE, "until": NUMBER},
     # The resident's own life. state: started | upgrading | stopping.
     "resident": {"state": TEXT, "agent": TEXT, "revision": WHOLE, "pid": WHOLE, "why": TEXT},
     # What the size cap evicted, one record per kind, growing.
     "gap": {"kind": TEXT, "from_seq": WHOLE, "to_seq": WHOLE, "count": WHOLE},
 }
+
+REMARKS = ("note", "acknowledge", "mute", "unmute")
+ARMED_MOST_S = 24 * 3600.0
 
 JOB_STATES = ("prepared", "committed", "running", "exited", "aborted", "expired", "stopping", "stopped", "adopted")
 
@@ -147,6 +154,9 @@ OPS: dict[str, tuple[str, dict[str, tuple[type, ...]], str]] = {
     "stats": ("read", {}, "pid, rss_bytes, cpu_s, uptime_s, spool_bytes, clients, records"),
     "check_facts": ("read", {"ask": TABLE}, "time, mono, took_s, parts: {name: facts}, absent: {name: reason} (agent.facts)"),
     "npu_ping": ("read", {"pairs": LIST, "limit_s": NUMBER}, "pings: [{device, address, sent, received, why}]; pairs: [[device, address]]"),
+    # Neither changes anything but what consoles know of each other.
+    "armed": ("read", {"left_s": NUMBER}, "nothing; every console is told (record presence)"),
+    "remark": ("read", {"id": TEXT, "what": TEXT, "subject": TEXT, "text": TEXT}, "nothing; every console is told (record remark). Also until, s since the epoch"),
     "nonce": ("write", {"dir": TEXT, "name": TEXT, "text": TEXT}, "path of the proof file; text empty: it is removed"),
     "write_speed": ("write", {"dir": TEXT, "name": TEXT, "mb": WHOLE}, "mb, seconds, mb_s; the file is gone again"),
     "remedy": ("write", {"name": TEXT, "subject": TEXT, "argv": LIST}, "command, status, output; argv: as confirmed, held against the agent's own"),

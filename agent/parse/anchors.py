@@ -3,198 +3,161 @@
 Owns the plan of search and the search. Refuses to know what the texts mean (``scan`` does). The answer is
 exact, whatever the plan: every occurrence of every text, none else; overlapping ones too.
 
-How it is fast. One pass of a regular expression that begins with a literal byte costs about 0.3 ns per byte
-of the log, and some 60 ns more wherever that byte occurs. So of every text one byte is chosen, such that all
-texts share few bytes, and those rare in the log at hand; for each there is one expression: that byte and,
-as look-ahead and look-behind tries, what may stand beside it. Looking, because a consuming match would hide
-a text that overlaps another. A pass for a whole literal costs 0.5 ns per byte however frequent its bytes
-are: texts without a rare byte (``iteration``) get one of their own, or share one for what they have in
-common. Which choice is cheapest depends on the log: ``Search.tuned`` counts bytes in a sample of it.
+How it is fast. ``bytes.find`` of one byte is memchr: 0.02 ns per byte of the log, and 130 ns wherever the
+byte occurs. One pass of a regular expression that begins with a literal costs 0.3 to 0.4 ns per byte, and
+only some 20 ns wherever that occurs. So of every text one to three bytes are chosen, such that all texts
+share few of them: rare bytes for memchr (capitals, most often), of the others those that together cost least.
+For each there is a table, or an expression: the literal and, as look-ahead and look-behind tries, what may
+stand beside it. Looking, because a consuming match would hide a text that overlaps another. Which choice is
+cheapest depends on the log: ``Search.tuned`` counts bytes in a sample of it.
 (Measured on CPython 3.7 to 3.13, x86-64; figures in docs/guide/log-reading.md.)
 """
 
 from __future__ import annotations
 
 import re
-from typing import Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
+
+from agent.parse import covering, frequency
+from agent.parse.covering import Offer
+from agent.parse.frequency import Share
 
 SHORTEST = 4
 """Bytes of the shortest text that may be looked for."""
 _CONTEXT, _ENOUGH = 24, 7
-_SAMPLE_BYTES = 1 << 16
-# ns: a pass over one byte of log for a one-byte needle and for a longer one, a stop at the needle, an occurrence.
-_BYTE_NS, _LITERAL_NS, _STOP_NS, _FOUND_NS = 0.3, 0.48, 55.0, 400.0
-_LENGTHS = (1, 2, 3, 5)
-
-# Where no sample is at hand: how often a byte turns up in training logs, per thousand; others 1.5.
-_USUAL = {" ": 110, "e": 52, "t": 40, "r": 38, "a": 38, "i": 37, "n": 36, "o": 36, "s": 32, "l": 29, "1": 28, "0": 35, "-": 22, "/": 22,
-          ".": 25, "c": 24, "p": 24, "2": 20, "d": 20, ":": 20, "_": 18, "m": 18, "3": 16, "5": 14, ",": 13, "u": 13, "g": 13, "4": 13,
-          "9": 12, "h": 12, "7": 11, "8": 11, "6": 10, "|": 12, "=": 8, "]": 8, "[": 8, "k": 8, "b": 8, "f": 8, "y": 8, '"': 5,
-          "(": 6, ")": 6, "w": 5, "v": 5, "F": 3, "'": 4, "x": 3, "E": 4, "I": 4, "R": 3, "C": 3, "N": 3, "T": 3}
+_LENGTHS = (1, 2, 3)
+# ns: one byte of log passed by memchr and by an expression that begins with one byte or with more, a stop at that,
+# a look at what stands behind it, an occurrence found by memchr, and one found by an expression.
+_FIND_NS, _BYTE_NS, _LITERAL_NS, _STOP_NS, _LOOK_NS, _HIT_NS, _MATCH_NS = 0.02, 0.3, 0.34, 18.0, 45.0, 160.0, 200.0
+# From so many occurrences of its byte in a block on (one in 128) an expression is used in place of memchr.
+_OFTEN = 7
 
 _Members = List[Tuple[bytes, int]]
+_Place = Tuple[int, bytes]
 
 
-class _Group(NamedTuple):
-    """One pass. ``after``: the two bytes behind the needle -> (text, where the needle stands in it)."""
+class _Rare:
+    """One rare byte, and what may stand behind it."""
 
-    search: "re.Pattern[bytes]"
-    length: int
-    after: Dict[bytes, Tuple[Tuple[bytes, int], ...]]
-    others: Tuple[Tuple[bytes, int], ...]
+    def __init__(self, needle: bytes, members: _Members) -> None:
+        self._needle, self._members = needle, members
+        self._behind: List[Tuple[Tuple[bytes, int], ...]] = [()] * 256
+        for text, back in members:
+            self._behind[text[back + 1]] += ((text, back),)
+        self._often: Optional[_Trie] = None
+
+    def collect(self, block: bytes, found: List[_Place]) -> None:
+        """Put (place, text) of every occurrence into ``found``."""
+        needle, behind, find, starts = self._needle, self._behind, block.find, block.startswith
+        left = 64 + (len(block) >> _OFTEN)
+        hit = find(needle, 0, -1)    # nothing stands behind the last byte
+        while hit >= 0:
+            for text, back in behind[block[hit + 1]]:
+                if starts(text, hit - back) and hit >= back:
+                    found.append((hit - back, text))
+            hit = find(needle, hit + 1, -1)
+            left -= 1
+            if left < 0 and hit >= 0:
+                if self._often is None:
+                    self._often = _Trie(needle, self._members)
+                self._often.collect(block, found, hit)
+                return
+
+
+class _Trie:
+    """One literal, and what may stand beside it. ``after``: the two bytes behind it -> (text, where in it the literal stands)."""
+
+    def __init__(self, needle: bytes, members: _Members) -> None:
+        self._length = len(needle)
+        self._after: Dict[bytes, Tuple[Tuple[bytes, int], ...]] = {}
+        others: List[Tuple[bytes, int]] = []
+        words: List[Tuple[bytes, bytes]] = []
+        for text, place in members:
+            tail = text[place + len(needle):place + len(needle) + _CONTEXT]
+            if len(tail) >= 2:
+                self._after[tail[:2]] = self._after.get(tail[:2], ()) + ((text, place),)
+            else:
+                others.append((text, place))
+            # Little stands behind the literal: what stands before it must be looked at as well.
+            words.append((tail, text if len(tail) < _ENOUGH else b""))
+        self._others = tuple(others)
+        self._search = re.compile(re.escape(needle) + b"(?=" + _trie(words) + b")")
+
+    def collect(self, block: bytes, found: List[_Place], begin: int = 0) -> None:
+        """Put (place, text) of every occurrence whose literal stands at ``begin`` or later into ``found``."""
+        length, after, others, starts = self._length, self._after, self._others, block.startswith
+        for match in self._search.finditer(block, begin):
+            hit = match.start()
+            for text, back in after.get(block[hit + length:hit + length + 2], ()):
+                if starts(text, hit - back) and hit >= back:
+                    found.append((hit - back, text))
+            for text, back in others:
+                if hit >= back and starts(text, hit - back):
+                    found.append((hit - back, text))
 
 
 class Search:
-    """The texts, ready to be found. Making one takes some 50 ms: keep it.
+    """The texts, ready to be found. Making one takes some 100 ms: keep it."""
 
-    ``share``: of a needle (a few bytes), the share of places in the log where it stands; a guess if None.
-    """
-
-    def __init__(self, texts: Iterable[bytes], share: Optional[Callable[[bytes], float]] = None) -> None:
+    def __init__(self, texts: Iterable[bytes], share: Optional[Share] = None) -> None:
         self._texts = tuple(sorted(set(texts)))
         if any(len(text) < SHORTEST or b"\n" in text for text in self._texts):
             raise ValueError("a text to find has at least %d bytes and no newline" % SHORTEST)
-        self._groups = [_group(needle, members) for needle, members in _planned(self._texts, share or _usual)]
+        self._groups: List[Union[_Rare, _Trie]] = [
+            _Rare(needle, members) if rare else _Trie(needle, members) for (needle, rare), members in _planned(self._texts, share or frequency.usual)]
 
     def tuned(self, sample: bytes) -> "Search":
-        """The same search, planned for logs like the sample (64 KiB from its middle); itself for a short one."""
-        if len(sample) < 4096:
-            return self
-        middle = max(0, (len(sample) - _SAMPLE_BYTES) // 2)
-        sample = sample[middle:middle + _SAMPLE_BYTES]
-        known: Dict[bytes, float] = {}
+        """The same search, planned for logs like the sample; itself for a short one."""
+        return self if len(sample) < frequency.LEAST_BYTES else Search(self._texts, frequency.counted(sample))
 
-        def share(needle: bytes) -> float:
-            if needle not in known:
-                known[needle] = (sample.count(needle) + 0.1) / len(sample)
-            return known[needle]
-
-        return Search(self._texts, share)
-
-    def occurrences(self, block: bytes) -> List[Tuple[int, bytes]]:
+    def occurrences(self, block: bytes) -> List[_Place]:
         """(place, text) of every occurrence in the block, ascending by place."""
-        found: List[Tuple[int, bytes]] = []
-        starts = block.startswith
-        for search, length, after, others in self._groups:
-            for match in search.finditer(block):
-                hit = match.start()
-                for text, back in after.get(block[hit + length:hit + length + 2], ()):
-                    if starts(text, hit - back):
-                        found.append((hit - back, text))
-                for text, back in others:
-                    if back <= hit and starts(text, hit - back):
-                        found.append((hit - back, text))
+        found: List[_Place] = []
+        for group in self._groups:
+            group.collect(block, found)
         found.sort()
         return found
 
 
-def _usual(needle: bytes) -> float:
-    share = 1.0
-    for byte in needle:
-        # Letters in words keep company: not quite the product of their shares.
-        share *= min(1.0, _USUAL.get(chr(byte), 1.5) / 1000.0 * (1.0 if share == 1.0 else 3.0))
-    return share
-
-
-def _planned(texts: Sequence[bytes], share: Callable[[bytes], float]) -> List[Tuple[bytes, _Members]]:
-    """[(needle, [(text, where in it the needle stands)])]: a greedy weighted cover of the texts by needles.
-
-    A needle goes again when the texts it was chosen for are covered by cheaper ones chosen later.
-    """
-    offers: Dict[bytes, Dict[bytes, int]] = {}
-    for text in texts:
+def _planned(texts: Sequence[bytes], share: Share) -> List[Tuple[Tuple[bytes, bool], _Members]]:
+    """[((needle, whether memchr is to find it), [(text, where in it the needle stands)])], cheap ones first."""
+    standing: Dict[bytes, Dict[int, List[int]]] = {}
+    for item, text in enumerate(texts):
         for length in _LENGTHS:
             for place in range(len(text) - length + 1):
-                offers.setdefault(text[place:place + length], {}).setdefault(text, place)
-    usable = {needle: frozenset(covered) for needle, covered in offers.items()
-              if (len(needle) in (1, 5) or len(covered) > 1) and not _overlaps_itself(needle)}
-    costs: Dict[bytes, float] = {}
-    chosen = _without_idle(_cover(frozenset(texts), usable, costs, share) or [], usable, costs)    # single bytes cover all
-    for _ in range(3):    # what a dear needle alone covers may be had for less
-        before = list(chosen)
-        for needle in sorted(before, key=lambda one: (-costs[one], one))[:8]:
-            if needle not in chosen:
-                continue
-            others = [one for one in chosen if one != needle]
-            bare = usable[needle].difference(*(usable[one] for one in others))
-            again = _cover(bare, {one: covered for one, covered in usable.items() if one != needle}, costs, share)
-            if again is not None and sum(costs[one] for one in again) < costs[needle]:
-                chosen = _without_idle(others + again, usable, costs)
-        if chosen == before:
-            break
-    chosen.sort(key=lambda one: (costs[one], one))
-    plan: Dict[bytes, _Members] = {}
-    for text in texts:
-        needle = next(one for one in chosen if text in usable[one])
-        plan.setdefault(needle, []).append((text, offers[needle][text]))
-    return list(plan.items())
-
-
-def _cover(texts: FrozenSet[bytes], usable: Dict[bytes, FrozenSet[bytes]], costs: Dict[bytes, float],
-           share: Callable[[bytes], float]) -> Optional[List[bytes]]:
-    """Needles that cover the texts, each time the cheapest per text, or None; ``costs`` is filled in as far as needed."""
-    left = {needle: covered & texts for needle, covered in usable.items()}
-    order = sorted((needle for needle in left if left[needle]), key=lambda one: (-len(left[one]), one))
-    chosen: List[bytes] = []
-    waiting = set(texts)
-    while waiting:
-        best, rate = b"", float("inf")
-        for needle in order:
-            # The least it can cost is one pass: only what may be best is measured.
-            if rate * len(left[needle]) <= _BYTE_NS:
-                continue
-            count = len(left[needle] & waiting)
-            if count and rate * count > _BYTE_NS:
-                if needle not in costs:
-                    costs[needle] = _cost(needle, share)
-                if costs[needle] < rate * count:
-                    best, rate = needle, costs[needle] / count
-        if not best:
-            return None
-        chosen.append(best)
-        waiting -= left[best]
-    return chosen
-
-
-def _without_idle(chosen: List[bytes], usable: Dict[bytes, FrozenSet[bytes]], costs: Dict[bytes, float]) -> List[bytes]:
-    """The needles without those whose texts the others cover, dear ones going first."""
-    kept = sorted(set(chosen))
-    for needle in sorted(kept, key=lambda one: (-costs[one], one)):
-        rest: Set[bytes] = set()
-        for other in kept:
-            if other != needle:
-                rest |= usable[other]
-        if usable[needle] <= rest:
-            kept.remove(needle)
-    return kept
+                standing.setdefault(text[place:place + length], {}).setdefault(item, []).append(place)
+    named: List[Tuple[bytes, bool]] = []
+    offers: List[Offer] = []
+    for needle, items in sorted(standing.items()):
+        if (len(needle) > 1 and len(items) < 3) or _overlaps_itself(needle):
+            continue
+        often = share(needle)
+        if len(needle) == 1:
+            served = frozenset(item for item, places in items.items() if places[0] + 1 < len(texts[item]))
+            if served:
+                named.append((needle, True))
+                offers.append(Offer(_FIND_NS + _HIT_NS * often, ((0.0, served),)))
+        branches: Dict[bytes, Set[int]] = {}
+        for item, places in items.items():
+            for place in places:
+                branches.setdefault(texts[item][place:place + len(needle) + 1], set()).add(item)
+        named.append((needle, False))
+        offers.append(Offer((_BYTE_NS if len(needle) == 1 else _LITERAL_NS + 3.0 * share(needle[:1])) + _STOP_NS * often, tuple(sorted(
+            ((share(branch) * (_LOOK_NS if len(branch) > len(needle) else _MATCH_NS), frozenset(found)) for branch, found in branches.items()),
+            key=lambda one: (one[0] / len(one[1]), sorted(one[1]))))))
+    plan: Dict[int, _Members] = {}
+    for item, index in sorted(covering.chosen(offers, len(texts)).items()):
+        needle, rare = named[index]
+        text = texts[item]
+        places = [place for place in standing[needle][item] if not rare or place + 1 < len(text)]
+        # Where what stands behind the needle is rarest.
+        plan.setdefault(index, []).append((text, min(places, key=lambda place: (share(text[place:place + len(needle) + 1]), share(text[place:place + len(needle) + 2]), place))))
+    return [(named[index], plan[index]) for index in sorted(plan, key=lambda one: (offers[one].base, one))]
 
 
 def _overlaps_itself(needle: bytes) -> bool:
     """Whether two of it can stand in each other ("ss" in "sss"): a match would hide the second."""
     return any(needle.startswith(needle[place:]) for place in range(1, len(needle)))
-
-
-def _cost(needle: bytes, share: Callable[[bytes], float]) -> float:
-    stops = share(needle)
-    if len(needle) == 1:
-        return _BYTE_NS + _STOP_NS * stops
-    return _LITERAL_NS + 2.0 * share(needle[:1]) + _STOP_NS * stops
-
-
-def _group(needle: bytes, members: _Members) -> _Group:
-    after: Dict[bytes, List[Tuple[bytes, int]]] = {}
-    others: List[Tuple[bytes, int]] = []
-    words: List[Tuple[bytes, bytes]] = []
-    for text, place in members:
-        tail = text[place + len(needle):place + len(needle) + _CONTEXT]
-        if len(tail) >= 2:
-            after.setdefault(tail[:2], []).append((text, place))
-        else:
-            others.append((text, place))
-        # Little stands behind the needle: what stands before it must be looked at as well.
-        words.append((tail, text if len(tail) < _ENOUGH else b""))
-    pattern = re.escape(needle) + b"(?=" + _trie(words) + b")"
-    return _Group(re.compile(pattern), len(needle), {key: tuple(found) for key, found in after.items()}, tuple(others))
 
 
 def _trie(words: Iterable[Tuple[bytes, bytes]]) -> bytes:

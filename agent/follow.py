@@ -41,7 +41,7 @@ _ROTATED = re.compile(r"[.\-_](?:[0-9][0-9T:Z.\-_]*|old)\Z")
 TUNED_FROM_BYTES = 1 << 19
 """When so much is read at a time, and waits to be, it pays to plan the search for the file at hand."""
 
-SHIPPED = frozenset(("iteration", "validation", "checkpoint", "fault"))
+SHIPPED = frozenset(("iteration", "validation", "checkpoint", "fault", "timers", "memory"))
 """Kinds of what ``agent.parse.reading`` finds that become records; iterations and checkpoints only with their number."""
 
 Record = Dict[str, Any]
@@ -267,7 +267,7 @@ class Follower:
         self._state["storm"] = self._storm
         count: Dict[Tuple[int, str], int] = {}
         for one in found:
-            if one.kind not in SHIPPED or (one.kind != "validation" and one.data.get("iteration", 0) is None):
+            if one.kind not in SHIPPED or (one.kind in ("iteration", "checkpoint") and one.data["iteration"] is None):
                 continue
             data = one.data
             named = one.place if one.kind != "fault" else data

@@ -115,6 +115,10 @@ RECORD_FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     # role, category, action: the closed lists of DESIGN section 8.
     "fault": dict(_FILE, code=TEXT, rule=TEXT, role=TEXT, category=TEXT, action=TEXT, device=WHOLE,
                   pid=WHOLE, text=TEXT, time=TEXT),
+    # What a trainer timed beside an iteration, least and most of its ranks: ms: {name: [least, most]}.
+    "timers": dict(_FILE, iteration=WHOLE, ms=TABLE, time=TEXT),
+    # A process's device memory, as its allocator tells (Megatron's "(after N iterations) memory (MB)").
+    "memory": dict(_FILE, iteration=WHOLE, allocated_mb=NUMBER, max_allocated_mb=NUMBER, reserved_mb=NUMBER, max_reserved_mb=NUMBER, time=TEXT),
     # Who did what on this node. peer_uid: of the attach process.
     "audit": {"operator": TEXT, "peer_uid": WHOLE, "op": TEXT, "args": TABLE, "ok": FLAG, "why": TEXT},
     # Which consoles are attached: [{operator, console, uid, since, armed_until}], times of the node's clock.

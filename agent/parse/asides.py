@@ -7,7 +7,7 @@ iteration records. Never raises.
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from agent.parse import fields
 from agent.parse.fields import Record
@@ -19,20 +19,24 @@ _START = re.compile(r"^(?:.{0,200}[\]:>\s])?(?:training \.\.\.|Training \.\.\.|\
 _BEFORE = re.compile(r"\[before the start of training step\] datetime: ")
 # "[Rank 20] (after 20 iterations) memory (MB) | allocated: 15426.4 | max allocated: 18045.6 | reserved: 22290.0 | ..."
 _MEMORY = re.compile(r"\(?after ([0-9]{1,15}) iterations\)? memory \(([MG]i?B)\)")
-# "    save-checkpoint ................................: (383764.98, 383765.08)"
-_TIMER = re.compile(r"^\s{0,40}([\w/-]{1,80}) \.{2,80}: \(([0-9.]{1,20}), ([0-9.]{1,20})\)")
+# "    save-checkpoint ................................: (383764.98, 383765.08)"; with --timing-log-option max the second alone
+_TIMER = re.compile(r"(?:^|[\s\]:>])([\w/-]{1,80}) \.{2,80}: (?:\(([0-9.]{1,20}), ([0-9.]{1,20})\)|([0-9.]{1,20}))\s{0,8}$")
+# "(min, max) time across ranks (ms):", "max time across ranks (ms):": the timers follow, a line each.
+TIMERS = "time across ranks (ms)"
 # "time (ms) | save-checkpoint: 57514.53 | ..."
 _TIMES = re.compile(r"time \(ms\) ?\|")
+TIMERS_LIMIT = 64
+"""Most timers that one block of them holds."""
 # "  seq_length ...................................... 4096" (Megatron's dump of its arguments)
 _ARGUMENT = re.compile(r"\b(seq_length|world_size|global_batch_size|train_iters|encoder_seq_length) \.{3,80} ([0-9]{1,12})\s*$")
 
 TRACEBACK = "Traceback (most recent call last)"
-ANCHORS = ("seq_length ...", "world_size ...", "memory (MB)", "training ...", "Training ...", "Running training", "Training starts at",
+ANCHORS = (TIMERS, "time (ms) |", "seq_length ...", "world_size ...", "memory (MB)", "training ...", "Training ...", "Running training", "Training starts at",
            "the start of training", "save-checkpoint", "load-checkpoint", TRACEBACK)
 
 
 def asides(text: str) -> List[Record]:
-    """The records in one (cleaned) line, kinds ``start``, ``memory``, ``timer`` (ms) and ``argument``."""
+    """The records in one (cleaned) line, kinds ``start``, ``memory``, ``timer`` (one, ms), ``timers`` (several) and ``argument``."""
     argument = _ARGUMENT.search(text) if "..." in text else None
     if argument:
         name = "seq_length" if argument.group(1) == "encoder_seq_length" else argument.group(1)
@@ -45,19 +49,34 @@ def asides(text: str) -> List[Record]:
     if memory:
         values: Dict[str, Any] = {name: value for name, value, _ in fields.pairs(text[memory.end():].lstrip(" |"))}
         scale = 1024.0 if memory.group(2).startswith("G") else 1.0
-        most = values.get("max allocated", values.get("allocated"))
-        return [("memory", {"iteration": int(memory.group(1)),
-                            "max_allocated_mb": most * scale if isinstance(most, (int, float)) else None})]
-    timer = _TIMER.match(text)
-    if timer:
-        try:
-            return [("timer", {"name": timer.group(1), "ms": float(timer.group(3))})]
-        except ValueError:
-            return []
+        data: Dict[str, Any] = {"iteration": int(memory.group(1)), "time": printed_time(text[:memory.start()], last=True)}
+        for name in ("allocated", "max allocated", "reserved", "max reserved"):
+            value = values.get(name)
+            data[name.replace(" ", "_") + "_mb"] = value * scale if isinstance(value, (int, float)) else None
+        if data["max_allocated_mb"] is None:
+            data["max_allocated_mb"] = data["allocated_mb"]
+        return [("memory", data)]
+    own = timer(text)
+    if own:
+        return [("timer", {"name": own[0], "ms": own[1][1]})]
     times = _TIMES.search(text)
     if times:
-        return [("timer", {"name": name, "ms": float(value)}) for name, value, _ in fields.pairs(text[times.end():]) if not isinstance(value, str)]
+        known = {name: [float(value), float(value)] for name, value, _ in fields.pairs(text[times.end():]) if not isinstance(value, str)}
+        found: List[Record] = [("timer", {"name": name, "ms": both[1]}) for name, both in known.items() if name == "save-checkpoint"]
+        return found + ([("timers", {"ms": dict(list(known.items())[:TIMERS_LIMIT]), "time": printed_time(text[:times.start()], last=True)})] if known else [])
     return []
+
+
+def timer(text: str) -> Optional[Tuple[str, List[float]]]:
+    """(name, [least, most] of the ranks, ms) of one (cleaned) line of a block of timers; None for any other."""
+    found = _TIMER.search(text) if ".:" in text else None
+    if found is None:
+        return None
+    try:
+        most = float(found.group(3) or found.group(4))
+        return found.group(1), [float(found.group(2) or most), most]
+    except ValueError:
+        return None
 
 
 def tokens_per_s_per_device(global_batch_size: Optional[float], seq_length: Optional[float], devices: Optional[float],

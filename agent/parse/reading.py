@@ -12,9 +12,9 @@ import re
 from typing import AbstractSet, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from agent.parse import asides, bars, megatron, scan, training
-from agent.parse.text import clean, label, named_place
+from agent.parse.text import clean, label, named_place, printed_time
 
-KINDS = ("iteration", "validation", "checkpoint", "fault", "start", "memory", "timer")
+KINDS = ("iteration", "validation", "checkpoint", "fault", "start", "memory", "timer", "timers")
 _NEAR = 600
 """So many bytes beside a line are looked through for a progress bar."""
 _PROCESSES = 256
@@ -30,7 +30,7 @@ _REPORT = re.compile(rb"rank {1,9}: ([0-9]{1,9}) \(local_rank: ([0-9]{1,9})\)")
 _OPEN_LIMIT = 4000
 
 Memory = Dict[str, Any]
-"""Plain JSON: {step, bar: [step, steps], drawn, saving: {iteration, path}, open: {text, back, lines}, seq_length, world_size, processes};
+"""Plain JSON: {step, bar: [step, steps], drawn, saving: {iteration, path}, open: {text, back, lines}, timers: {data, back, lines}, seq_length, world_size, processes};
 {} at the beginning."""
 
 
@@ -68,6 +68,9 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
     begun = memory.pop("open", None)
     if begun is not None:
         joined_to = _end_of_open(begun, block, memory, found)
+    timing = memory.pop("timers", None)
+    if timing is not None and _timers_from(block, -1, timing, memory):
+        found.append(Found("timers", timing["data"], -timing["back"], -timing["lines"], training.VERSION, {}))
     for line in scanner.lines(block, spans):
         newlines += block.count(b"\n", counted, line.start)
         counted = line.start
@@ -84,10 +87,17 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
                     found.append(Found(kind, data, line.start, newlines, training.VERSION, place))
             if asides.TRACEBACK in text and memory.get("saving", {}).get("waits"):
                 found.append(Found("checkpoint", _failed(memory, None), line.start, newlines, training.VERSION, place))
-            for kind, data in asides.asides(text) if "..." in text or "memory" in text or "checkpoint" in text or "raining" in text else ():
+            if asides.TIMERS in text:
+                timing = {"data": {"iteration": memory.get("step"), "ms": {}, "time": printed_time(text)}, "back": len(block) - line.start,
+                          "lines": block.count(b"\n", line.start)}
+                if _timers_from(block, line.end, timing, memory):
+                    found.append(Found("timers", timing["data"], line.start, newlines, training.VERSION, place))
+            for kind, data in asides.asides(text) if _is_aside(text) else ():
                 if kind == "argument":
                     memory[data["name"]] = data["value"]
                 else:
+                    if kind == "timers":
+                        data["iteration"] = memory.get("step")
                     found.append(Found(kind, data, line.start, newlines, training.VERSION, place))
         for data in scanner.faults_in(block, line, spent(line.start)):
             if "exitcode" in data["text"]:
@@ -118,6 +128,31 @@ def _end_of_open(begun: Dict[str, Any], block: bytes, memory: Memory, found: Lis
         _complete(kind, data, memory, block, scan.Line(0, end, True, ()), False)
         found.append(Found(kind, data, -begun["back"], -begun["lines"], training.VERSION, _place(text)))
     return end
+
+
+def _is_aside(text: str) -> bool:
+    return "..." in text or "memory" in text or "checkpoint" in text or "raining" in text or "time (ms)" in text
+
+
+def _timers_from(block: bytes, place: int, timing: Dict[str, Any], memory: Memory) -> bool:
+    """Put the timers in the lines behind a place (-1: from the block's beginning) into ``timing``; whether there are any.
+
+    Where the block ends among them, that is remembered.
+    """
+    earlier, start = place < 0, place + 1
+    ms = dict(timing["data"]["ms"])
+    before = len(ms)
+    while len(ms) < asides.TIMERS_LIMIT and place < len(block):
+        start = place + 1
+        place = block.find(b"\n", start, start + 400)
+        one = asides.timer(clean(block[start:place].decode("utf-8", "replace"))) if place >= 0 else None
+        if one is None:
+            break
+        ms[one[0]] = one[1]
+    timing["data"] = dict(timing["data"], ms=ms)
+    if start >= len(block):
+        memory["timers"] = dict(timing, back=timing["back"] + len(block), lines=timing["lines"] + block.count(b"\n")) if earlier else dict(timing)
+    return len(ms) > before
 
 
 def _place(raw: str) -> Dict[str, int]:

@@ -66,3 +66,50 @@ def test_the_report_tells_it_once_and_whole(width: int) -> None:
         report.close()
         assert [(data["iteration"], data["lm_loss"], data["grad_norm"], data["line"]) for data in report.found["iteration"]] == [
             (7, 2.117073, 1.234, 1), (8, 2.0, 1.1, text.count(b"\n"))]
+
+
+TIMERS = """(min, max) time across ranks (ms):
+    forward-backward ...............................: (3198.27, 3199.53)
+    optimizer-inner-step ...........................: (1.5, 12.25)
+    save-checkpoint ................................: (0.5, 0.75)
+"""
+BOTH = {"forward-backward": [3198.27, 3199.53], "optimizer-inner-step": [1.5, 12.25], "save-checkpoint": [0.5, 0.75]}
+
+
+def timers(blocks: List[bytes]) -> Dict[int, Dict[str, Any]]:
+    memory: reading.Memory = {}
+    found: Dict[int, Dict[str, Any]] = {}
+    base = 0
+    for block in blocks:
+        for one in reading.read_block(block, SCANNER, memory):
+            if one.kind == "timers":
+                found[base + one.offset] = dict(one.data)
+        base += len(block)
+    return found
+
+
+def test_a_block_of_timers_is_one_record_however_it_is_cut() -> None:
+    text = (WHOLE % 7 + TIMERS + NEXT % 8 + TIMERS.replace("3199.53", "9")).encode()
+    once = timers([text])
+    assert [(data["iteration"], data["ms"]) for data in once.values()] == [(7, BOTH), (8, dict(BOTH, **{"forward-backward": [3198.27, 9.0]}))]
+    ends = [at + 1 for at in range(len(text)) if text[at:at + 1] == b"\n"]
+    assert timers([text[start:end] for start, end in zip([0] + ends, ends)]) == once
+    for cut in ends:
+        assert timers([text[:cut], text[cut:]]) == once
+
+
+@pytest.mark.parametrize("text, ms", [
+    ("max time across ranks (ms):\n    optimizer ......................................: 166.36\n", {"optimizer": [166.36, 166.36]}),
+    ("[rank7]: (min, max) time across ranks (ms):\n[rank7]:     optimizer ......: (1.0, 2.0)\n", {"optimizer": [1.0, 2.0]}),
+    ("[2025-11-10 09:43:39,572] [INFO] [logging.py:107:log_dist] [Rank 0] time (ms) | fwd: 713.96 | bwd: 2398.60\n", {"fwd": [713.96, 713.96], "bwd": [2398.6, 2398.6]}),
+    ("time (ms) | save-checkpoint: 57514.53\n", {"save-checkpoint": [57514.53, 57514.53]})])
+def test_timers_of_all_spellings(text: str, ms: Dict[str, List[float]]) -> None:
+    (found,) = timers([text.encode()]).values()
+    assert found["ms"] == ms
+
+
+def test_memory() -> None:
+    line = b"[Rank 20] (after 20 iterations) memory (MB) | allocated: 15426.5 | max allocated: 18045.5 | reserved: 22290.0 | max reserved: 22291.0\n"
+    (found,) = reading.read_block(line, SCANNER, {})
+    assert (found.kind, found.place) == ("memory", {"rank": 20})
+    assert found.data == {"iteration": 20, "allocated_mb": 15426.5, "max_allocated_mb": 18045.5, "reserved_mb": 22290.0, "max_reserved_mb": 22291.0, "time": None}

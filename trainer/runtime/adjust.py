@@ -247,6 +247,13 @@ TABLE: tuple[Adjustment, ...] = (
         swaps=(Swap(old="te_general_gemm is not None and", new="'te_general_gemm' in globals() and te_general_gemm is not None and", devices=ALL),),
     ),
     Adjustment(
+        place="megatron.core.transformer.moe.router:TopKRouter.attach_and_log_load_balancing_loss",
+        why="the balancing loss is multiplied with this rank's tokens and divided by those of the whole microbatch: "
+        "under context or sequence parallelism it would weigh a fraction of what it should",
+        source_sha256="270a6dc143a8c3221046680970a5b8505b90663a61de359e959e259a9bd7081a",
+        swaps=(Swap(old="aux_loss * num_tokens)", new="aux_loss * num_tokens * reduce_group.size())", devices=ALL),),
+    ),
+    Adjustment(
         place="megatron.core.optimizer.distrib_optimizer:DistributedOptimizer.state_dict",
         why="an optimizer that has not stepped yet has no step, and loading asks it for one",
         source_sha256="fe621ae6a622b58752df0330a2a30056dda222d73f22dc6bce6a5d1ac2bfa3d8",

@@ -8,7 +8,7 @@ writes it from a thread while training goes on; it counts once ``finish`` has ma
 
 The mends that loading needs in megatron-core's optimizer are rows of ``adjust.TABLE``. Storage is
 shared: every rank reads and writes the same directory, which ``Checkpoints`` makes sure of at the start.
-What is written may be read by another TP, PP and DP, but for an interleaved pipeline: by another DP only.
+What is written may be read by any other layout, interleaved pipelines and expert parallelism included.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import torch.distributed as dist
 from megatron.core import dist_checkpointing, parallel_state
 from megatron.core.dist_checkpointing.mapping import ShardedObject
 from megatron.core.dist_checkpointing.strategies.torch import TorchDistSaveShardedStrategy
+from megatron.core.optimizer.optimizer import param_group_identifier_keys
 from megatron.core.tensor_parallel import get_cuda_rng_tracker
 from torch.distributed.checkpoint.api import CheckpointException
 
@@ -40,10 +41,7 @@ from trainer.spec import manifest
 __all__ = ["Checkpoints", "Position", "newest"]
 
 RESHARDABLE = "fully_reshardable"
-"""Optimizer state by parameter, gathered within a data-parallel group: may be read by any TP, PP, DP."""
-
-DP_RESHARDABLE = "dp_reshardable"
-"""Every rank its own part of the optimizer's buffers: for interleaved pipelines, whose chunks share names."""
+"""Optimizer state by parameter, gathered within a data-parallel group: may be read by any layout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,17 +207,15 @@ class Checkpoints:
         path = self.directory / manifest.directory_name(iteration)
         if dist.get_rank() == 0:
             report.say(report.loading(iteration, str(self.directory)))
-        cut = {name: layout.get(name, size) for name, size in _cut().items()}
-        if layout.get("optimizer_format") == DP_RESHARDABLE and cut != _cut():
+        if layout.get("optimizer_format", RESHARDABLE) != RESHARDABLE:
             raise TrainerError(
-                "a checkpoint of an interleaved pipeline is read by the same TP and PP only", where=str(path),
-                got=", ".join(f"{name} {size}" for name, size in _cut().items()),
-                expected=", ".join(f"{name} {size}" for name, size in cut.items()), fix="Set parallel back, or load the weights alone (checkpoint.load: weights)",
+                "the optimizer's state is in a format that this trainer does not read", where=str(path), got=str(layout["optimizer_format"]),
+                expected=RESHARDABLE, fix="Load the weights alone (checkpoint.load_dir, and checkpoint.load: weights)",
             )
         content = dist_checkpointing.load(_content(model, optimizer, Position(), loading=True, layout=layout), str(path))
         _take_model(model, content)
         with torch.no_grad():  # it copies into parameters, and of its formats only some say so themselves
-            optimizer.load_state_dict(content["optimizer"])
+            optimizer.load_state_dict(_divided(content["optimizer"], optimizer))
         if "rng_state" in content:
             _restore_random(content["rng_state"][0])
         if dist.get_rank() == 0:
@@ -286,16 +282,38 @@ def save_weights(chunks: list[Any], path: Path) -> None:
     dist_checkpointing.save(content, str(path), sharded_strategy=TorchDistSaveShardedStrategy("torch_dist", 1, thread_count=1))
 
 
-def optimizer_format(chunks: int) -> str:
-    """The format of the optimizer's state for a rank of that many chunks."""
-    return DP_RESHARDABLE if chunks > 1 else RESHARDABLE
+def _divided(found: dict[Any, Any], optimizer: Any) -> dict[Any, Any]:
+    """The loaded state of the optimizer for as many as there are here.
+
+    megatron-core has one optimizer, or with expert parallelism two: one for the experts. Tensors are found by the
+    names of parameters in any case; what is said of parameter groups (rates, step) stands where it was written,
+    and is the same for experts and others.
+    """
+    here = optimizer.chained_optimizers
+    written = [found[number] for number in sorted(key for key in found if isinstance(key, int)) if "optimizer" in found[number]] or [found]
+    if len(written) == len(here):
+        return found
+
+    def kind(group: Any) -> tuple[Any, ...]:
+        return tuple(group[name] for name in param_group_identifier_keys if name != "is_expert_parallel")
+
+    groups = {kind(group): group for one in written for group in one["optimizer"]["param_groups"]}
+    made = {}
+    for number, one in enumerate(here):
+        own = [{**groups[kind(group)], "is_expert_parallel": group["is_expert_parallel"]} for group in one.optimizer.param_groups]
+        made[number] = {
+            **{key: value for key, value in written[0].items() if not isinstance(key, int)},
+            "optimizer": {**written[0]["optimizer"], "param_groups": own},
+            "param_state": (found if len(here) == 1 else found[number])["param_state"],
+        }
+    return made[0] if len(here) == 1 else made
 
 
 def _content(model: Any, optimizer: Any, position: Position, *, loading: bool, layout: Mapping[str, Any]) -> dict[str, Any]:
     chunks = model if isinstance(model, list) else [model]
     # The tape's own tensors as keys: the optimizer finds its parameters in here.
     state = _model_state(chunks, whole=False)
-    metadata = {"distrib_optim_sharding_type": layout.get("optimizer_format") or optimizer_format(len(chunks)), "chained_optim_avoid_prefix": True}
+    metadata = {"distrib_optim_sharding_type": RESHARDABLE, "chained_optim_avoid_prefix": True}
     state["optimizer"] = optimizer.sharded_state_dict(state, is_loading=loading, metadata=metadata)
     state.update({"checkpoint_version": 3.0, "iteration": position.iteration, "consumed_samples": position.consumed_samples, "losses": list(position.losses)})
     pp, tp = parallel_state.get_pipeline_model_parallel_world_size(), parallel_state.get_tensor_model_parallel_world_size()

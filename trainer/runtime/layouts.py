@@ -49,19 +49,32 @@ MIXTURE: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
     "mixture, single": (1, {}, {"num_experts": 4}),
     "mixture, DP2": (2, {}, {"num_experts": 4}),
     "mixture, EP2": (2, {"expert_model_parallel_size": 2}, {"num_experts": 4}),
+    "mixture, CP2": (2, {"context_parallel_size": 2}, {"num_experts": 4}),
+    "mixture, EP2 x PP2": (4, {"expert_model_parallel_size": 2, "pipeline_model_parallel_size": 2}, {"num_experts": 4}),
+    "mixture, EP2 x TP2 + SP": (4, {"expert_model_parallel_size": 2, "tensor_model_parallel_size": 2, "sequence_parallel": True}, {"num_experts": 4}),
 }
-"""A mixture's balancing loss is of each microbatch, so these are like each other and less like ``single``."""
+"""Another model, so these are compared with each other."""
+
+HALF: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {f"bf16, {name}": LAYOUTS[name] for name in (
+    "single", "TP2", "PP2", "CP2", "DP2", "TP2 x PP2", "TP2 x DP2 + SP", "PP2 interleaved")}
+"""In bf16, compared with each other."""
+
+HALF_TOLERANCE = 5e-3
+"""Relative, of bf16: its numbers are 0.4 to 0.8% apart (8 bits of mantissa), and a layout rounds sums in other places."""
+
+ALL = {**LAYOUTS, **MIXTURE, **HALF}
 
 _COMMAND = "import sys; sys.path.insert(0, sys.argv[1]); from trainer.runtime.layouts import work; work(sys.argv[2])"
 
 
 def spec_of(name: str, *, mode: str = "pretrain", steps: int = STEPS) -> JobSpec:
     """The job of a layout."""
-    ranks, cut, shape = {**LAYOUTS, **MIXTURE}[name]
+    ranks, cut, shape = ALL[name]
     return from_mapping({
         "run": {"name": "layouts", "mode": mode}, "paths": {"work": "."}, "fleet": {"nodes": ["here"], "npus_per_node": ranks},
         "model": {**MODEL, **shape}, "parallel": cut, "checkpoint": {"dir": "."},
-        "train": {"iterations": steps, "global_batch_size": 8, "micro_batch_size": 1, "seq_length": 32, "learning_rate": 2e-3},
+        "train": {"iterations": steps, "global_batch_size": 8, "micro_batch_size": 1, "seq_length": 32, "learning_rate": 2e-3,
+                  "precision": "bf16" if name in HALF else "fp32"},
     })
 
 
@@ -70,27 +83,34 @@ def measure(names: list[str], *, mode: str = "pretrain", steps: int = STEPS, tim
     with tempfile.TemporaryDirectory(prefix="rankdeck-layouts-") as directory:
         plan = Path(directory) / "plan.json"
         plan.write_text(json.dumps({"layouts": names, "mode": mode, "steps": steps, "out": str(Path(directory) / "out.json")}))
-        above = str(Path(__file__).resolve().parents[2])
-        most = max({**LAYOUTS, **MIXTURE}[name][0] for name in names)
-        ranks = []
-        for rank in range(most):
-            with (Path(directory) / f"log-{rank}").open("wb") as log:
-                environ = {**os.environ, "RANK": str(rank), "RANKDECK_DEVICE": "cpu"}
-                ranks.append(subprocess.Popen([sys.executable, "-c", _COMMAND, above, str(plan)], env=environ, stdout=log, stderr=subprocess.STDOUT))
-        limit = time.monotonic() + timeout_s
-        try:
-            # One that fails leaves the others waiting for it.
-            while any(process.poll() is None for process in ranks) and not any(process.poll() for process in ranks) and time.monotonic() < limit:
-                time.sleep(0.1)
-        finally:
-            for process in ranks:
-                if process.poll() is None:
-                    process.kill()
-                process.wait()
-        failed = [rank for rank, process in enumerate(ranks) if process.returncode]
-        if failed:
-            raise RuntimeError("\n".join((Path(directory) / f"log-{rank}").read_text("utf-8", "replace")[-4000:] for rank in failed))
+        together(_COMMAND, plan, max(ALL[name][0] for name in names), timeout_s=timeout_s)
         return {name: [tuple(pair) for pair in pairs] for name, pairs in json.loads((Path(directory) / "out.json").read_text()).items()}
+
+
+def together(command: str, plan: Path, count: int, *, timeout_s: float) -> None:
+    """Run Python code in ``count`` processes at once, with RANK set; its arguments are where ``trainer`` is, and the plan.
+
+    Logs go beside the plan. Raises RuntimeError with the output of what failed.
+    """
+    above = str(Path(__file__).resolve().parents[2])
+    ranks = []
+    for rank in range(count):
+        with plan.with_name(f"log-{rank}").open("wb") as log:
+            environ = {**os.environ, "RANK": str(rank), "RANKDECK_DEVICE": "cpu"}
+            ranks.append(subprocess.Popen([sys.executable, "-c", command, above, str(plan)], env=environ, stdout=log, stderr=subprocess.STDOUT))
+    limit = time.monotonic() + timeout_s
+    try:
+        # One that fails leaves the others waiting for it.
+        while any(process.poll() is None for process in ranks) and not any(process.poll() for process in ranks) and time.monotonic() < limit:
+            time.sleep(0.1)
+    finally:
+        for process in ranks:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+    failed = [rank for rank, process in enumerate(ranks) if process.returncode]
+    if failed:
+        raise RuntimeError("\n".join(plan.with_name(f"log-{rank}").read_text("utf-8", "replace")[-4000:] for rank in failed))
 
 
 def work(plan_path: str) -> None:
@@ -145,17 +165,17 @@ def difference(one: list[tuple[float, float]], other: list[tuple[float, float]])
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """None: the layouts are those of LAYOUTS and MIXTURE."""
+    """None: the layouts are those of LAYOUTS, MIXTURE and HALF."""
 
 
 def command(_: argparse.Namespace) -> int:
-    """Print the tables; 0 when every layout is within TOLERANCE of a single process, else 1."""
-    measured = measure([*LAYOUTS, *MIXTURE])
-    plain = {name: measured[name] for name in LAYOUTS}
-    mixture = {name: measured[name] for name in MIXTURE}
-    print(f"{STEPS} steps, fp32, CPU (gloo), tolerance {TOLERANCE:g} of the single process\n")
-    print(table(plain), table({name: mixture[name] for name in ("mixture, DP2", "mixture, EP2", "mixture, single")}), sep="\n\n")
-    within = all(difference(plain["single"], pairs) <= TOLERANCE for pairs in plain.values())
-    within = within and difference(mixture["mixture, DP2"], mixture["mixture, EP2"]) <= TOLERANCE
-    print(f"\n{'all within the tolerance' if within else 'NOT all within the tolerance'}")
+    """Print the tables; 0 when every layout is within its tolerance of the first of its table, else 1."""
+    measured = measure(list(ALL))
+    within = True
+    for told, names, tolerance in (("fp32", LAYOUTS, TOLERANCE), ("fp32, a mixture of experts", MIXTURE, TOLERANCE), ("bf16", HALF, HALF_TOLERANCE)):
+        here = {name: measured[name] for name in names}
+        first = next(iter(here))
+        print(f"{STEPS} steps, {told}, CPU (gloo), tolerance {tolerance:g} of {first}\n\n{table(here)}\n", flush=True)
+        within = within and all(difference(here[first], pairs) <= tolerance for pairs in here.values())
+    print("all within the tolerance" if within else "NOT all within the tolerance")
     return 0 if within else 1

@@ -322,11 +322,11 @@ def _export(spec: JobSpec, final: Final) -> None:
 
 
 def _layout(spec: JobSpec) -> dict[str, Any]:
-    from trainer.runtime.checkpoint import optimizer_format
+    from trainer.runtime.checkpoint import RESHARDABLE
 
     return {
         "format": "torch_dist",
-        "optimizer_format": optimizer_format(spec.parallel.virtual_pipeline_model_parallel_size),
+        "optimizer_format": RESHARDABLE,
         "megatron_core": devices.MEGATRON_CORE_VERSION,
         "job": spec.run.name,
         "mode": spec.run.mode,

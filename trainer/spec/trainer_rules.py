@@ -53,8 +53,10 @@ def _own_layout(spec: JobSpec) -> Iterator[Finding]:
         yield error("B4", ("train", "seq_length"), f"a rank's sequence cannot be cut into TP = {tp} parts", str(train.seq_length // cp), f"a multiple of {tp}", "change seq_length")
     if ep > 1 and (not model.num_experts or model.num_experts % ep):
         yield error("B4", ("parallel", "expert_model_parallel_size"), "experts cannot be dealt to that many ranks", str(ep), f"a divisor of num_experts = {model.num_experts}" if model.num_experts else "1 for a dense model", "change it")
-    if ep > 1 and parallel.data_parallel_size(spec) * cp * tp % ep:
-        yield error("B4", ("parallel", "expert_model_parallel_size"), "it is taken out of the ranks of TP x CP x DP", str(ep), f"a divisor of {parallel.data_parallel_size(spec) * cp * tp}", "lower it")
+    if ep > 1 and parallel.data_parallel_size(spec) * cp % ep:
+        yield error("B4", ("parallel", "expert_model_parallel_size"), "it is taken out of the ranks of CP x DP", str(ep), f"a divisor of {parallel.data_parallel_size(spec) * cp}", "lower it")
+    if model.num_experts and tp > 1 and not cut.sequence_parallel:
+        yield error("B4", ("parallel", "sequence_parallel"), f"a mixture of experts under TP = {tp} is trained with sequence parallelism only", "false", "true", "set it, or TP to 1")
     if model.num_experts and model.moe_router_topk > model.num_experts:
         yield error("B4", ("model", "moe_router_topk"), "more experts a token than there are", str(model.moe_router_topk), f"at most {model.num_experts}", "lower it")
     chunks = cut.virtual_pipeline_model_parallel_size

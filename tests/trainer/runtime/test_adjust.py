@@ -248,6 +248,19 @@ def routed(world: Any) -> None:
     assert x.grad.tolist() == [[4.0] * 3] * 2
 
 
+def balanced(world: Any) -> None:
+    from megatron.core.transformer.moe import router
+
+    own = SimpleNamespace(config=SimpleNamespace(num_layers=1, mtp_num_layers=None), layer_number=1, calculate_per_token_loss=True)
+    group: Any = SimpleNamespace(size=lambda: 2)
+    loss = torch.ones((), requires_grad=True)
+    with mock.patch.object(router, "save_to_aux_losses_tracker"):
+        router.TopKRouter.attach_and_log_load_balancing_loss(own, torch.ones(3, 4, requires_grad=True), 0.01, loss, "told", group, valid_token_count=3).sum().backward()
+    # 3 tokens here are 6 of the microbatch on the two ranks.
+    assert loss.grad is not None
+    assert loss.grad.item() == 6.0
+
+
 def zero_state(world: Any) -> None:
     state = world.inner.get_parameter_state_dp_zero(use_gloo_comm=False, return_on_all_ranks=True)
     (tensors,) = state[0].values()
@@ -269,6 +282,7 @@ def without_cuda(place: str) -> Callable[[Any], None]:
 RANDOM = "megatron.core.tensor_parallel.random"
 MAPPINGS = "megatron.core.tensor_parallel.mappings"
 GATING = "megatron.core.transformer.moe.moe_utils:RouterGatingLinearFunction"
+BALANCE = "megatron.core.transformer.moe.router:TopKRouter.attach_and_log_load_balancing_loss"
 SEVERAL_RANKS = (
     "megatron.core.tensor_parallel.layers:LinearWithGradAccumulationAndAsyncCommunication.backward",
     "megatron.core.pipeline_parallel.p2p_communication:P2PCommunicator._communicate",
@@ -290,6 +304,7 @@ SEEN_AT_WORK: dict[str, Callable[[Any], None]] = {
     "megatron.core.models.common.embeddings.rope_utils:get_pos_emb_on_this_cp_rank": places,
     f"{GATING}.forward": routed,
     f"{GATING}.backward": routed,
+    BALANCE: balanced,
     "megatron.core.optimizer.distrib_optimizer:DistributedOptimizer.get_parameter_state_dp_zero": zero_state,
     **{place: without_cuda(place) for place in SEVERAL_RANKS},
     f"{RANDOM}:_set_cuda_rng_state": rng_state,
@@ -385,7 +400,7 @@ def test_rows_for_one_device_leave_the_others_alone() -> None:
     # On CUDA only what is wrong there too; on an NPU also what is told by CUDA's names of types.
     assert concerned["cuda"] == {
         f"{OPTIMIZER}.state_dict", f"{OPTIMIZER}.load_state_dict", f"{OPTIMIZER}._set_main_param_and_optimizer_states",
-        f"{GATING}.forward", f"{GATING}.backward",
+        f"{GATING}.forward", f"{GATING}.backward", BALANCE,
         f"{WRITER}:_get_write_results_queue", f"{WRITER}:FileSystemWriterAsync.write_preloaded_data_multiproc"}
     assert concerned["npu"] - concerned["cuda"] == {
         f"{OPTIMIZER}.__init__", f"{OPTIMIZER}._build_model_and_main_param_groups",

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.timeout(200)]
 
 @pytest.fixture(scope="module")
 def measured() -> dict[str, list[tuple[float, float]]]:
-    return layouts.measure(["single", "TP2", "PP2", "CP2", "DP2", "PP2 interleaved", "full recompute", "mixture, DP2", "mixture, EP2"], steps=3, timeout_s=150.0)
+    return layouts.measure(["single", "TP2", "PP2", "CP2", "DP2", "PP2 interleaved", "full recompute", "mixture, single", "mixture, DP2", "mixture, EP2", "mixture, CP2", "mixture, EP2 x TP2 + SP", "bf16, single", "bf16, TP2 x PP2", "bf16, CP2"], steps=3, timeout_s=150.0)
 
 
 @pytest.mark.parametrize("name", ["TP2", "PP2", "CP2", "DP2", "PP2 interleaved", "full recompute"])
@@ -21,9 +21,16 @@ def test_a_layout_is_the_single_process(name: str, measured: dict[str, list[tupl
     assert layouts.difference(measured["single"], measured[name]) < layouts.TOLERANCE
 
 
-def test_experts_may_lie_on_several_ranks(measured: dict[str, list[tuple[float, float]]]) -> None:
-    assert layouts.difference(measured["mixture, DP2"], measured["mixture, EP2"]) < layouts.TOLERANCE
-    assert layouts.difference(measured["single"], measured["mixture, EP2"]) > layouts.TOLERANCE, "another model"
+@pytest.mark.parametrize("name", ["mixture, DP2", "mixture, EP2", "mixture, CP2", "mixture, EP2 x TP2 + SP"])
+def test_experts_may_lie_on_several_ranks(name: str, measured: dict[str, list[tuple[float, float]]]) -> None:
+    assert layouts.difference(measured["mixture, single"], measured[name]) < layouts.TOLERANCE
+    assert layouts.difference(measured["single"], measured[name]) > layouts.TOLERANCE, "another model"
+
+
+@pytest.mark.parametrize("name", ["bf16, TP2 x PP2", "bf16, CP2"])
+def test_half_precision_differs_by_its_own_rounding(name: str, measured: dict[str, list[tuple[float, float]]]) -> None:
+    assert layouts.difference(measured["bf16, single"], measured[name]) < layouts.HALF_TOLERANCE
+    assert 0.0 < layouts.difference(measured["single"], measured["bf16, single"]) < 2 * layouts.HALF_TOLERANCE
 
 
 @pytest.mark.parametrize("mode", ["sft", "lora"])

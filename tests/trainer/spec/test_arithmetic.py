@@ -204,4 +204,8 @@ def test_a_layout_that_the_own_trainer_cannot_cut_is_refused() -> None:
     assert places(parallel={"tensor_model_parallel_size": 4}, model={"vocab_size": 254, "num_query_groups": 2}) == ["model.vocab_size", "model.num_query_groups"]
     assert places(parallel={"context_parallel_size": 4}, train={"iterations": 5, "seq_length": 36}) == ["train.seq_length"]
     assert places(parallel={"expert_model_parallel_size": 2}) == ["parallel.expert_model_parallel_size"]
+    experts = {"num_experts": 4}
+    assert places(parallel={"expert_model_parallel_size": 2}, model=experts) == []
+    assert places(parallel={"expert_model_parallel_size": 2, "tensor_model_parallel_size": 4, "sequence_parallel": True}, model=experts) == ["parallel.expert_model_parallel_size"]
+    assert places(parallel={"tensor_model_parallel_size": 2}, model=experts) == ["parallel.sequence_parallel"]
     assert places(parallel={"virtual_pipeline_model_parallel_size": 2}) == ["parallel.virtual_pipeline_model_parallel_size"]

@@ -32,7 +32,7 @@ class Company:
         if consoles == self._told or (self._told is None and not consoles):
             return None
         self._told = consoles
-        return wire.record("presence", now, clock.mono_s(), {"consoles": consoles}, key="presence")
+        return wire.record("presence", now, clock.mono_s(), {"consoles": consoles})
 
 
 def armed(client: Client, args: dict[str, Any]) -> dict[str, Any]:

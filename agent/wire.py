@@ -137,7 +137,7 @@ ARMED_MOST_S = 24 * 3600.0
 JOB_STATES = ("prepared", "committed", "running", "exited", "aborted", "expired", "stopping", "stopped", "adopted")
 
 # Evicted from the spool in this order; what is not named goes last, oldest first.
-EVICTION_ORDER = ("host", "sample", "occupancy", "containers", "network", "health", "audit", "resident")
+EVICTION_ORDER = ("presence", "host", "sample", "occupancy", "containers", "network", "health", "audit", "resident")
 
 # op -> (access, what it takes, what it returns). access "write" changes something on the node and lands
 # in the audit trail; the console refuses to send it unless armed.

@@ -11,7 +11,7 @@ import argparse
 import csv
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -110,12 +110,11 @@ def _tensorboard(store: Store, run: RunState, attempt: str, folder: Path, ends: 
     rows = 0
     try:
         stands = _stands(store, run)
-        for event in store.records(kinds=["iteration", "validation"], job=run.job):
+        for event in store.records(kinds=["iteration", "validation", "timers", "memory"], job=run.job):
             place, data = place_of(event), event.data
             if (event.kind == "iteration" and not stands(event)) or (attempt and place[0] != attempt) or not isinstance(data.get("iteration"), int):
                 continue
-            tags = {tag: value for name, tag in VALIDATION.items() if (value := number(data.get(name))) is not None} if event.kind == "validation" else \
-                {tag: value for name, tag in TAGS.items() if (value := number(data.get(METRICS[name]))) is not None}
+            tags = _tags(event.kind, data)
             if not tags:
                 continue
             rows += event.kind == "iteration"
@@ -127,6 +126,20 @@ def _tensorboard(store: Store, run: RunState, attempt: str, folder: Path, ends: 
         return [str(writer.finish()) for writer in writers.values()], rows
     except OSError as error:
         raise FileError("cannot be written", where=str(folder), got=error.strerror or str(error), fix="Choose another directory")
+
+
+def _tags(kind: str, data: Mapping[str, Any]) -> dict[str, float]:
+    """Tag -> value of one record."""
+    if kind == "timers":
+        named = {f"timers/{name}_ms": number(both[1]) for name, both in (data.get("ms") or {}).items() if isinstance(both, list) and len(both) == 2}
+    elif kind == "memory":
+        rank = data.get("rank")
+        named = {"memory/max_allocated_mb" + ("" if rank is None else f"/rank{rank}"): number(data.get("max_allocated_mb"))}
+    elif kind == "validation":
+        named = {tag: number(data.get(name)) for name, tag in VALIDATION.items()}
+    else:
+        named = {tag: number(data.get(METRICS[name])) for name, tag in TAGS.items()}
+    return {tag: value for tag, value in named.items() if value is not None}
 
 
 class _EventFile:

@@ -104,7 +104,7 @@ WORDS: Mapping[str, str] = {
     "high": "高", "medium": "中", "low": "低", "hardware": "硬件", "network": "网络", "workload": "负载", "storage": "存储", "config": "配置",
     "name": "名称", "trouble": "异常", "load": "负载", "temperature": "温度",
     # Names of facts.
-    "attempt": "尝试", "round": "轮次", "step time": "单步耗时", "world size": "总 rank 数", "saved at": "保存于", "loss from": "损失来自", "round trip": "往返", "NPUs seen": "NPU 读数", "clock offset": "时钟偏差",
+    "attempt": "尝试", "round": "轮次", "step time": "单步耗时", "world size": "总 rank 数", "saved at": "保存于", "loss from": "损失来自", "Memory at most, MiB": "显存峰值，MiB", "round trip": "往返", "NPUs seen": "NPU 读数", "clock offset": "时钟偏差",
     "agent": "代理", "boot": "启动号", "driver": "驱动", "cpu": "CPU", "memory": "内存", "disk": "磁盘", "shm": "共享内存", "records": "记录", "AICore": "AICore", "HBM": "HBM",
     "power": "功率", "seen": "读取于", "local rank": "local rank", "pid": "pid", "ended": "结束", "NPU": "NPU", "job file": "作业文件",
     # Alarms.

@@ -27,7 +27,10 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                          data={"job": "gpt", "attempt": ATTEMPT, "round": 1, "iteration": 6, "event": "loaded"})
     valid = RecordArrived(node="n1", spool_id="s", seq=200, kind="validation", key="v", time=200.0, at=60.0,
                           data={"job": "gpt", "attempt": ATTEMPT, "round": 1, "iteration": 12, "lm_loss": 3.5, "ppl": 33.0})
-    store.ingest([*(full(i, round=0, lm_loss=1.0 + i) for i in range(1, 11)), load, *again, valid])
+    beside = [RecordArrived(node="n1", spool_id="s", seq=50 + at, kind=kind, key=kind, time=55.0, at=55.0,
+                            data={"job": "gpt", "attempt": ATTEMPT, "round": 0, "iteration": 2, **data})
+              for at, (kind, data) in enumerate((("timers", {"ms": {"optimizer": [1.0, 12.0]}}), ("memory", {"rank": 7, "max_allocated_mb": 100.5})))]
+    store.ingest([*(full(i, round=0, lm_loss=1.0 + i) for i in range(1, 11)), *beside, load, *again, valid])
     store.close()
 
 
@@ -54,6 +57,8 @@ def test_tensorboard_reads_what_is_written(tmp_path: Path) -> None:
     assert [step for step, _ in losses] == list(range(1, 13)) and losses[11][1] == 112.0 and math.isnan(losses[8][1])
     assert len([1 for _, _, values in event_file.read(single.read_bytes()) if "train/lm_loss" in values]) == 16
     assert [values for _, _, values in event_file.read(joined.read_bytes())][-1] == {"valid/lm_loss": 3.5, "valid/ppl": 33.0}
+    found = {tag: (step, value) for _, step, values in event_file.read(single.read_bytes()) for tag, value in values.items()}
+    assert found["timers/optimizer_ms"] == (2, 12.0) and found["memory/max_allocated_mb/rank7"] == (2, 100.5)
 
 
 @pytest.mark.usefixtures("history")

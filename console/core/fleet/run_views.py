@@ -24,6 +24,7 @@ STALLED_STEPS = 10
 STALLED_AT_LEAST_S = 60.0
 """No iteration for ten usual steps and at least a minute reads "stalled". A save or an evaluation may take
 that long, hence a warning and no alarm."""
+TIMERS_SHOWN = 8
 STEPS_OF_USUAL = 20
 """The usual step time is the median of the newest twenty: the first step compiles, a save holds one up."""
 
@@ -325,7 +326,28 @@ def metric_rows(run: RunState, bins: int) -> tuple[tuple[str, float | None, int,
         low = series.x[max(0, len(series) - 4 * bins)]
         stretch = tuple(None if pair is None else (pair[0] + pair[1]) / 2 for pair in series.bins(bins, low, last[0]))
         rows.append((name, last[1], last[0], stretch))
+    memory = max_allocated_mb(run)
+    if memory is not None:
+        rows.append(("max_allocated_mb", memory[0], memory[1], ()))
+    rows += [(f"{name} (ms)", most, at, ()) for name, (_, most), at in timer_rows(run)[:TIMERS_SHOWN]]
     return tuple(rows)
+
+
+def timer_rows(run: RunState) -> tuple[tuple[str, tuple[float, float], int], ...]:
+    """(name, (least, most) of the ranks in ms, at iteration) of what the trainer timed last, the longest first."""
+    if run.timers is None:
+        return ()
+    at, told = run.timers.data.get("iteration"), run.timers.data.get("ms") or {}
+    known = [(str(name), (float(both[0]), float(both[1])), at if isinstance(at, int) else 0) for name, both in told.items()
+             if isinstance(both, list) and len(both) == 2 and all(isinstance(ms, (int, float)) for ms in both)]
+    return tuple(sorted(known, key=lambda row: -row[1][1]))
+
+
+def max_allocated_mb(run: RunState) -> tuple[float, int] | None:
+    """The most device memory that any rank has said it had allocated (MiB), and at which iteration it said so; None where none has."""
+    known = [(float(taken.data["max_allocated_mb"]), int(taken.data.get("iteration") or 0)) for taken in run.memory.values()
+             if isinstance(taken.data.get("max_allocated_mb"), (int, float))]
+    return max(known, default=None)
 
 
 def _ranks_by_node(state: FleetState, attempt: AttemptState | None, number: int) -> tuple[tuple[str, str, Tone], ...]:

@@ -157,6 +157,10 @@ class RunState:
     loads: tuple[tuple[str, int, int], ...] = ()
     """(attempt, round, iteration) of every checkpoint load."""
     last_iteration_time: float | None = None
+    timers: Taken | None = None
+    """The newest record of kind ``timers``: what the trainer timed beside its iterations."""
+    memory: Mapping[tuple[str, int], Taken] = field(default_factory=dict)
+    """(node, rank, -1 where it names none) -> what the newest attempt's processes last said of their device memory (kind ``memory``)."""
     saves: Mapping[str, Taken] = field(default_factory=dict)
     """Node -> what its agent last said of the newest attempt's checkpoint directory (kind ``saves``)."""
 
@@ -372,6 +376,24 @@ def _saves(state: FleetState, event: RecordArrived, job: str, attempt: str) -> F
     return _run(state, job, change)
 
 
+def _timers(state: FleetState, event: RecordArrived, job: str, attempt: str) -> FleetState:
+    taken = Taken(data=event.data, time=event.time, at=event.at)
+    return _run(state, job, lambda run: run if run.timers is not None and attempt < str(run.timers.data.get("attempt")) else replace(run, timers=taken))
+
+
+def _memory(state: FleetState, event: RecordArrived, job: str, attempt: str) -> FleetState:
+    rank = event.data.get("rank")
+
+    def change(run: RunState) -> RunState:
+        newest = max((str(taken.data.get("attempt")) for taken in run.memory.values()), default="")
+        if attempt < newest:
+            return run
+        kept = run.memory if attempt == newest else {}
+        return replace(run, memory={**kept, (event.node, rank if isinstance(rank, int) else -1): Taken(data=event.data, time=event.time, at=event.at)})
+
+    return _run(state, job, change)
+
+
 def _fault(state: FleetState, event: RecordArrived, job: str, attempt: str) -> FleetState:
     seen = FaultSeen(node=event.node, key=event.key, data=event.data, time=event.time)
 
@@ -388,7 +410,7 @@ def _fault(state: FleetState, event: RecordArrived, job: str, attempt: str) -> F
 
 
 _FOLDS = {"job": _job, "rank_map": _rank_map, "exit": _exit, "iteration": _iteration,
-          "checkpoint": _checkpoint, "saves": _saves, "fault": _fault}
+          "checkpoint": _checkpoint, "saves": _saves, "timers": _timers, "memory": _memory, "fault": _fault}
 
 __all__ = [
     "COUNTS",

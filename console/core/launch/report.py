@@ -10,7 +10,7 @@ from dataclasses import asdict
 from math import isfinite, isnan
 from typing import Any
 
-from console.core.fleet.run_views import job_view, loss_log, progress_text
+from console.core.fleet.run_views import job_view, loss_log, max_allocated_mb, progress_text, timer_rows
 from console.core.fleet.state import FleetState, NodeState, RunState
 from console.core.fleet.views import Cell, duration_text, node_row, value_text
 from console.core.launch.inventory import Inventory
@@ -87,6 +87,7 @@ def _job(state: FleetState, run: RunState, now: float) -> dict[str, Any]:
         "iteration": view.iteration, "total": view.total, "loss": plain(view.loss), "loss_log": None if carrier is None else asdict(carrier), "step_s": plain(view.step_s),
         "tokens_per_s_per_device": plain(view.tokens_per_s_per_device), "eta_s": plain(view.eta_s), "progress": progress_text(view),
         "progress_age_s": plain(view.progress_age_s), "saved_iteration": view.saved_iteration, "world_size": view.world_size,
+        "timers_ms": {name: list(both) for name, both, _ in timer_rows(run)}, "max_allocated_mb": (max_allocated_mb(run) or (None,))[0],
         "nodes": dict(run.latest.node_states) if run.latest else {}, "root_cause": cause.mapping() if cause else None}
 
 

@@ -24,7 +24,8 @@ from console.tui.widgets.listings import Column, draw_table
 
 NAMES: Mapping[str, str] = {
     "loss": "Loss", "grad_norm": "Gradient norm", "learning_rate": "Learning rate", "tokens_per_s_per_device": "tokens/s/NPU",
-    "step_time_ms": "Step time, ms", "tflops_per_device": "TFLOP/s/NPU", "skipped": "Skipped iterations", "nan": "NaN iterations"}
+    "step_time_ms": "Step time, ms", "tflops_per_device": "TFLOP/s/NPU", "skipped": "Skipped iterations", "nan": "NaN iterations",
+    "max_allocated_mb": "Memory at most, MiB"}
 SMOOTHINGS = (0.0, 0.6, 0.9)
 LEAST_SPAN = 8
 CHART_LINES, CHART_CELLS = 6, 34

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from console.core.events import FleetEvent
+from console.core.events import FleetEvent, RecordArrived
 from console.core.fleet.happenings import audit_rows, fault_rows, timeline_rows
 from console.core.fleet.run_views import (
     checkpoint_rows,
@@ -15,9 +15,11 @@ from console.core.fleet.run_views import (
     job_view,
     log_choices,
     marks,
+    max_allocated_mb,
     metric_rows,
     phase_rows,
     stop_targets,
+    timer_rows,
 )
 from console.core.fleet.state import FleetState, RunState, apply
 from tests.console.tui import scene
@@ -161,3 +163,24 @@ def test_phases_and_metrics() -> None:
     assert {badge.text for _, badges, _ in rows for badge in badges} == {"done"}
     metrics = {name: (value, at) for name, value, at, _ in metric_rows(run, 10)}
     assert metrics["loss"] == (pytest.approx(scene.loss_at(96)), 96)
+
+
+def test_timers_and_memory_of_the_newest_attempt() -> None:
+    state = FleetState()
+
+    def told(kind: str, attempt: str, **data: object) -> None:
+        nonlocal state
+        state = apply(state, RecordArrived(node="n1", spool_id="s", seq=1, kind=kind, key=None, time=1.0, at=1.0,
+                                           data={"job": "j", "attempt": attempt, "round": 0, "iteration": 20, **data}))
+
+    told("memory", "A1", rank=0, max_allocated_mb=9000.0)
+    told("memory", "A2", rank=0, max_allocated_mb=100.5)
+    told("memory", "A2", rank=20, max_allocated_mb=200.5)
+    told("memory", "A1", rank=3, max_allocated_mb=9000.0)
+    told("timers", "A2", ms={"optimizer": [1.0, 12.0], "forward-backward": [3198.0, 3199.5], "odd": "x"})
+    told("timers", "A1", ms={"late": [1.0, 1.0]})
+    run = state.runs["j"]
+    assert max_allocated_mb(run) == (200.5, 20)
+    assert timer_rows(run) == (("forward-backward", (3198.0, 3199.5), 20), ("optimizer", (1.0, 12.0), 20))
+    assert [(name, value, at) for name, value, at, _ in metric_rows(run, 10)] == [
+        ("max_allocated_mb", 200.5, 20), ("forward-backward (ms)", 3199.5, 20), ("optimizer (ms)", 12.0, 20)]

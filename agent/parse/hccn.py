@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from agent.parse import values
+from agent.parse import hccn_boxes, values
 from agent.parse.text import clean
 
 VERSION = 1
@@ -192,10 +192,21 @@ def _status(lines: List[str]) -> Optional[Dict[str, Any]]:
     return {"settings": found}
 
 
+def _ub_connect(lines: List[str]) -> Optional[Dict[str, Any]]:
+    ports = {}
+    for line in lines:
+        found = re.match(r"^port ([0-9]{1,3}) *: *(\S.*)$", line)
+        if found:
+            ports[int(found.group(1))] = found.group(2).strip()
+    return {"status": _after(lines, "link status"), "ports": ports} if ports else None
+
+
 _Reader = Callable[[List[str]], Optional[Dict[str, Any]]]
 _READERS: Tuple[Tuple[str, "re.Pattern[str]", _Reader], ...] = (
     ("link_stat", re.compile(r"^link (?:up count|change records)\s*:"), _link_stat),
-    ("link", re.compile(r"^link status:"), _one("status", "link status")),
+    ("dev_info", re.compile(r"^\|\s*UDie ID\s*\|\s*Port ID\s*\|"), hccn_boxes.dev_info),
+    ("ub_connect", re.compile(r"^link status *:"), _ub_connect),
+    ("link", re.compile(r"^link status *:"), _one("status", "link status")),
     ("net_health", re.compile(r"^net health status:"), _one("status", "net health status")),
     ("ip", re.compile(r"^ipaddr:"), _ip),
     ("stat", re.compile(r"^packet statistics:"), _stat),
@@ -203,13 +214,19 @@ _READERS: Tuple[Tuple[str, "re.Pattern[str]", _Reader], ...] = (
     ("tls", _TLS, _tls),
     ("fec", re.compile(r"^fec mode:"), _one("mode", "fec mode")),
     ("lldp", re.compile(r"^Chassis ID TLV"), _lldp),
+    ("fec", re.compile(r"^\|\s*NPU\s*\|\s*UDie\s*\|\s*Port\s*\|\s*rs_mode\s*\|"), hccn_boxes.modes),
     ("speed", re.compile(r"^Speed:"), _speed),
+    ("speed", re.compile(r"^\|\s*NPU\s*\|\s*UDie\s*\|\s*Port\s*\|\s*Speed\s*\|"), hccn_boxes.rates),
     ("bandwidth", re.compile(r"^Bandwidth [TR]X:"), _bandwidth),
     ("gateway", re.compile(r"^default gateway:"),
      lambda lines: {"address": values.text((_after(lines, "default gateway") or "").partition(",")[0])}),
     ("netdetect", re.compile(r"^netdetect (?:ip ?)?address ?:"), lambda lines: {"address": _after(lines, "netdetect address") or _after(lines, "netdetect ip address")}),
     ("ping", re.compile(r"^device [0-9]+ (?:PING|dev\s+EID) "), _ping),
     ("status", re.compile(r"^Netdev status:"), _status),
+    ("vnic", re.compile(r"^vnic link status:"),
+     lambda lines: {"status": _after(lines, "vnic link status"), "address": _after(lines, "vnic ipaddr"), "netmask": _after(lines, "vnic netmask")}),
+    ("version", re.compile(r"^Network (?:Driver|Firmware) Version:"),
+     lambda lines: {"driver": _after(lines, "network driver version"), "firmware": _after(lines, "network firmware version")}),
     ("hw_stats", re.compile(r"^(?:pd_alloc|qp_alloc|cq_alloc):"), _hw_stats),
     ("route", re.compile(r"^Routing table:"), _route),
 )

@@ -1,7 +1,8 @@
 """The NPUs' own network ports through ``hccn_tool``: link, health, address, TLS, history, optics.
 
 Owns which options are asked, how long a device may take, and what is not asked any more once a device does
-not answer. Refuses every option that writes (``-s``, ``-cfg``), to judge, and to raise. ``hccn_tool`` needs
+not answer; the 950's form of the tool is ``network_ports``', and is chosen when the tool says that it has
+that one. Refuses every option that writes (``-s``, ``-cfg``), to judge, and to raise. ``hccn_tool`` needs
 root on most hosts: what is denied says so, and is not the same as a link that is down.
 """
 
@@ -12,7 +13,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from agent.parse import hccn
-from agent.probe import command
+from agent.probe import command, network_ports
 
 COMMAND_S = 3.0
 """One query answers within a fraction of a second; after a card has dropped it may never do."""
@@ -29,10 +30,12 @@ OPTIONS: Dict[str, Tuple[Tuple[str, str], ...]] = {
     "optical": (("optical_present", "present"),),
 }
 COLUMNS = ("device",) + tuple(column for fields in OPTIONS.values() for column, _ in fields)
+_own_form: Dict[str, bool] = {}
+"""Tools (by path) that were found to be a 950's."""
 _alone = threading.Lock()
 """Never two of a kind at once, whoever asks."""
 _DENIED = ("permission denied", "not permitted", "must be root", "root permission", "need root")
-_UNSUPPORTED = ("not support", "unknown option", "invalid option", "is not simulated", "usage:")
+_UNSUPPORTED = ("not support", "unknown option", "invalid option", "is not simulated", "usage:", "-npu_info")
 
 
 def read(devices: Sequence[int], options: Optional[Sequence[str]] = None, timeout_s: float = COMMAND_S, budget_s: float = BUDGET_S,
@@ -62,6 +65,11 @@ def _read(devices: Sequence[int], options: Optional[Sequence[str]], timeout_s: f
     path = finder("hccn_tool")
     if path is None or not devices:
         return {"source": "hccn_tool", "columns": columns if path else {}, "absent": {} if path else {"*": "missing"}, "took_s": 0.0}
+    if _own_form.get(path):
+        if _read_950(path, asked, columns, absent, timeout_s, started + budget_s, runner):
+            return {"source": "hccn_tool", "columns": columns, "absent": absent, "took_s": round(time.monotonic() - started, 3)}
+        del _own_form[path]    # another tool lies there now
+        absent.clear()
     hopeless: Dict[str, str] = {}
     for place, device in enumerate(devices):
         stuck = ""
@@ -71,6 +79,11 @@ def _read(devices: Sequence[int], options: Optional[Sequence[str]], timeout_s: f
                 why = "timeout"
             if not why:
                 found, why = _ask(path, device, option, timeout_s, runner)
+                if place == 0 and option == asked[0] and why in ("unsupported", "unparseable", "error") and _is_950(path, timeout_s, runner):
+                    _own_form[path] = _read_950(path, asked, columns, absent, timeout_s, started + budget_s, runner)
+                    if _own_form[path]:
+                        return {"source": "hccn_tool", "columns": columns, "absent": absent, "took_s": round(time.monotonic() - started, 3)}
+                    absent.clear()
                 for column, field in OPTIONS[option]:
                     columns[column][place] = found.get(field)
                 if why == "timeout":
@@ -83,20 +96,55 @@ def _read(devices: Sequence[int], options: Optional[Sequence[str]], timeout_s: f
     return {"source": "hccn_tool", "columns": columns, "absent": absent, "took_s": round(time.monotonic() - started, 3)}
 
 
+def _is_950(path: str, timeout_s: float, runner: Callable[..., command.Result]) -> bool:
+    """Whether the tool's usage is that of the 950's."""
+    return network_ports.is_own_form(runner([path, "-h"], timeout_s).out)
+
+
+def _read_950(path: str, asked: Sequence[str], columns: Dict[str, List[Any]], absent: Dict[str, str], timeout_s: float, until: float,
+              runner: Callable[..., command.Result]) -> bool:
+    """Fill the columns in the 950's form. False when the tool does not know that form after all."""
+    knows = False
+
+    def ask(words: List[str]) -> Tuple[Dict[str, Any], str]:
+        nonlocal knows
+        if time.monotonic() > until:
+            return {}, "timeout"
+        result = runner([path] + words, timeout_s)
+        found = network_ports.parsed(result.out)
+        why = "" if found else result.reason or _refusal(result)
+        knows = knows or bool(found) or why in ("timeout", "denied")
+        return found, why
+
+    for place, device in enumerate(columns["device"]):
+        found, why = network_ports.read_device(device, list(asked), ask)
+        for name, value in found.items():
+            columns[name][place] = value
+        for option, reason in why.items():
+            for column, _ in OPTIONS[option]:
+                absent.setdefault(column, reason)
+        if not knows:
+            return False
+    return True
+
+
+def _refusal(result: command.Result) -> str:
+    """Why an answer is none."""
+    low = result.out.lower()
+    if any(mark in low for mark in _DENIED):
+        return "denied"
+    if any(mark in low for mark in _UNSUPPORTED):
+        return "unsupported"
+    return "error" if result.status else "unparseable"
+
+
 def _ask(path: str, device: int, option: str, timeout_s: float, runner: Callable[..., command.Result]) -> Tuple[Dict[str, Any], str]:
     """(what was printed, why there is nothing)."""
     result = runner([path, "-i", str(device), "-" + option, "-g"], timeout_s)
     parsed = hccn.parse(result.out)
     if parsed["kind"] == option:
         return parsed, "" if any(parsed.get(field) is not None for _, field in OPTIONS[option]) else "unparseable"
-    if result.reason:
-        return {}, result.reason
-    low = result.out.lower()
-    if any(mark in low for mark in _DENIED):
-        return {}, "denied"
-    if any(mark in low for mark in _UNSUPPORTED):
-        return {}, "unsupported"
-    return {}, "error" if result.status else "unparseable"
+    return {}, result.reason or _refusal(result)
 
 
 def ping(pairs: Sequence[Tuple[int, str]], limit_s: float, timeout_s: float = 8.0, runner: Callable[..., command.Result] = command.run,

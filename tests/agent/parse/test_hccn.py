@@ -71,3 +71,56 @@ def test_hardware_counters_and_routes() -> None:
                        "default         29.1.0.1        0.0.0.0         UG    0      0        0 eth3\n"
                        "29.1.0.0        *               255.255.0.0     U     0      0        0 eth3\n")
     assert found["kind"] == "route" and [(route["destination"], route["gateway"]) for route in found["routes"]] == [("default", "29.1.0.1"), ("29.1.0.0", None)]
+
+
+DEV_INFO = """\
++---------+---------+---------------------+-----------+-------------+------------+
+| UDie ID | Port ID | Speed Ability(Gbps) | Port Type | Link Status | Media Type |
++---------+---------+---------------------+-----------+-------------+------------+
+| 0       | 4       | 400                 | UB        | UP          | Electrical |
+| 1       | 5       | 400                 | UB        | DOWN        | NA         |
++---------+---------+---------------------+-----------+-------------+------------+
++-----------------+----------------+-----------------------+-----------+--------+
+| Interface Name  | IP Address     | Netmask               | Bond Mode | Slaves |
++-----------------+----------------+-----------------------+-----------+--------+
+| end0v0          | 192.168.2.199  | 255.255.255.0         | NA        | NA     |
++-----------------+----------------+-----------------------+-----------+--------+
+| ipourma0        | ::10:0:dfdf:51 | ffff:ffff:ffff:ffff:: | NA        | NA     |
+|                 | ::10:0:dfdf:30 | ffff:ffff:ffff:ffff:: |           |        |
++-----------------+----------------+-----------------------+-----------+--------+
++-------+-----------+-----------------------------------------+
+| Name  | EID Index | EID                                     |
++-------+-----------+-----------------------------------------+
+| udma1 | 0         | 0000:0000:0000:0000:0010:0000:dfdf:0020 |
+|       | 1         | 0000:0000:0000:0000:0010:0000:dfdf:0028 |
++-------+-----------+-----------------------------------------+
+"""
+
+
+def test_the_ports_of_a_950() -> None:
+    found = hccn.parse(DEV_INFO)
+    assert found["kind"] == "dev_info" and found["complete"]
+    assert [(port["udie"], port["port"], port["speed_gbps"], port["link"], port["media"]) for port in found["ports"]] == [
+        (0, 4, 400, "UP", "Electrical"), (1, 5, 400, "DOWN", None)]
+    assert [face["name"] for face in found["interfaces"]] == ["end0v0", "ipourma0"]
+    assert found["interfaces"][1]["addresses"] == ["::10:0:dfdf:51", "::10:0:dfdf:30"]
+    assert found["eids"] == {"udma1": ["0000:0000:0000:0000:0010:0000:dfdf:0020", "0000:0000:0000:0000:0010:0000:dfdf:0028"]}
+    assert not hccn.parse(DEV_INFO.rpartition("+--")[0])["complete"]
+    assert not hccn.parse(DEV_INFO.replace("| 1       | 5       | 400                 | UB        | DOWN        | NA         |", "| 1       | 5       | 40"))["complete"]
+
+
+def test_the_other_boxes_and_lines_of_a_950() -> None:
+    speed = hccn.parse("+-----+------+------+---------+-----+-------+-----------+\n| NPU | UDie | Port | Speed   | Cap | Width | Status    |\n"
+                       "+-----+------+------+---------+-----+-------+-----------+\n| 0   | 0    | 4    | 400 G   | X4  | X4    | normal    |\n"
+                       "+-----+------+------+---------+-----+-------+-----------+\n")
+    assert speed["kind"] == "speed" and speed["speed_mb_s"] == 400000 and speed["ports"][0]["status"] == "normal" and speed["complete"]
+    fec = hccn.parse("+-----+------+------+---------+------------------+------------+\n| NPU | UDie | Port | rs_mode | auto_change_mode | itlv_mode  |\n"
+                     "+-----+------+------+---------+------------------+------------+\n| 0   | 0    | 4    | 128 T4  | Static           | Interweave |\n"
+                     "+-----+------+------+---------+------------------+------------+\n")
+    assert fec["kind"] == "fec" and fec["mode"] == "128 T4"
+    joined = hccn.parse("link status : PARTIAL LINK\nport 4 : UP\nport 5 : DOWN\nport 6 : PARTIAL UP\n")
+    assert joined["kind"] == "ub_connect" and joined["status"] == "PARTIAL LINK" and joined["ports"] == {4: "UP", 5: "DOWN", 6: "PARTIAL UP"}
+    assert hccn.parse("link status: UP\n")["kind"] == "link" and hccn.parse("link status : UP\n")["status"] == "UP"
+    vnic = hccn.parse("vnic link status: UP\nvnic ipaddr: 192.168.2.199\nvnic netmask: 255.255.255.0\n")
+    assert (vnic["kind"], vnic["status"], vnic["address"]) == ("vnic", "UP", "192.168.2.199")
+    assert hccn.parse("Network Driver Version:    25.7.rc1\nNetwork Firmware Version:  B0202_1053\n")["driver"] == "25.7.rc1"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+import pytest
+
 from agent import wire
 from agent.probe import network
 from agent.probe.command import Result
@@ -24,6 +26,8 @@ class Tool:
 
     def __call__(self, argv: list[str], timeout_s: float) -> Result:
         self.asked.append(argv[1:])
+        if argv[1] != "-i":
+            return Result(1, "hccn_tool -i <device> -link -g\n", 0.01, "")
         device, option = int(argv[2]), argv[3][1:]
         special = self._answer(device, option) if self._answer else None
         return special or Result(0, SAID[option] % device if "%d" in SAID[option] else SAID[option], 0.01, "")
@@ -84,3 +88,96 @@ def test_pings_tell_answer_loss_and_silence_apart() -> None:
     assert [(row["received"], row["why"]) for row in rows] == [(3, ""), (0, ""), (None, "timeout")]
     late = network.ping([(0, "29.0.1.5")], -1.0, runner=tool, finder=lambda name: name)
     assert late[0]["why"] == "timeout" and late[0]["sent"] is None
+
+
+USAGE = "Usage\n        hccn_tool -mode -cmd -npu_info [-options]\n"
+INFO = """\
++---------+---------+---------------------+-----------+-------------+------------+
+| UDie ID | Port ID | Speed Ability(Gbps) | Port Type | Link Status | Media Type |
++---------+---------+---------------------+-----------+-------------+------------+
+| 0       | 4       | 400                 | UB        | UP          | Electrical |
+| 1       | 2       | 400                 | UB        | STATE       | Electrical |
++---------+---------+---------------------+-----------+-------------+------------+
++-----------------+----------------+-----------------------+-----------+--------+
+| Interface Name  | IP Address     | Netmask               | Bond Mode | Slaves |
++-----------------+----------------+-----------------------+-----------+--------+
+| end0v0          | 192.168.2.199  | 255.255.255.0         | NA        | NA     |
++-----------------+----------------+-----------------------+-----------+--------+
+| ipourma0        | ::10:0:dfdf:5D | ffff:ffff:ffff:ffff:: | NA        | NA     |
+|                 | ::10:0:dfdf:30 | ffff:ffff:ffff:ffff:: |           |        |
++-----------------+----------------+-----------------------+-----------+--------+
+"""
+STAT = """\
+link up count :    2
+link down count :  1
++-----+------+------+-------------+-------------------------+
+| NPU | UDie | Port | Link_Status | Time_Stamp              |
++-----+------+------+-------------+-------------------------+
+|  0  |  0   |  4   |  LINK_UP    | Mon Feb 9 21:45:51 2026 |
++-----+------+------+-------------+-------------------------+
+"""
+
+
+class Tool950:
+    """A 950's hccn_tool: it answers its own form, and with its usage any other."""
+
+    def __init__(self, state: str = "UP") -> None:
+        self.asked: list[list[str]] = []
+        self.state = state
+
+    def __call__(self, argv: list[str], timeout_s: float) -> Result:
+        words = argv[1:]
+        self.asked.append(words)
+        if words[:1] != ["-g"] or words[2:3] != ["-i"]:
+            return Result(1, USAGE, 0.01, "")
+        if words[1] == "-dev_info":
+            return Result(0, INFO.replace("STATE", self.state.ljust(5)).replace("5D", "5" + words[3]), 0.01, "")
+        if words[1] == "-link_stat" and words[4:] in (["-u", "0", "-p", "4"], ["-u", "1", "-p", "2"]):
+            return Result(0, STAT, 0.01, "")
+        if words[1] == "-tls":
+            return Result(0, "dev_id:%s, tls switch[0](0:disable, 1:enable), tls alarm time threshold[60]days\n" % words[3], 0.01, "")
+        return Result(1, USAGE, 0.01, "")
+
+
+@pytest.fixture
+def fresh() -> Any:
+    network._own_form.clear()
+    yield
+    network._own_form.clear()
+
+
+def test_a_950_is_asked_in_its_own_form(fresh: None) -> None:
+    tool = Tool950()
+    data = read(tool)
+    assert wire.problems_in("network", data) == []
+    columns = data["columns"]
+    assert columns["link"] == ["UP", "UP"] and columns["tls"] == [False, False]
+    assert columns["address"] == ["::10:0:dfdf:50", "::10:0:dfdf:51"] and columns["netmask"] == ["ffff:ffff:ffff:ffff::"] * 2
+    assert columns["link_up_count"] == [4, 4] and columns["link_down_count"] == [2, 2]  # of both ports together
+    assert data["absent"] == dict.fromkeys(("net_health", "optical_present"), "unsupported")
+    assert not any(word in ("-s", "-t", "-cfg") for words in tool.asked for word in words)
+    tool.asked.clear()
+    assert read(tool)["columns"] == columns and all(words[0] == "-g" for words in tool.asked)  # it is known by now
+
+
+@pytest.mark.parametrize(("state", "link"), [("DOWN", "PARTIAL"), ("", None)])
+def test_ports_that_differ_are_not_called_up(fresh: None, state: str, link: str | None) -> None:
+    data = read(Tool950(state))
+    assert data["columns"]["link"] == [link, link] and data["absent"].get("link") == (None if link else "unparseable")
+
+
+def test_another_tool_in_the_same_place_is_found_out(fresh: None) -> None:
+    read(Tool950())
+    older = Tool()
+    assert read(older)["columns"]["net_health"] == ["Success"] * 2
+    assert read(older)["columns"]["link"] == ["UP"] * 2 and older.asked[-1][0] == "-i"
+    assert read(Tool950())["columns"]["link_up_count"] == [4, 4]
+
+
+def test_a_950_that_hangs_or_refuses_says_so(fresh: None) -> None:
+    tool = Tool950()
+    read(tool)
+    hung = read(lambda argv, timeout_s: Result(None, "", 3.0, "timeout"))  # type: ignore[arg-type]
+    assert set(hung["absent"].values()) == {"timeout", "unsupported"} and hung["columns"]["link"] == [None, None]
+    denied = read(lambda argv, timeout_s: Result(1, "Operation not permitted\n", 0.1, ""))  # type: ignore[arg-type]
+    assert denied["absent"]["link"] == denied["absent"]["tls"] == "denied"

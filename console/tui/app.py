@@ -295,7 +295,10 @@ class ConsoleApp(App[Ending]):
                 self._put_bottom()
             return True
         pane = self.host.current
+        generation = self.context.generation
         if pane is not None and pane.press(event.key):
+            if generation != self.context.generation:  # what it changed is shown by others too
+                self.show()
             return True
         action = (OWN_KEYS.get((pane.pane_name, event.key)) if pane is not None else None) or BY_KEY.get(event.key)
         if action is None:

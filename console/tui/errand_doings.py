@@ -16,6 +16,7 @@ from console.core.intents import CheckNodes, LaunchJob, Mend, Mending, PlanJob, 
 from console.core.preflight.matrix import BETWEEN, remedies
 from console.tui.lines import Line, clip
 from console.tui.sheets import CheckSheet, JobSheet, Sheets
+from console.tui.widgets.check_matrix import CheckMatrix
 
 if TYPE_CHECKING:
     from console.core.launch.plan import NodePlan
@@ -89,6 +90,9 @@ class ErrandDoings:
             self._app.tell(str(error), "warn")
             return False
         self._app.context.generation += 1
+        pane = self._app.host.made.get("check")
+        if isinstance(pane, CheckMatrix):
+            pane.follow()
         return True
 
     def fix(self, argument: str) -> None:

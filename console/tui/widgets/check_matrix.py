@@ -73,17 +73,22 @@ class CheckMatrix(LinePane):
         across += {"left": -1, "right": 1}.get(key, 0)
         sheet.check, sheet.node = rows[max(0, min(len(rows) - 1, at))], columns[max(0, min(len(columns) - 1, across))]
         self.context.generation += 1
-        self.show_line(self.fixed_lines + rows.index(sheet.check))
+        self.follow()
         return True
 
-    def show_line(self, at: int) -> None:
-        """Bring a line into the window, and draw."""
+    def follow(self) -> None:
+        """Bring the selected cell into the window, and draw."""
+        sheet = self.context.sheets.check if self.context.sheets is not None else None
+        self.redraw()
+        if sheet is None or sheet.found is None:
+            return
+        at = self.fixed_lines + next((at for at, row in enumerate(sheet.found.rows) if row.check.id == sheet.check), 0)
         top, height = round(self.scroll_offset.y), self.scrollable_content_region.height
         if at - top < self.fixed_lines:
             self.scroll_to(y=at - self.fixed_lines, animate=False, force=True)
         elif at - top >= height > self.fixed_lines:
             self.scroll_to(y=at - height + 1, animate=False, force=True)
-        self.redraw()
+        self.refresh()
 
     def text_lines(self) -> list[str]:
         """What to type about the selected cell; where there is nothing to type, the cell's findings."""

@@ -34,8 +34,8 @@ class Alarm:
     severity: Severity
     text: str
     """One line in the operator's language."""
-    since: float
-    """When it began as far as is known, s since the epoch."""
+    since: float | None
+    """When it began, s since the epoch; None where nothing tells."""
     node: str = ""
     job: str = ""
 
@@ -49,7 +49,7 @@ def alarms(state: FleetState, now: float) -> tuple[Alarm, ...]:
     found = [*(alarm for node in state.nodes.values() for alarm in _of_node(node))]
     if state.current is not None:
         found += _of_run(state, state.current, now)
-    return tuple(sorted(found, key=lambda alarm: (SEVERITIES.index(alarm.severity), alarm.since, alarm.key)))
+    return tuple(sorted(found, key=lambda alarm: (SEVERITIES.index(alarm.severity), alarm.since or 0.0, alarm.key)))
 
 
 def _of_node(node: NodeState) -> Iterator[Alarm]:
@@ -63,7 +63,7 @@ def _of_node(node: NodeState) -> Iterator[Alarm]:
         badge = health_badge(word)
         if badge.tone in ("warn", "bad"):
             yield Alarm(key=f"node/{node.name}/npu/{at}", severity="critical" if badge.tone == "bad" else "warning", node=node.name,
-                        since=node.sample.at, text=say("{node}: NPU {n} reports {health}", node=node.name, n=at, health=badge.text))
+                        since=None, text=say("{node}: NPU {n} reports {health}", node=node.name, n=at, health=badge.text))
 
 
 def _of_run(state: FleetState, run: RunState, now: float) -> Iterator[Alarm]:

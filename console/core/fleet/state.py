@@ -30,6 +30,7 @@ from console.core.events import (
 from console.core.fleet import phases
 from console.core.fleet.carriers import Carriers
 from console.core.fleet.points import COUNTS, METRICS, no_series, number, put_point, put_points
+from console.core.fleet.remarks import Remark, remarked
 from console.core.fleet.series import Series
 from console.core.fleet.standing import Place, Standing
 from console.core.launch.step_names import is_step
@@ -64,6 +65,8 @@ class NodeState:
     waiting: int = 0
     gaps: Mapping[str, int] = field(default_factory=dict)
     """Record kind -> how many the node's spool had to drop."""
+    consoles: tuple[Mapping[str, Any], ...] = ()
+    """Who is attached to it (record ``presence``)."""
     npu_of_pid: Mapping[int, int] = field(default_factory=dict)
     """pid -> NPU id on which npu-smi last showed it; the newest ``KEPT_PIDS``, gone processes included."""
 
@@ -182,6 +185,8 @@ class FleetState:
     runs: Mapping[str, RunState] = field(default_factory=dict)
     audit: tuple[tuple[str, float, Mapping[str, Any]], ...] = ()
     """(node, node time, audit record), in order of arrival, the newest 1,000."""
+    remarks: Mapping[str, Remark] = field(default_factory=dict)
+    """Id -> what somebody said to the others, the oldest first."""
     pruned: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(job, record kind) -> how many the history's size cap has dropped for good; job "" for what belongs to none."""
     events_seen: int = 0
@@ -255,6 +260,12 @@ def _record(state: FleetState, event: RecordArrived) -> FleetState:
     if event.kind == "gap":
         gaps = {**state.nodes[event.node].gaps, str(data.get("kind")): int(data.get("count") or 0)}
         return _touch(state, event.node, gaps=gaps)
+    if event.kind == "presence":
+        consoles = data.get("consoles")
+        return _touch(state, event.node, consoles=tuple(consoles) if isinstance(consoles, list) else ())
+    if event.kind == "remark":
+        met = state.nodes[event.node].met
+        return replace(state, remarks=remarked(state.remarks, data, event.time - (met.clock_offset_s if met is not None else 0.0)))
     if event.kind == "audit":
         return replace(state, audit=(*state.audit[-999:], (event.node, event.time, data)))
     job, attempt = data.get("job"), data.get("attempt")

@@ -35,7 +35,7 @@ def ended(state: str, code: int | None = None) -> list[FleetEvent]:
 
 def test_nodes_and_npus_in_trouble_the_worst_first() -> None:
     found = after()
-    assert list(found) == ["node/atlas-04/link", "node/atlas-02/npu/6", "node/atlas-02/npu/4"]
+    assert list(found) == ["node/atlas-02/npu/6", "node/atlas-04/link", "node/atlas-02/npu/4"]
     assert [alarm.severity for alarm in found.values()] == ["critical", "critical", "warning"]
     assert found["node/atlas-04/link"].since == scene.NOW - 70 and "no answer for 60 s" in found["node/atlas-04/link"].text
 

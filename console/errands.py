@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from console import files
@@ -293,7 +294,21 @@ def planned(path: str, fleet: Callable[[ComposedJob], Inventory], attempt: str) 
     except ProblemsError as error:
         return refused_plan(error.problems), None
     inventory = fleet(job)
-    return make_plan(job.spec, inventory, attempt, job.locate), inventory
+    made = make_plan(job.spec, inventory, attempt, job.locate)
+    return (_with_code(made, job, inventory) if made.ok and job.spec.code.to else made), inventory
+
+
+def _with_code(made: LaunchPlan, job: ComposedJob, inventory: Inventory) -> LaunchPlan:
+    """The plan with its code packed; one that is refused where it cannot be."""
+    from console.core.launch.problems import Problem
+    from console.remote.code import pack
+
+    try:
+        return replace(made, code=replace(pack(job.spec.code, Path(job.identities[0]).parent), relay=inventory.relay))
+    except FileError as error:
+        found = Problem(rule="G1", severity="error", where=job.locate(("code", "repo" if job.spec.code.repo else "path")), message=error.what,
+                        got=": ".join(part for part in (error.where, error.got) if part), expected=error.expected, fix=error.fix)
+        return replace(made, problems=(found, *made.problems), nodes=(), before=())
 
 
 def new_attempt(wall_s: float) -> str:

@@ -40,6 +40,7 @@ train:
   exec      run one command on one node
   adopt     watch a job that somebody started by hand
   stage     code, trainer, data and images to nodes without internet
+  run-step  one step before or after training, alone: workspace, preprocess, convert, export, merge-lora
 
 files:
   export-run  a job's metrics as CSV or TensorBoard event files, from the history
@@ -53,6 +54,14 @@ habits:
   export      Prometheus metrics
   completion  for bash, zsh and fish
   man         all of this as a manual page
+"""
+
+STEP_EXAMPLES = """\
+examples:
+  rankdeck run-step job.yaml preprocess -i fleet.yaml --dry-run         what would be run
+  rankdeck run-step job.yaml preprocess -i fleet.yaml --node node002    on that node, to its end
+  rankdeck run-step job.yaml workspace -i fleet.yaml --all-nodes        the tree on every node's own disk
+  rankdeck run-step job.yaml convert -i fleet.yaml --detach --json      start it, for scripts
 """
 
 EXAMPLES = """\
@@ -132,7 +141,7 @@ def build_parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         if fleet:
             # For jobs the fleet may be named in the job file instead.
-            made.add_argument("-i", "--inventory", metavar="FLEET", required=name not in ("plan", "launch", "check"), help="fleet file (YAML)")
+            made.add_argument("-i", "--inventory", metavar="FLEET", required=name not in ("plan", "launch", "check", "run-step"), help="fleet file (YAML)")
         if link:
             made.add_argument("--accept-new", action="store_true", help="accept host keys that are not known yet, and remember them")
             made.add_argument("--operator", metavar="NAME", default="", help="who you are, for the nodes' audit trail (default: your login)")
@@ -222,6 +231,20 @@ def build_parser() -> argparse.ArgumentParser:
     staged.add_argument("--before", metavar="COMMAND", default="", help="run here first, for instance to fetch from an object store")
     staged.add_argument("--after", metavar="COMMAND", default="", help="run here when everything has arrived")
     _add_wait(staged)
+
+    stepped = add("run-step", _run_step, (
+        "Carry out one step of a job, alone, as a launch would: in a directory and, where the job has one, a container of its own, detached, its log shown "
+        "on standard error. What is made already is left alone. Exit status 0 when it ended well."), fleet=True, link=True)
+    stepped.formatter_class = argparse.RawDescriptionHelpFormatter
+    stepped.epilog = STEP_EXAMPLES
+    stepped.add_argument("job", metavar="JOB", help="job file (YAML)")
+    stepped.add_argument("step", metavar="STEP", choices=["workspace", "preprocess", "convert", "export", "merge-lora"],
+                         help="workspace, preprocess, convert, export or merge-lora")
+    stepped.add_argument("--node", metavar="NODE", action="append", default=[], help="where; may be repeated (default: the job's first node)")
+    stepped.add_argument("--all-nodes", action="store_true", help="on all the job's nodes: for disks that they do not share")
+    stepped.add_argument("--detach", action="store_true", help="come back when it is started; rankdeck attach JOB--STEP watches it")
+    stepped.add_argument("--dry-run", "--plan", action="store_true", help="print exactly what would be written and run, and connect to nothing")
+    _add_wait(stepped)
 
     demo = add("demo", _demo, "A fleet of four simulated nodes that really train a small model, over SSH, on this machine.")
     add_demo_arguments(demo)
@@ -431,6 +454,12 @@ def _adopt(args: argparse.Namespace) -> int:
     from console.cli import adopt
 
     return adopt.adopt(args)
+
+
+def _run_step(args: argparse.Namespace) -> int:
+    from console.cli import run_step
+
+    return run_step.run_step(args)
 
 
 def _stage(args: argparse.Namespace) -> int:

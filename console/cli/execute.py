@@ -105,7 +105,7 @@ def attach(args: argparse.Namespace) -> int:
         live = any(one.get("state") in LIVE for one in members)
         say(f"attempt {newest} on {', '.join(str(one['node']) for one in members)}: {'runs' if live else 'has ended'}")
         view = await_end(desk, args.job, newest)
-        document: dict[str, Any] = {"ok": view.status.text == "finished", "job": args.job, "attempt": newest,
+        document: dict[str, Any] = {"ok": view.status.text in ("finished", "done"), "job": args.job, "attempt": newest,
                                     "nodes": [str(one["node"]) for one in members], "result": result_mapping(view)}
     if args.json:
         put_json(document)

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from console.remote.backend import Submission
     from console.remote.gate import Gate
 
-ENDED = ("finished", "failed", "ended early", "stopped", "did not start")
+ENDED = ("finished", "failed", "ended early", "stopped", "did not start", "done")
 """States of ``run_views.job_badge`` after which nothing more comes of an attempt."""
-SETTLED = ("finished", "stopped", "did not start")
+SETTLED = ("finished", "stopped", "did not start", "done")
 """Ends that no later record changes."""
 LAST_LINES_S = 3.0
 """How long a bad end waits for the last lines of the logs; they are read four times a second."""
@@ -71,17 +71,19 @@ def launch(args: argparse.Namespace) -> int:
 
         def show(event: FleetEvent) -> None:
             if isinstance(event, LaunchProgress):
-                phases[event.node, event.phase] = event
+                of = "" if event.job == made.job else f"{event.job}: "
+                if not of:
+                    phases[event.node, event.phase] = event
                 if event.state in ("done", "failed", "undone"):
                     took = f" ({event.took_s:.1f} s)" if event.took_s is not None else ""
-                    say(f"{event.node}: {event.phase} {event.state}{took}{': ' + event.why if event.why else ''}")
+                    say(f"{event.node}: {of}{event.phase} {event.state}{took}{': ' + event.why if event.why else ''}")
 
         def tell(event: FleetEvent) -> None:
             held(event)
             show(event)
 
         try:
-            submission = desk.backend.submit(made, tell, _gate(args, made, inventory, document))
+            submission = desk.backend.submit(made, tell, _gate(args, made, inventory, document), lambda node, line: say(f"{node}: {line}"))
         except LaunchError as error:
             document["error"] = error_mapping(error)
             say(f"rankdeck: {error}")

@@ -23,10 +23,13 @@ from console.core.errors import ConsoleError, LaunchError, RequestError
 from console.core.events import FleetEvent, LaunchPhase, LaunchProgress, PhaseState
 from console.core.launch import plan as plans
 from console.core.launch.inventory import Inventory, Node
-from console.core.launch.plan import LaunchPlan, NodePlan
+from console.core.launch.plan import LaunchPlan, NodePlan, Shipment
 from console.remote.backend import Submission
+from console.remote.code import folder_of, parcel_of
 from console.remote.gate import Gate, NotFitError, gate_of, place
 from console.remote.session import Session
+from console.remote.stage import Telling, give_name, stage
+from console.remote.step_run import Say, see_through
 from console.remote.transport import Connection
 from trainer.spec.job import JobSpec
 from trainer.spec.saving_rules import time_limit_s
@@ -71,18 +74,30 @@ class SshBackend:
         """What ``submit`` would do; no connection is made."""
         return plans.make_plan(spec, inventory, attempt)
 
-    def submit(self, plan: LaunchPlan, emit: Callable[[FleetEvent], None], gate: Gate | None = None) -> Submission:
+    def submit(self, plan: LaunchPlan, emit: Callable[[FleetEvent], None], gate: Gate | None = None, say: Say = lambda node, line: None) -> Submission:
         """Start the plan on all nodes or on none. Raises LaunchError (what was done has been undone).
 
-        ``gate``: the checks before anything starts; None: those that the job file asks for.
+        ``gate``: the checks before anything starts; None: those that the job file asks for. The steps that the plan
+        has before it are carried out first, and ``say`` hears what they print: (node, line).
         """
         if not plan.ok or not plan.nodes:
             raise LaunchError(f"job {plan.job} has problems and is not started", node="", phase="preflight",
                               got=f"{len(plan.problems)} problems", fix="See `rankdeck plan`.")
         self._must_be_armed("launch")
+        for step in plan.before:
+            self._carry_out_first(step, emit, say)
         launch = _Launch(plan, self._nodes, self._clock, emit, gate or gate_of(plan))
         launch.carry_out()
         return Submission(job=plan.job, attempt=plan.attempt, epoch=launch.epoch, nodes=tuple(node.node for node in plan.nodes))
+
+    def _carry_out_first(self, step: LaunchPlan, emit: Callable[[FleetEvent], None], say: Say) -> None:
+        """A step, to its end; an interrupt ends it. Raises LaunchError."""
+        started = self.submit(step, emit, Gate(level="none", job=None))
+        try:
+            see_through(step, self._nodes, self._clock, say)
+        except KeyboardInterrupt:
+            self.cancel(started, UNDO_GRACE_S, "the launch was interrupted")
+            raise
 
     def observe(self, submission: Submission, emit: Callable[[FleetEvent], None]) -> None:
         """Begin to send what happens on the submission's nodes; returns at once."""
@@ -130,6 +145,9 @@ class _Launch:
                 self._tell(node.node, phase, "waiting")
         try:
             self._phase("preflight", self._preflight, self._check)
+            # Before the locks, which are short: until the code has its name it is in nobody's way.
+            if self._plan.code is not None:
+                self._ship(self._plan.code)
             self._lock()
             self._phase("prepare", self._prepare)
             if contained:
@@ -206,7 +224,23 @@ class _Launch:
             except ConsoleError as error:
                 self._give_up("prepare", {node.node: error})
 
+    def _ship(self, code: Shipment) -> None:
+        """The code to all nodes, without its name yet."""
+        tell = Telling(lambda node, text: self._tell(node, "prepare", "running", text))
+        names = [node.node for node in self._plan.nodes]
+        for name in names:
+            self._tell(name, "prepare", "running", f"code: {code.source}")
+        _, failed = stage([self._nodes.node(name) for name in names], [parcel_of(code)], folder_of(code), self._reach, progress=tell.progress,
+                          relay=code.relay, named=False)
+        if failed:
+            self._give_up("prepare", failed)
+
+    def _reach(self, name: str) -> Connection:
+        return self._nodes.connection(name, CONNECT_S)
+
     def _prepare(self, node: NodePlan) -> None:
+        if self._plan.code is not None:
+            give_name(self._nodes.node(node.node), parcel_of(self._plan.code), folder_of(self._plan.code), self._reach)
         job = _job(node)
         limits = {"time_limit_s": time_limit_s(str(_in(job, "run", "time_limit") or "")), "stop_grace_s": _in(job, "recovery", "stop_grace_s")}
         self._ask(node, "prepare", {"job": self._plan.job, "node": node.node, "node_index": node.node_index, "dir": node.dir,
@@ -254,8 +288,8 @@ class _Launch:
         for node, error in failed.items():
             self._tell(node, phase, "failed", str(error))
         left = self._undo_all()
-        for node in sorted(self._touched - set(failed)):
-            self._tell(node, self._reached[node], "undone")
+        for node in sorted((self._touched | set(self._reached)) - set(failed)):
+            self._tell(node, self._reached[node], "undone", "" if node in self._touched else "another node is not fit")
         first, error = next(iter(failed.items()))
         fix = error.fix
         if left:

@@ -22,9 +22,10 @@ from typing import Literal
 
 from console.core.errors import ConnectError, ConsoleError, RequestError
 from console.core.launch.commands import path_word, quote
-from console.core.launch.inventory import Node
+from console.core.launch.inventory import Node, Relay
 from console.remote.deploy import as_agent, sh_command
 from console.remote.parcels import Parcel
+from console.remote.relay import FOLDER, Passed, Passing
 from console.remote.transport import Connection
 
 PIECE_BYTES = 4 << 20
@@ -36,7 +37,6 @@ VERIFY_S = 3600.0
 TRIES = 5
 """Without a byte of progress between them."""
 RETRY_S = 1.0
-FOLDER = ".rankdeck-staged"
 
 State = Literal["sent", "there"]
 
@@ -52,6 +52,11 @@ class Staged:
     path: str
     """Where it can be used: a directory, a file, or an image's name."""
     sent_bytes: int
+    """From here; what another node passed on is not counted."""
+    via: str = ""
+    """The node that passed it on; empty: it came from here, or was there."""
+    why_direct: str = ""
+    """Why it was not passed on by a node although the fleet allows it."""
 
 
 class Throttle:
@@ -77,16 +82,34 @@ Progress = Callable[[str, Parcel, int], None]
 """(node, parcel, bytes that are there)."""
 
 
+class Telling:
+    """Progress now and then in words, by node. Thread-safe."""
+
+    def __init__(self, tell: Callable[[str, str], None], every_s: float = 2.0) -> None:
+        self._tell, self._every_s = tell, every_s
+        self._told: dict[str, float] = {}
+
+    def progress(self, node: str, parcel: Parcel, there: int) -> None:
+        """For ``stage``."""
+        now = time.monotonic()
+        if now - self._told.get(node, 0.0) >= self._every_s or there >= parcel.size_bytes:
+            self._told[node] = now
+            self._tell(node, f"{parcel.name}: {there:,} of {parcel.size_bytes:,} bytes")
+
+
 def stage(nodes: Iterable[Node], parcels: Iterable[Parcel], to: str, connect: Callable[[str], Connection], *, parallel: int = 8,
-          throttle: Throttle | None = None, progress: Progress = lambda node, parcel, there: None) -> tuple[list[Staged], dict[str, ConsoleError]]:
+          throttle: Throttle | None = None, progress: Progress = lambda node, parcel, there: None, relay: Relay | None = None,
+          named: bool = True) -> tuple[list[Staged], dict[str, ConsoleError]]:
     """Send everything to every node, ``parallel`` nodes at a time: what arrived, and by node why something did not.
 
-    ``connect`` gives a node's connection, a new one when the last is gone; raises ConnectError.
+    ``connect`` gives a node's connection, a new one when the last is gone; raises ConnectError. ``relay``: nodes that
+    have it pass it on (``console.remote.relay``). ``named``: false leaves a tree without its name (``give_name``).
     """
-    wanted, gate = list(parcels), throttle or Throttle(0)
+    wanted, gate, nodes = list(parcels), throttle or Throttle(0), list(nodes)
+    passing = Passing(nodes, to, connect, relay) if relay is not None and len(nodes) > 1 else None
 
     def one(node: Node) -> list[Staged]:
-        return [_Shipment(node, parcel, to, connect, gate, progress).carry_out() for parcel in wanted]
+        return [_Shipment(node, parcel, to, connect, gate, progress, passing).carry_out(named) for parcel in wanted]
 
     done: list[Staged] = []
     failed: dict[str, ConsoleError] = {}
@@ -100,38 +123,62 @@ def stage(nodes: Iterable[Node], parcels: Iterable[Parcel], to: str, connect: Ca
     return done, failed
 
 
+def give_name(node: Node, parcel: Parcel, to: str, connect: Callable[[str], Connection]) -> None:
+    """Let the name of a tree that was sent without one lead to it. Raises ConnectError, RequestError."""
+    shipment = _Shipment(node, parcel, to, connect, Throttle(0), lambda node, parcel, there: None)
+    shipment.run(_name_tree(parcel))
+
+
 class _Shipment:
     """One parcel on its way to one node."""
 
-    def __init__(self, node: Node, parcel: Parcel, to: str, connect: Callable[[str], Connection], throttle: Throttle, progress: Progress) -> None:
-        self._node, self._parcel, self._to = node, parcel, to
+    def __init__(self, node: Node, parcel: Parcel, to: str, connect: Callable[[str], Connection], throttle: Throttle, progress: Progress,
+                 passing: Passing | None = None) -> None:
+        self._node, self._parcel, self._to, self._passing = node, parcel, to, passing
         self._connect, self._throttle, self._progress = connect, throttle, progress
         self._part = f"{parcel.digest}.{node.name}.part"
         self._sent = 0
 
-    def carry_out(self) -> Staged:
+    def carry_out(self, named: bool) -> Staged:
         """Raises ConnectError, RequestError."""
-        there = self._resumed(self._look)
-        state: State = "there" if there is None else "sent"
+        passed = Passed()
+        try:
+            there = self._resumed(self._look)
+            state: State = "there" if there is None else "sent"
+            if there is not None and self._passing is not None:
+                passed = self._passing.ask(self._node, self._parcel, self._part)
+                if passed.via:
+                    there = self._resumed(self._look)
+            self._bring(there)
+        except BaseException:
+            if self._passing is not None:
+                self._passing.lost(self._node, self._parcel)
+            raise
+        if self._passing is not None:
+            self._passing.has(self._node, self._parcel)
+        self._progress(self._node.name, self._parcel, self._parcel.size_bytes)
+        path = self.run(_put_in_place(self._parcel, self._node.name, named), timeout_s=VERIFY_S).strip().splitlines()
+        return Staged(node=self._node.name, parcel=self._parcel.name, state=state, path=path[-1] if path else "", sent_bytes=self._sent,
+                      via=passed.via, why_direct=passed.why)
+
+    def _bring(self, there: int | None) -> None:
+        """Send what is missing, and have all of it verified there."""
         while there is not None and there < self._parcel.size_bytes:
             there = self._resumed(functools.partial(self._send, there))
         if there is not None:
-            self._run(f'h=$(sha256sum < "$d/{self._part}") && h=${{h%% *}}\n'
+            self.run(f'h=$(sha256sum < "$d/{self._part}") && h=${{h%% *}}\n'
                       f'[ "$h" = {self._parcel.digest} ] || {{ rm -f "$d/{self._part}"; echo "arrived as $h" >&2; exit 1; }}\n'
-                      f'mv -f "$d/{self._part}" "$d/{self._parcel.digest}"', timeout_s=VERIFY_S)
-        self._progress(self._node.name, self._parcel, self._parcel.size_bytes)
-        path = self._run(_put_in_place(self._parcel, self._node.name), timeout_s=VERIFY_S).strip().splitlines()
-        return Staged(node=self._node.name, parcel=self._parcel.name, state=state, path=path[-1] if path else "", sent_bytes=self._sent)
+                      f'mv -f "$d/{self._part}" "$d/{self._parcel.digest}"; rm -f "$d/{self._part}.relay"', timeout_s=VERIFY_S)
 
     def _look(self) -> int | None:
         """How much of it is there; None for all of it, verified."""
-        said = self._run(f'umask 022; mkdir -p "$d"\nif [ -f "$d/{self._parcel.digest}" ]; then echo whole\n'
+        said = self.run(f'umask 022; mkdir -p "$d"\nif [ -f "$d/{self._parcel.digest}" ]; then echo whole\n'
                          f'elif [ -f "$d/{self._part}" ]; then wc -c < "$d/{self._part}"\nelse echo 0; fi').split()
         if said[-1:] == ["whole"]:
             return None
         size = int(said[-1]) if said and said[-1].isdigit() else 0
         if size > self._parcel.size_bytes:
-            self._run(f'rm -f "$d/{self._part}"')
+            self.run(f'rm -f "$d/{self._part}"')
             return 0
         return size
 
@@ -142,7 +189,7 @@ class _Shipment:
             piece = file.read(PIECE_BYTES)
         self._throttle.pass_through(len(piece))
         # Only onto what we know to be there: a piece that arrived although its acknowledgement was lost must not come twice.
-        said = self._run(f'p="$d/{self._part}"; [ -e "$p" ] || : > "$p"\n[ "$(wc -c < "$p")" -eq {at} ] || {{ wc -c < "$p"; exit 0; }}\n'
+        said = self.run(f'p="$d/{self._part}"; [ -e "$p" ] || : > "$p"\n[ "$(wc -c < "$p")" -eq {at} ] || {{ wc -c < "$p"; exit 0; }}\n'
                          'cat >> "$p" && wc -c < "$p"', stdin=piece, timeout_s=PIECE_S).split()
         there = int(said[-1]) if said and said[-1].isdigit() else 0
         self._sent += max(0, there - at)
@@ -169,7 +216,8 @@ class _Shipment:
         except ConnectError:
             return None
 
-    def _run(self, script: str, *, stdin: bytes = b"", timeout_s: float = 60.0) -> str:
+    def run(self, script: str, *, stdin: bytes = b"", timeout_s: float = 60.0) -> str:
+        """What a script in the directory says, $t it and $d its store. Raises ConnectError, RequestError."""
         where = f"{self._node.name}:{self._to}"
         text = f"set -eu\nt={path_word(self._to)}; d=$t/{FOLDER}\n{script}"
         status, out, err = self._connect(self._node.name).run(sh_command(text, as_agent(self._node)), stdin=stdin, timeout_s=timeout_s)
@@ -179,8 +227,8 @@ class _Shipment:
         return out.decode("utf-8", "replace")
 
 
-def _put_in_place(parcel: Parcel, node: str) -> str:
-    """The script that makes a verified file usable and says where; safe to repeat."""
+def _put_in_place(parcel: Parcel, node: str, named: bool) -> str:
+    """The script that makes a verified file usable and says where; safe to repeat. ``named``: a tree is given its name as well."""
     name, digest = quote(parcel.name), parcel.digest
     if parcel.kind == "image":
         # Whichever engine there is; what it says names the image.
@@ -193,5 +241,11 @@ def _put_in_place(parcel: Parcel, node: str) -> str:
     return (f'n={name}; u="$t/$n.{digest[:12]}"\n'
             # Another node that shares the directory may have been quicker; then the name is taken, and that is all right.
             f'm="$u.new-{node}"\nif [ ! -d "$u" ]; then rm -rf "$m"; mkdir "$m"; tar -xf "$d/{digest}" -C "$m"; mv -T "$m" "$u" 2>/dev/null || {{ rm -rf "$m"; [ -d "$u" ]; }}; fi\n'
+            + (_name_tree(parcel) if named else 'printf "%s\\n" "$u"'))
+
+
+def _name_tree(parcel: Parcel) -> str:
+    """The script that lets a tree's name lead to it, and says the name."""
+    return (f'n={quote(parcel.name)}\n'
             'if [ -e "$t/$n" ] && [ ! -L "$t/$n" ]; then echo "$t/$n is there and is not ours" >&2; exit 1; fi\n'
-            'ln -sfn "$n.' + digest[:12] + '" "$t/$n"\nprintf "%s\\n" "$t/$n"')
+            'ln -sfn "$n.' + parcel.digest[:12] + '" "$t/$n"\nprintf "%s\\n" "$t/$n"')

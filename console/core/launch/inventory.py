@@ -46,6 +46,16 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """How nodes get in to each other, so that what is staged may be passed on from node to node. Empty: as for ourselves."""
+
+    user: str = ""
+    key: str = ""
+    """Path of a private key on the nodes; empty: what their user has."""
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """A fleet. Node names are unique; order is the file's."""
 
@@ -54,6 +64,8 @@ class Inventory:
     nodes: tuple[Node, ...]
     known_hosts: str = ""
     """Extra known_hosts file; empty: only the user's and the system's."""
+    relay: Relay | None = None
+    """None: everything is sent to each node from here."""
 
     def node(self, name: str) -> Node:
         """The node of that name. Raises KeyError."""
@@ -66,7 +78,7 @@ class Inventory:
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """Node names become directory names and shell words on every node."""
 
-_FLEET_KEYS = ("name", "defaults", "bastion", "nodes", "known_hosts")
+_FLEET_KEYS = ("name", "defaults", "bastion", "nodes", "known_hosts", "relay")
 _TEXT_FIELDS = ("name", "host", "user", "key", "address", "python", "agent_dir", "state_dir", "jump")
 _CHOICES = {"role": ("worker", "spare"), "transport": ("paramiko", "openssh"), "become": ("sudo",)}
 _NODE_KEYS = tuple(f.name for f in fields(Node))
@@ -122,7 +134,8 @@ class _Reader:
                     places[node.name] = ("nodes", at)
                     nodes.append(node)
         fleet_name = self._text(mapping, "name", (), name)
-        return Inventory(name=fleet_name, nodes=tuple(nodes), known_hosts=self._text(mapping, "known_hosts", (), ""))
+        return Inventory(name=fleet_name, nodes=tuple(nodes), known_hosts=self._text(mapping, "known_hosts", (), ""),
+                         relay=self._relay(mapping.get("relay")))
 
     def _nodes(self, entry: Any, base: Mapping[str, Any], bastion: str, path: Path) -> list[Node]:
         """The nodes one entry stands for: one, or as many as its range names."""
@@ -206,6 +219,17 @@ class _Reader:
                 return ""
         self._report(("bastion",), "not a jump host", got=_kind(value), expected="user@host:port, or a block with host, user, port")
         return ""
+
+    def _relay(self, value: Any) -> Relay | None:
+        """``relay: true``, or a block of what differs from how we get in ourselves."""
+        if value is None or isinstance(value, bool):
+            return Relay() if value else None
+        if not isinstance(value, Mapping):
+            self._report(("relay",), "not a way from node to node", got=_kind(value), expected="true, or a block with user, key, port")
+            return None
+        self._known(value, ("user", "key", "port"), ("relay",))
+        checked = self._values(value, ("relay",))
+        return Relay(user=str(checked.get("user", "")), key=str(checked.get("key", "")), port=int(checked.get("port", 0)))
 
     def _block(self, mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:
         value = mapping.get(key)

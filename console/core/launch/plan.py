@@ -16,7 +16,7 @@ from typing import Any
 from console.core.launch import code_rules, commands, container_rules, containers, environment_rules, steps, waivers
 from console.core.launch.document import Locate
 from console.core.launch.fleet_rules import check_fleet
-from console.core.launch.inventory import Inventory
+from console.core.launch.inventory import Inventory, Relay
 from console.core.launch.problems import Problem, problem_text
 from trainer.spec import batch, rules
 from trainer.spec.facts import Facts
@@ -72,6 +72,8 @@ class Shipment:
     size_bytes: int
     archive: str
     """The archive on the bastion."""
+    relay: Relay | None = None
+    """How nodes may pass it on; None: each gets it from the bastion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

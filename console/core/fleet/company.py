@@ -71,7 +71,7 @@ def standing(state: FleetState, now: float) -> tuple[tuple[Alarm, Remark | None]
 
 def notes(state: FleetState) -> tuple[Remark, ...]:
     """What was said, the newest first."""
-    return tuple(reversed(state.remarks.values()))
+    return tuple(reversed(tuple(state.remarks.values())))
 
 
 def _number(value: Any) -> float:

@@ -12,7 +12,7 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from console.core.events import (
     LoginAsked,
     News,
 )
-from console.core.intents import AnswerLogin, CheckNodes, Errand, LaunchJob, Mend, Mending, PlanJob, ProveNodes
+from console.core.intents import AnswerLogin, CheckNodes, Errand, LaunchJob, Mend, Mending, PlanJob, ProveNodes, SayRemark, TellArmed
 from console.core.launch.inventory import Inventory, Node
 from console.store import Store
 
@@ -53,6 +53,23 @@ MEND_AT_ONCE = 32
 MEND_S = {"image-pull": 3700.0}
 ANSWER_S = 120.0
 """How long a login's question stays open: servers give up after LoginGraceTime, 120 s."""
+
+
+SAY_AT_ONCE = 32
+
+
+def send(place: Place, op: str, args: Mapping[str, Any]) -> dict[str, str]:
+    """One request to every node of the fleet that is connected now; node -> why it did not take it."""
+    def one(name: str) -> str:
+        try:
+            place.supervisor.session(name, 0.0).request(op, dict(args), 15.0)
+        except ConsoleError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(max_workers=SAY_AT_ONCE) as pool:
+        said = zip([node.name for node in place.inventory.nodes], pool.map(one, [node.name for node in place.inventory.nodes]), strict=True)
+    return {name: why for name, why in said if why}
 
 
 class Place(Protocol):
@@ -91,6 +108,9 @@ class Errands:
         """Carry it out in the background; returns at once."""
         if isinstance(errand, AnswerLogin):
             self._answer(errand)
+            return
+        if isinstance(errand, (SayRemark, TellArmed)):
+            threading.Thread(target=self._tell_all, args=(errand,), name=type(errand).__name__, daemon=True).start()
             return
         do: Callable[[Any], None] = (self._check if isinstance(errand, CheckNodes) else self._mend if isinstance(errand, Mend)
                                      else self._plan if isinstance(errand, PlanJob) else self._launch)
@@ -175,6 +195,17 @@ class Errands:
         finally:
             self._launching.release()
         self._tell(JobLaunched(at=self._now(), job=plan.job, attempt=plan.attempt, error=problem))
+
+    # --- colleagues --------------------------------------------------------------------------------------
+
+    def _tell_all(self, errand: SayRemark | TellArmed) -> None:
+        if isinstance(errand, TellArmed):
+            send(self._place, "armed", {"left_s": errand.left_s})
+            return
+        problems = send(self._place, "remark", {"id": secrets.token_hex(8), "what": errand.what, "subject": errand.subject, "text": errand.text, "until": errand.until})
+        reached = len(self._place.inventory.nodes) - len(problems)
+        self._tell(Answer(node=f"{reached} of {len(self._place.inventory.nodes)} nodes", at=self._now(), op=errand.what, ok=reached > 0,
+                          error="" if reached else next(iter(problems.values()), "no node")))
 
     # --- logins ------------------------------------------------------------------------------------------
 

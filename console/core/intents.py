@@ -112,8 +112,25 @@ class AnswerLogin:
     """None: none, the login is given up."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SayRemark:
+    """Tell everybody who watches this fleet. Fields as in ``core.fleet.remarks.Remark``."""
+
+    what: str
+    subject: str
+    text: str
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TellArmed:
+    """Tell everybody that this console can change things for ``left_s``; 0: no longer."""
+
+    left_s: float
+
+
 Intent: TypeAlias = FollowLog | UnfollowLog | ReconnectNode | StopJob
-Errand: TypeAlias = CheckNodes | ProveNodes | Mend | PlanJob | LaunchJob | AnswerLogin
+Errand: TypeAlias = CheckNodes | ProveNodes | Mend | PlanJob | LaunchJob | AnswerLogin | SayRemark | TellArmed
 Wish: TypeAlias = Intent | Errand
 
 ACCESS: dict[type, Access] = {
@@ -127,4 +144,7 @@ ACCESS: dict[type, Access] = {
     PlanJob: "read",
     LaunchJob: "write",
     AnswerLogin: "read",
+    # Words, and nothing that runs hears them.
+    SayRemark: "read",
+    TellArmed: "read",
 }

@@ -2,8 +2,8 @@
 
 torchrun's rendezvous hands out ranks as nodes arrive, anew at every restart, so nothing but the workers
 knows. A worker is the topmost process with RANK, LOCAL_RANK and RANKDECK_ROUND in its environment: what it
-starts inherits them, and the shim that wraps it has no RANKDECK_ROUND. The names are torchrun's
-(torch.distributed.run, "Environment variables").
+starts inherits them, the shim that wraps it has no RANKDECK_ROUND, and a script that starts its ranks itself
+has no RANK. The names are torchrun's (torch.distributed.run, "Environment variables").
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def workers(found: Iterable[Process]) -> dict[int, dict[int, dict[str, Any]]]:
     for process in known.values():
         place, rank, local_rank = (_number(process.env.get(name)) for name in ("RANKDECK_ROUND", "RANK", "LOCAL_RANK"))
         above = known.get(process.ppid)
-        if place is None or rank is None or local_rank is None or (above is not None and "RANKDECK_ROUND" in above.env):
+        if place is None or rank is None or local_rank is None or (above is not None and {"RANKDECK_ROUND", "RANK", "LOCAL_RANK"} <= set(above.env)):
             continue
         rounds.setdefault(place, {})[local_rank] = environment_of(process) or {}
     return rounds

@@ -158,7 +158,8 @@ class Watch:
                 self._exit(watched, batch, path)
         # Before the workers' records are asked for, so that a round whose command has ended has them all.
         over = pointer.has("exit-command.json")
-        self._map_ranks(watched, batch, [place for place, _ in rounds], over)
+        # A script that starts its ranks itself makes no directory for its one round.
+        self._map_ranks(watched, batch, [place for place, _ in rounds] or ([0] if pointer.has("shim.json") and not over else []), over)
         if over and not watched.ended:
             watched.ended = self._exit(watched, batch, pointer.path("exit-command.json"))
             if watched.ended:
@@ -225,6 +226,7 @@ class Watch:
             if data["complete"] or last:
                 watched.settled.add(place)
                 try:
+                    os.makedirs(os.path.dirname(self._map_path(pointer, place)), exist_ok=True)
                     disk.write_new(self._map_path(pointer, place), data)
                 except OSError:
                     pass  # the record says the same

@@ -44,3 +44,9 @@ def test_odd_environments_are_passed_over() -> None:
     odd = [process(1, 0, RANKDECK_ROUND="x", RANK=0, LOCAL_RANK=0), process(2, 0, RANKDECK_ROUND=0, RANK="", LOCAL_RANK=0), process(3, 0, RANKDECK_ROUND=0)]
     assert ranks.workers(odd) == {}
     assert ranks.rank_map("job", "A", 0, {})["complete"] is False
+
+
+def test_a_script_that_starts_its_ranks_itself_has_workers_though_all_it_runs_has_a_round() -> None:
+    shell, launcher = process(10, 1, RANKDECK_ROUND=0), process(11, 10, RANKDECK_ROUND=0)
+    found = ranks.workers([shell, launcher, worker(12, 11, 0, 2), worker(13, 11, 1, 3), worker(14, 13, 1, 3)])
+    assert {local: entry["pid"] for local, entry in found[0].items()} == {0: 12, 1: 13}

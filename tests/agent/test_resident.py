@@ -175,6 +175,18 @@ def test_the_rank_map_says_who_ran_as_whom_and_is_kept_with_the_round(node: Node
     assert [m["key"] for m in console.records("rank_map")][-1] == "rank_map:A:0"
 
 
+def test_ranks_that_a_script_starts_itself_are_mapped_too(node: Node) -> None:
+    node.start()
+    console = node.console()
+    folder = node.launch(console, "A", "export RANKDECK_ROUND=0 WORLD_SIZE=2 LOCAL_WORLD_SIZE=2\n"
+                                       "for k in 0 1; do RANK=$k LOCAL_RANK=$k sleep 60 & done\nwait\n")
+    data = console.record("rank_map", complete=True)
+    assert data["ranks"]["rank"] == [0, 1] and data["world_size"] == 2
+    until(Path(folder, "round-00", "rank_map.json").exists)
+    console.do("stop", attempt="A", grace_s=5.0, why="")
+    console.record("exit", scope="command")
+
+
 def test_a_worker_that_dies_before_it_is_seen_is_mapped_from_its_exit(node: Node) -> None:
     node.start()
     console = node.console()

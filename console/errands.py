@@ -32,7 +32,18 @@ from console.core.events import (
     LoginAsked,
     News,
 )
-from console.core.intents import AnswerLogin, CheckNodes, Errand, LaunchJob, Mend, Mending, PlanJob, ProveNodes, SayRemark, TellArmed
+from console.core.intents import (
+    AnswerLogin,
+    CheckNodes,
+    Errand,
+    LaunchJob,
+    Mend,
+    Mending,
+    PlanJob,
+    ProveNodes,
+    SayRemark,
+    TellArmed,
+)
 from console.core.launch.inventory import Inventory, Node
 from console.store import Store
 

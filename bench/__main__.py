@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bench
-from bench.result import Result, as_mapping
+from bench.result import Result, Skipped, as_mapping
 
 
 def found() -> dict[str, Callable[[int], Result]]:
@@ -56,6 +56,9 @@ def main() -> int:
     for name in arguments.names or benches:
         try:
             results[name] = benches[name](arguments.rounds)
+        except Skipped as why:
+            print(f"{name}\n  skipped: {why}", flush=True)
+            continue
         except Exception as error:  # noqa: BLE001  one bench that breaks does not cost the others
             failed = True
             print(f"{name}\n  FAILED: {type(error).__name__}: {error}", flush=True)

@@ -8,6 +8,10 @@ from statistics import median, quantiles
 from typing import Any
 
 
+class Skipped(Exception):
+    """This machine lacks what the bench needs; the text says what."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
     """Repeated measurements of one thing."""

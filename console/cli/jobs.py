@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -108,8 +108,8 @@ def _see_it_up(desk: Desk, args: argparse.Namespace, made: LaunchPlan, submissio
     desk.backend.observe(submission, lambda event: None)
     told: dict[tuple[str, str], str] = {}
 
-    def look(state: FleetState) -> bool:
-        run = state.runs.get(submission.job)
+    def shown() -> Iterable[str]:
+        run = desk.store.state.runs.get(submission.job)
         attempt = run.attempts.get(submission.attempt) if run is not None else None
         for (node, phase), cell in attempt.phases.items() if attempt is not None else ():
             if phase in LATER and told.get((node, phase)) != cell.state:
@@ -122,8 +122,14 @@ def _see_it_up(desk: Desk, args: argparse.Namespace, made: LaunchPlan, submissio
     except LaunchError as error:
         document.update(ok=False, error=error_mapping(error))
         say(f"rankdeck: {error}")
-        desk.store.drain()
+        deadline_s = desk.clock.mono_s() + LAST_LINES_S
+        while desk.store.drain() or ("running" in shown() and desk.clock.mono_s() < deadline_s):
+            time.sleep(LOOK_S)  # how it ended on the others is on its way
         view = job_view(desk.store.state, desk.store.state.runs[submission.job], desk.clock.wall_s())
+        return told.values()
+
+    def look(state: FleetState) -> bool:
+        shown()
     except KeyboardInterrupt:
         say(f"{submission.job} goes on; rankdeck attach {submission.job} watches it, rankdeck stop {submission.job} ends it")
         raise

@@ -91,6 +91,10 @@ class Text(_Tokens):
             raise TrainerError("the text is too short", where=path, got=f"{len(self._bytes)} bytes", expected=f"more than {seq_length}", fix="Use a longer text or a shorter train.seq_length")
         self._epoch, self._order = -1, [0]
 
+    @property
+    def samples_per_epoch(self) -> int:
+        return self._windows
+
     def tokens(self, sample: int) -> list[int]:
         epoch, place = divmod(sample, self._windows)
         if epoch != self._epoch:

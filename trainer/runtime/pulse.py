@@ -28,7 +28,7 @@ STARTS_NAME = "rankdeck-starts.json"
 class Heartbeat:
     """``heartbeat-rank-N.json`` in the round's or attempt's directory; nothing where there is none.
 
-    {"rank", "iteration", "phase": "loading | training | saving | ended", "time" (seconds since 1970), "pid"}
+    {"rank", "iteration", "phase": "loading | training | validating | saving | ended", "time" (seconds since 1970), "pid"}
     """
 
     def __init__(self, rank: int) -> None:

@@ -39,6 +39,13 @@ def loaded(iteration: int, directory: str, layout: Mapping[str, Any] | None = No
     return f"  successfully loaded checkpoint from {directory} {_place(layout)} at iteration {iteration}"
 
 
+def validation(iteration: int, loss: float) -> list[str]:
+    """The three lines of a validation, as evaluate_and_print_results prints them; the last rank."""
+    line = f" validation loss at iteration {iteration} | lm loss value: {loss:.9E} | lm loss PPL: {math.exp(min(20.0, loss)):.6E} | "
+    rule = "-" * (len(line) + 1)
+    return [rule, line, rule]
+
+
 def _place(layout: Mapping[str, Any] | None) -> str:
     # Rank 0 is the first of both.
     made = layout or {}
@@ -56,6 +63,8 @@ class Summary:
     _losses: list[float] = field(default_factory=list)
     _seconds: list[float] = field(default_factory=list)
     _skipped: int = 0
+    validation_loss: float | None = None
+    """Of the newest validation."""
 
     def add(self, *, loss: float, elapsed_s: float, skipped: bool) -> None:
         """Take one iteration in."""
@@ -76,6 +85,7 @@ class Summary:
             "last_loss": self._losses[-1] if self._losses else None,
             "least_loss": min(self._losses, default=None),
             "mean_loss_of_last_10": sum(tail) / len(tail) if tail else None,
+            **({"last_validation_loss": self.validation_loss} if self.validation_loss is not None else {}),
             "median_iteration_ms": round(median_s * 1000.0, 3),
             "tokens_per_s_per_device": round(self.tokens_per_iteration / self.world_size / median_s, 1) if median_s else None,
             "tflops_per_device": round(self.flops_per_iteration / median_s / 1e12, 4) if median_s else None,

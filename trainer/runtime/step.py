@@ -43,8 +43,6 @@ class Step:
         self._spec, self._device, self._source, self._modules, self._optimizer = spec, device, source, modules, optimizer
         self._forward_backward = get_forward_backward_func()
         self._rank, self._size = parallel_state.get_data_parallel_rank(), parallel_state.get_data_parallel_world_size()
-        # Of the ranks that hold the same tokens' losses one tells.
-        self._tells = parallel_state.is_pipeline_last_stage() and parallel_state.get_tensor_model_parallel_rank() == 0
 
     def __call__(self, iteration: int, consumed: int, *, judge: Callable[[float, float], str], flags: tuple[float, ...] = ()) -> Outcome:
         """Train on the samples from ``consumed`` on. ``judge`` says of (loss, gradient norm) whether to go on."""
@@ -56,7 +54,7 @@ class Step:
         self._optimizer.zero_grad()
         iterators = [self._microbatches(consumed) for _ in self._modules]
         parts = self._forward_backward(
-            forward_step_func=_forward,
+            forward_step_func=forward,
             data_iterator=iterators if len(iterators) > 1 else iterators[0],
             model=self._modules if len(self._modules) > 1 else self._modules[0],
             num_microbatches=spec.train.global_batch_size // (spec.train.micro_batch_size * self._size),
@@ -64,13 +62,10 @@ class Step:
             micro_batch_size=spec.train.micro_batch_size,
             forward_only=False,
         )
-        total = torch.zeros(2, device=self._device)
-        if self._tells and parts:
-            total = torch.stack([part["lm loss"] for part in parts]).sum(dim=0)
-        told = torch.cat([total, torch.tensor(flags, dtype=torch.float32, device=self._device)])
+        told = torch.cat([summed(parts, self._device), torch.tensor(flags, dtype=torch.float32, device=self._device)])
         dist.all_reduce(told)
-        summed, tokens, *agreed = told.tolist()
-        loss = summed / tokens if tokens else float("nan")
+        loss_sum, tokens, *agreed = told.tolist()
+        loss = loss_sum / tokens if tokens else float("nan")
         found_inf = self._optimizer.prepare_grads()
         grad_norm = float(self._optimizer.get_grad_norm())
         anomaly = judge(loss, float("inf") if found_inf else grad_norm)
@@ -94,7 +89,14 @@ class Step:
         self._optimizer.step_with_ready_grads()
 
 
-def _forward(iterator: Iterator[dict[str, torch.Tensor]], gpt: Any) -> Any:
+def summed(parts: list[Any], device: str) -> torch.Tensor:
+    """(loss, tokens) of this rank's microbatches added up; of the ranks that hold the same tokens' losses one tells."""
+    tells = parallel_state.is_pipeline_last_stage() and parallel_state.get_tensor_model_parallel_rank() == 0
+    return torch.stack([part["lm loss"] for part in parts]).sum(dim=0) if tells and parts else torch.zeros(2, device=device)
+
+
+def forward(iterator: Iterator[dict[str, torch.Tensor]], gpt: Any) -> Any:
+    """megatron-core's forward step: the model on the next microbatch, and what makes the loss of its output."""
     one = next(iterator)
     output = gpt(one["tokens"], one["position_ids"], one["attention_mask"], labels=one["labels"])
     return output, lambda output: _loss_of(one["loss_mask"], output)

@@ -166,6 +166,11 @@ class _Loop:
         self._spec, self._modules, self._optimizer, self._checkpoints, self._heart = spec, modules, optimizer, checkpoints, heart
         self.position = position
         self._step = Step(spec, device.name, source, modules, optimizer)
+        self._validation = None
+        if spec.train.eval_interval:
+            from trainer.runtime import validation
+
+            self._validation = validation.Validation(spec, device.name, validation.source_of(spec), modules)
         self._watch = Watch(spec.train, position.losses)
         self._rank, self._last = dist.get_rank(), dist.get_rank() == dist.get_world_size() - 1
         flops = parallel.flops_per_sample(spec.model, spec.train.seq_length) * spec.train.global_batch_size / dist.get_world_size()
@@ -200,6 +205,7 @@ class _Loop:
             self._tell(outcome)
             if outcome.anomaly:
                 self._anomaly(outcome.anomaly)
+            self._validate_if_due()
             if self._checkpoints.pending and not writing:
                 self._checkpoints.finish()
             self._save_if_due()
@@ -224,6 +230,18 @@ class _Loop:
             self._events.add(self.position.iteration, {
                 "lm loss": outcome.loss, "grad-norm": outcome.grad_norm, "learning-rate": outcome.learning_rate,
                 "iteration-time": self._step_s, "tokens-per-second": train.global_batch_size * train.seq_length / self._step_s})
+
+    def _validate_if_due(self) -> None:
+        iteration = self.position.iteration
+        if self._validation is None or iteration % self._spec.train.eval_interval:
+            return
+        self._heart.beat(iteration, "validating")
+        loss = self.summary.validation_loss = self._validation()
+        if self._last:
+            for line in report.validation(iteration, loss):
+                report.say(line)
+        if self._events:
+            self._events.add(iteration, {"lm loss validation": loss, "lm loss validation ppl": math.exp(min(20.0, loss))})
 
     def _anomaly(self, why: str) -> None:
         train = self._spec.train

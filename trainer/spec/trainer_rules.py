@@ -31,6 +31,12 @@ def check(spec: JobSpec) -> Iterator[Finding]:
             yield error("B2", ("data", "prefix"), "no text file is named", "nothing", "the path of a UTF-8 file", "set data.prefix")
         if spec.model.vocab_size < BYTE_VOCABULARY:
             yield error("B2", ("model", "vocab_size"), "text is trained on bytes", str(spec.model.vocab_size), f"{BYTE_VOCABULARY} or more", f"set it to {BYTE_VOCABULARY}")
+    train = spec.train
+    if train.eval_interval < 0 or (train.eval_interval and train.eval_iterations < 1):
+        field = "eval_interval" if train.eval_interval < 0 else "eval_iterations"
+        yield error("B2", ("train", field), "not a number to validate by", str(getattr(train, field)), "0 (never) or more" if train.eval_interval < 0 else "1 or more", f"set train.{field}")
+    elif train.eval_interval and spec.data.format != "synthetic" and not spec.data.valid_prefix:
+        yield error("B2", ("data", "valid_prefix"), "validation needs data that is not trained on", "nothing", "as data.prefix, of other samples", "name it, or set train.eval_interval to 0")
     if spec.checkpoint.storage == "per-node" and len(spec.fleet.nodes) > 1:
         yield error(
             "B3", ("checkpoint", "storage"), "the built-in trainer needs storage that all nodes see",

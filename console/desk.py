@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -62,6 +63,11 @@ class Desk:
         self._operator, self._accept_new, self._ssh_config = operator or _login(), accept_new, ssh_config
         self._prompt = prompt
 
+    @cached_property
+    def name(self) -> str:
+        """This console as the nodes and the others know it: its host and process."""
+        return f"{socket.gethostname()}:{os.getpid()}"
+
     def emit(self, events: list[FleetEvent]) -> None:
         """Where the links' events go; returns when they are stored."""
         self.store.ingest(events)
@@ -72,7 +78,7 @@ class Desk:
         """The links, made at the first use: a screen is painted before SSH is even imported."""
         from console.remote.supervisor import Supervisor, transports
 
-        return Supervisor(self.inventory.nodes, clock=self.clock, operator=self._operator, armed=lambda: True, emit=self.emit,
+        return Supervisor(self.inventory.nodes, clock=self.clock, operator=self._operator, console=self.name, armed=lambda: True, emit=self.emit,
                           transport_for=transports(self.inventory.known_hosts, accept_new=self._accept_new, prompt=self._prompt, **self._config()), cursor=self.store.cursor)
 
     @cached_property

@@ -27,6 +27,9 @@ look:
   open      the screen: nodes, NPUs, loss, checkpoints, logs; changes nothing until armed
   status    the same as text or JSON, once
   ps        attempts on the nodes, as the nodes know them
+  alarms    what wants attention, and what was said of it; acknowledge, mute
+  note      a word to everybody who watches the fleet
+  who       which consoles are attached, of whom, and which are armed
   logs      lines of a job's logs: the end, a search, all ranks merged, a copy
   check     whether the nodes are fit to train, what is wrong, what to type
   replay    what happened, from the history, with the same views and a time cursor
@@ -282,6 +285,7 @@ def build_parser() -> argparse.ArgumentParser:
     exported.add_argument("--attempt", metavar="ID", default="", help="only this attempt (default: all, joined where they resumed)")
 
     _add_inspect(commands)
+    colleague_arguments.arguments(add, _add_wait)
     _add_habits(add)
     return parser
 

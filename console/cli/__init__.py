@@ -17,6 +17,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from console.cli import colleague_arguments
+
 if TYPE_CHECKING:
     from console.core.errors import ConsoleError
 

@@ -9,10 +9,11 @@ import argparse
 import dataclasses
 import re
 import secrets
+import time
 from datetime import datetime, timezone
 
 from console import files
-from console.cli.desk import Desk, at_desk, put, put_json, say
+from console.cli.desk import LOOK_S, Desk, at_desk, put, put_json, say
 from console.core.errors import ConsoleError, FileError
 from console.core.fleet.company import colleagues, notes, standing
 from console.core.fleet.views import duration_text
@@ -21,6 +22,8 @@ from console.errands import send
 
 _SPAN = re.compile(r"([0-9]{1,4})(m|h|d)")
 SHOWN_NOTES = 20
+HEARD_S = 5.0
+"""Until what we said comes back from a node."""
 
 
 def alarms(args: argparse.Namespace) -> int:
@@ -36,7 +39,6 @@ def alarms(args: argparse.Namespace) -> int:
         missing = desk.settle(args.timeout)
         if wanted:
             _say(desk, *wanted[0], args.why, until=None if span_s is None else desk.clock.wall_s() + span_s)
-            desk.settle(args.timeout)
         now, state = desk.clock.wall_s(), desk.store.state
         found = standing(state, now)
     ok = not any(said is None and alarm.severity != "notice" for alarm, said in found)
@@ -44,10 +46,11 @@ def alarms(args: argparse.Namespace) -> int:
         put_json({"ok": ok, "fleet": inventory.name, "at": now, "unreachable": [{"node": node, "why": why} for node, why in missing.items()],
                   "alarms": [{**alarm.mapping(), "answered": dataclasses.asdict(said) if said else None} for alarm, said in found]})
         return 0 if ok else 1
-    rows = [(("✗" if alarm.severity == "critical" else "!" if alarm.severity == "warning" else "·") + (" (ok)" if said else ""), alarm.severity, alarm.key,
+    rows = [("", "SEVERITY", "KEY", "FOR", "")]
+    rows += [(("✗" if alarm.severity == "critical" else "!" if alarm.severity == "warning" else "·") + (" ✓" if said else ""), str(alarm.severity), alarm.key,
              duration_text(now - alarm.since) if alarm.since else "-", alarm.text + (f"  [{said.what} by {said.operator}: {said.text}]" if said else ""))
             for alarm, said in found]
-    put("\n".join(table([("", "SEVERITY", "KEY", "FOR", "")] + rows)) if rows else "nothing wants attention")
+    put("\n".join(table(rows)) if found else "nothing wants attention")
     return 0 if ok else 1
 
 
@@ -58,7 +61,6 @@ def note(args: argparse.Namespace) -> int:
         desk.settle(args.timeout)
         if args.text:
             _say(desk, "note", "", args.text, until=None)
-            desk.settle(args.timeout)
         said = notes(desk.store.state)[:SHOWN_NOTES]
     if args.json:
         put_json({"ok": True, "fleet": inventory.name, "remarks": [dataclasses.asdict(one) for one in said]})
@@ -83,11 +85,16 @@ def who(args: argparse.Namespace) -> int:
 
 
 def _say(desk: Desk, what: str, subject: str, text: str, *, until: float | None) -> None:
-    problems = send(desk, "remark", {"id": secrets.token_hex(8), "what": what, "subject": subject, "text": text, "until": until})
+    id_ = secrets.token_hex(8)
+    problems = send(desk, "remark", {"id": id_, "what": what, "subject": subject, "text": text, "until": until})
     nodes = len(desk.inventory.nodes)
     if len(problems) == nodes:
         raise ConsoleError("no node could be told", where=desk.inventory.name, got=next(iter(problems.values())), fix="rankdeck status says why")
     say(f"rankdeck: told {nodes - len(problems)} of {nodes} nodes")
+    deadline_s = desk.clock.mono_s() + HEARD_S
+    while id_ not in desk.store.state.remarks and desk.clock.mono_s() < deadline_s:
+        desk.store.drain()
+        time.sleep(LOOK_S)
 
 
 def _span_s(text: str) -> float:

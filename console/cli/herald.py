@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from queue import Empty, Full, Queue
 from typing import Any
 
-from console.core.fleet.alarms import SEVERITIES, Alarm, alarms
+from console.core.fleet.alarms import SEVERITIES, Alarm
+from console.core.fleet.company import standing
 from console.core.fleet.state import FleetState
 from console.core.i18n import say
 
@@ -46,7 +47,7 @@ class Herald:
 
     def look(self, state: FleetState, now: float) -> tuple[str, str]:
         """What to write to the terminal, and what to say on the bottom line; mostly empty."""
-        present = [alarm for alarm in alarms(state, now) if SEVERITIES.index(alarm.severity) <= self._least]
+        present = [alarm for alarm, said in standing(state, now) if said is None and SEVERITIES.index(alarm.severity) <= self._least]
         first, self._seen = self._seen is None, self._seen or {}
         new = [alarm for alarm in present if now - self._seen.get(alarm.key, float("-inf")) > AGAIN_S]
         self._seen.update((alarm.key, now) for alarm in present)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from console.core.launch.importers import Source
 
 SHIPPED = {"hardware": Path(__file__).parent / "profiles" / "hardware", "recipe": Path(__file__).parent / "recipes"}
+SCHEMAS = Path(__file__).parent / "schema"
 LAYOUTS = Path(__file__).parent.parent / "layouts"
 MAX_FILE_BYTES = 8 * 1024 * 1024
 """A file larger than this was named by mistake (a log, a checkpoint)."""
@@ -152,6 +153,16 @@ def read_attempt(name: str, work: str, job: str) -> Attempt:
         raise FileError("no such attempt can be read from here", where="--diff", got=name, expected="an id under paths.work, its directory, or a plan printed as JSON",
                         fix="Copy the attempt's directory from a node, or keep plans with rankdeck plan --json")
     return Attempt(name=path.name if not (path / "job.json").exists() else path.parent.name, nodes=found)
+
+
+def read_schema(name: str) -> dict[str, Any]:
+    """The JSON schema of what the command ``name`` prints. Raises FileError when there is none."""
+    known = {path.name.removesuffix(".schema.json"): path for path in SCHEMAS.glob("*.schema.json")}
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        raise FileError("there is no such schema", where="schema", got=repr(name), expected=", ".join(sorted(known)), fix=f"Did you mean {near[0]!r}?" if near else "")
+    found: dict[str, Any] = json.loads(_text(str(known[name])))
+    return found
 
 
 def write_new(path: str, text: str) -> None:

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from console.cli import colleague_arguments
+from console.cli import colleague_arguments, step_arguments
 
 if TYPE_CHECKING:
     from console.core.errors import ConsoleError
@@ -51,7 +51,7 @@ files:
   export-run  a job's metrics as CSV or TensorBoard event files, from the history
   inspect   what captured output says: log FILE…, npu FILE (npu-smi, hccn_tool), checkpoint DIR; offline
   import    a job file out of launch commands, a docker run line, AscendFactory settings, a HyperPod recipe
-  schema    what a job file may hold, as JSON schema for editors
+  schema    what a job file may hold, and what --json prints, as JSON schema
   layouts   screen layouts to choose from
 
 habits:
@@ -59,14 +59,6 @@ habits:
   export      Prometheus metrics
   completion  for bash, zsh and fish
   man         all of this as a manual page
-"""
-
-STEP_EXAMPLES = """\
-examples:
-  rankdeck run-step job.yaml preprocess -i fleet.yaml --dry-run         what would be run
-  rankdeck run-step job.yaml preprocess -i fleet.yaml --node node002    on that node, to its end
-  rankdeck run-step job.yaml workspace -i fleet.yaml --all-nodes        the tree on every node's own disk
-  rankdeck run-step job.yaml convert -i fleet.yaml --detach --json      start it, for scripts
 """
 
 EXAMPLES = """\
@@ -180,10 +172,12 @@ def build_parser() -> argparse.ArgumentParser:
     checked.add_argument("--yes-i-mean", metavar="WORD", default="", help="the node, or the number of nodes, instead of typing it when asked")
     checked.add_argument("--timeout", metavar="S", type=_seconds, help="seconds for each node (default: 20 to 90, by level and job)")
 
-    plan = add("plan", _plan, "Check a job and print what launch would write and run on each node, word for word. Connects to nothing.", fleet=True)
+    plan = add("plan", _plan, "Check a job and print what launch would write and run on each node, word for word. Connects to nothing, but for an attempt of --diff that only the nodes have.",
+               fleet=True, link=True)
     plan.add_argument("job", metavar="JOB", help="job file (YAML)")
     plan.add_argument("--attempt", metavar="ID", default="", help="attempt id to plan with (default: a new one)")
-    plan.add_argument("--diff", metavar="ATTEMPT", default="", help="show what differs from an attempt: its id under paths.work, its directory, or a printed plan")
+    plan.add_argument("--diff", metavar="ATTEMPT", default="", help="show what differs from an attempt: its id (under paths.work here, or on the nodes), its directory, or a printed plan")
+    _add_wait(plan)
 
     launch = add("launch", _launch, "Start a job on all its nodes, or on none.", fleet=True, link=True)
     launch.add_argument("job", metavar="JOB", help="job file (YAML)")
@@ -237,18 +231,8 @@ def build_parser() -> argparse.ArgumentParser:
     staged.add_argument("--after", metavar="COMMAND", default="", help="run here when everything has arrived")
     _add_wait(staged)
 
-    stepped = add("run-step", _run_step, (
-        "Carry out one step of a job, alone, as a launch would: in a directory and, where the job has one, a container of its own, detached, its log shown "
-        "on standard error. What is made already is left alone. Exit status 0 when it ended well."), fleet=True, link=True)
-    stepped.formatter_class = argparse.RawDescriptionHelpFormatter
-    stepped.epilog = STEP_EXAMPLES
-    stepped.add_argument("job", metavar="JOB", help="job file (YAML)")
-    stepped.add_argument("step", metavar="STEP", choices=["workspace", "preprocess", "convert", "export", "merge-lora"],
-                         help="workspace, preprocess, convert, export or merge-lora")
-    stepped.add_argument("--node", metavar="NODE", action="append", default=[], help="where; may be repeated (default: the job's first node)")
-    stepped.add_argument("--all-nodes", action="store_true", help="on all the job's nodes: for disks that they do not share")
-    stepped.add_argument("--detach", action="store_true", help="come back when it is started; rankdeck attach JOB--STEP watches it")
-    stepped.add_argument("--dry-run", "--plan", action="store_true", help="print exactly what would be written and run, and connect to nothing")
+    stepped = add("run-step", _run_step, step_arguments.TEXT, fleet=True, link=True)
+    step_arguments.add_arguments(stepped)
     _add_wait(stepped)
 
     demo = add("demo", _demo, "A fleet of four simulated nodes that really train a small model, over SSH, on this machine.")
@@ -258,7 +242,8 @@ def build_parser() -> argparse.ArgumentParser:
     imported.add_argument("file", metavar="FILE", nargs="+", help="each node's commands, a container's line, settings; - is standard input")
     imported.add_argument("-o", "--output", metavar="JOB", default="", help="file to write, never over one (default: standard output)")
 
-    add("schema", _schema, "Print the JSON schema of a job file.", as_json=False).add_argument("what", choices=["job"], help="job")
+    add("schema", _schema, "Print the JSON schema of a job file, or of what a command prints with --json.", as_json=False).add_argument(
+        "what", metavar="WHAT", help="job, or a command: plan, launch, status, run-step, ...; a wrong one lists them")
 
     add("layouts", _layouts, "List the screen layouts.")
     shown = add("logs", _logs, "Lines of a job's logs, from its nodes: the end, a search made there, all ranks in one order by corrected time, or a copy.",

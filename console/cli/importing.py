@@ -33,10 +33,10 @@ def import_(args: argparse.Namespace) -> int:
 
 
 def schema(args: argparse.Namespace) -> int:
-    """Print the JSON schema of a job file, for editors."""
+    """Print the JSON schema of a job file, for editors, or of a command's document. Raises FileError for one there is none of."""
     from console.core.launch.schema import job_schema
 
-    put_json(job_schema())
+    put_json(job_schema() if args.what == "job" else files.read_schema(args.what))
     return 0
 
 

@@ -16,6 +16,7 @@ from console.core.events import FleetEvent, LaunchProgress
 from console.core.fleet.coming_up import LATER
 from console.core.fleet.run_views import JobView, job_view
 from console.core.fleet.state import FleetState
+from console.core.launch.fleet_rules import ATTEMPT
 from console.core.launch.inventory import Inventory
 from console.core.launch.plan import LaunchPlan, plan_mapping, plan_text
 from console.core.launch.problems import problem_text
@@ -38,13 +39,21 @@ LAST_LINES_S = 3.0
 
 def plan(args: argparse.Namespace) -> int:
     """Print the plan of a job, or with ``--diff`` what it changes. Exit status 1 when it must not be launched. Raises FileError."""
-    made, _ = _make(args, args.attempt)
+    made, inventory = _make(args, args.attempt)
     changed = None
     if args.diff:
         from console.core.launch.difference import difference, difference_text
 
         work = made.nodes[0].dir.partition("/.rankdeck/")[0] if made.nodes else ""
-        changed = difference(made, files.read_attempt(args.diff, work, made.job))
+        try:
+            was = files.read_attempt(args.diff, work, made.job)
+        except FileError:
+            if inventory is None or not made.nodes or ATTEMPT.fullmatch(args.diff) is None:
+                raise
+            from console.cli.attempt_there import read_there, subset
+
+            was = read_there(args, subset(inventory, [node.node for node in made.nodes]), made.job, args.diff, work)
+        changed = difference(made, was)
     if args.json:
         put_json(plan_mapping(made) | ({"diff": changed} if changed is not None else {}))
     elif changed is not None and made.ok:

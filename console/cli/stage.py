@@ -43,7 +43,7 @@ def stage_command(args: argparse.Namespace) -> int:
                 desk.supervisor.request(node.name, "note", {"what": "stage", "text": text})
             teller = _Teller(len(up), wanted)
             done, late = stage(up, wanted, args.to, lambda name: desk.supervisor.connection(name, args.timeout), parallel=args.parallel,
-                               throttle=Throttle(args.limit_mb * 1e6), progress=teller.tell)
+                               throttle=Throttle(args.limit_mb * 1e6), progress=teller.tell, relay=inventory.relay)
             failed.update(late)
     if not failed:
         _hook(args.after, "after")
@@ -52,7 +52,8 @@ def stage_command(args: argparse.Namespace) -> int:
                   "staged": [dataclasses.asdict(one) for one in done], "failed": [{"node": name, "error": error_mapping(error)} for name, error in failed.items()]})
     else:
         for one in done:
-            put(f"{one.node}: {one.parcel} {'was there' if one.state == 'there' else 'sent'}: {one.path}")
+            how = "was there" if one.state == "there" else f"passed on by {one.via}" if one.via else "sent"
+            put(f"{one.node}: {one.parcel} {how}: {one.path}" + (f" (not passed on: {one.why_direct})" if one.why_direct else ""))
         for name, error in failed.items():
             say(f"rankdeck: {name}: {error}")
     return 1 if failed else 0

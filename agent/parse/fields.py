@@ -35,7 +35,7 @@ _NAMES: Dict[Tuple[str, str], str] = {
     ("elapsed_ms", _MS): "elapsedtimeperiteration(ms), elapsedtimeperiterationms, elapsedtimeperiteration, persteptime, "
                          "iterationtime(ms), iterationtimems, stepms",
     ("elapsed_ms", _SECONDS): "elapsedtimeperiteration(s), elapsedtimeperiterations, trainsteptimingins, timings/step, "
-                              "perf/timeperstep, iterationtime(s), timeperiteration(s), steptime",
+                              "perf/timeperstep, iterationtime(s), itertime(s), timeperiteration(s), steptime",
     ("consumed_samples", _WHOLE): "consumedsamples, consumedtrainsamples",
     ("global_batch_size", _WHOLE): "globalbatchsize, gbs",
     ("loss_scale", _FLOAT): "lossscale",
@@ -47,7 +47,9 @@ _NAMES: Dict[Tuple[str, str], str] = {
     ("tokens_per_s_per_device", _FLOAT): "tokenspergpupersecond(tgs), tokenspergpupersecondtgs, tokenspergpupersecond, tgs, tps, "
                                          "tokenspersecpergpu, tokenspersecondpergpu, tokenspersecpernpu, tokenspersecondpernpu, "
                                          "tokenspernpupersecond, tokens/s/p, throughput(tokens/s/p), tokens/s/gpu, tokens/s/npu, "
-                                         "tokens/sec/gpu, tokens/sec/npu, perf/throughput",
+                                         "tokens/sec/gpu, tokens/sec/npu, tokens/s/device, tokens/sec/device, tokenspersecondperdevice, "
+                                         "throughput(tokens/s/gpu), throughput(tokens/s/npu), throughput(tokens/sec/gpu), throughput(tokens/sec/npu), "
+                                         "throughput(token/s/gpu), throughput(token/s/npu), throughput(token/sec/gpu), perf/throughput",
 }
 KEYS: Dict[str, Tuple[str, str]] = {spelling.strip(): target for target, spellings in _NAMES.items()
                                     for spelling in spellings.split(",")}
@@ -64,6 +66,8 @@ _VALUE = (r"[ \t_]{0,20}(?:\[ {0,20}|(?:np\.|numpy\.)?[a-z]{1,8}[0-9]{0,3}\(\[?)
           r"(ms|s|us|[KMGBT]i?B?|%)?(?![0-9A-Za-z.])[\])]{0,3}")
 _PAIR = re.compile(r"[\s,;|\]]{0,400}([A-Za-z_@][^:=|\n]{0,90}?) {0,20}[:=]" + _VALUE)
 VALUE = re.compile(_VALUE)
+# Megatron-LM of 2019: "| learning rate 1.500E-04 | lm loss 9.2E+00 |"; only of the fields of a record.
+_BARE = re.compile(r"^\s{0,80}([A-Za-z][A-Za-z _-]{1,40}?)[ \t]{1,20}(" + _DIGITS + r")\s{0,80}$")
 _NAME = re.compile(r"^[\s,;\]]{0,400}([A-Za-z_@][^:=|\n]{0,90}?)\s{0,20}$")
 # Names as printed: the same few come again and again.
 _COLLAPSED: Dict[str, str] = {}
@@ -129,6 +133,11 @@ def pairs(text: str) -> Iterator[Pair]:
             if collapsed:
                 yield collapsed, plain, ""
                 continue
+        if not colon and "=" not in segment:
+            bare = _BARE.match(segment) if len(segment) < 200 else None
+            if bare is not None and squeezed(bare.group(1)) in KEYS:
+                yield " ".join(bare.group(1).split()), number(bare.group(2)), ""
+            continue
         place = 0
         while place < len(segment):
             found = _PAIR.match(segment, place)

@@ -70,7 +70,7 @@ def _counts(text: str) -> List[Match[str]]:
 def _iteration(match: Match[str], prefix: str, rest: str) -> Optional[Dict[str, Any]]:
     if prefix.rstrip(" \t:")[-1:] in _OTHER_ENDS and _OTHER_COUNT.search(prefix[-40:]):
         return None
-    data, count = fields.filled(fields.pairs(rest))
+    data, count = fields.filled(fields.pairs(rest.lstrip(" \t:,")))
     if not count or (match.group(1).lower() != "iteration" and data["lm_loss"] is None):
         return None
     iteration, total = int(match.group(2)), int(match.group(3))

@@ -30,7 +30,7 @@ _REPORT = re.compile(rb"rank {1,9}: ([0-9]{1,9}) \(local_rank: ([0-9]{1,9})\)")
 _OPEN_LIMIT = 4000
 
 Memory = Dict[str, Any]
-"""Plain JSON: {step, bar: [step, steps], drawn, saving: {iteration, path}, open: {text, back, lines}, timers: {data, back, lines}, seq_length, world_size, processes};
+"""Plain JSON: {step, bar: [step, steps], drawn, saving: {iteration, path, waits}, saved, open: {text, back, lines}, timers: {data, back, lines}, seq_length, world_size, processes};
 {} at the beginning."""
 
 
@@ -82,6 +82,8 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
                 memory["open"] = {"text": text, "back": len(block) - line.start, "lines": block.count(b"\n", line.start)}
             place = _place(raw)
             for kind, data in training.parse_line(text):
+                if kind == "checkpoint" and data.pop("beneath", False) and _told_above(data, memory):
+                    continue
                 _complete(kind, data, memory, block, line, text.find("saving checkpoint at iteration") >= 0)
                 if kind != "iteration" or _wanted(data, text, memory):
                     found.append(Found(kind, data, line.start, newlines, training.VERSION, place))
@@ -217,8 +219,22 @@ def _complete(kind: str, data: Dict[str, Any], memory: Memory, block: bytes, lin
             memory["saving"] = {"iteration": data["iteration"], "path": data["path"], "waits": waits}
         elif data["event"] in ("saved", "failed"):
             begun = memory.pop("saving", None)
+            if data["event"] == "saved":
+                memory["saved"] = data["iteration"]
             if begun and data["path"] is None and begun["iteration"] == data["iteration"]:
                 data["path"] = begun["path"]
+
+
+def _told_above(data: Dict[str, Any], memory: Memory) -> bool:
+    """Whether the trainer itself tells of the save of which its library does, or another rank has."""
+    begun = memory.get("saving")
+    if data["event"] == "started":
+        return begun is not None and begun["iteration"] == data["iteration"]
+    if begun is not None and begun["waits"]:
+        return True     # Megatron will say that it is saved
+    again = memory.get("saved") == data["iteration"]
+    memory["saved"] = data["iteration"]
+    return again
 
 
 def _wanted(data: Dict[str, Any], text: str, memory: Memory) -> bool:

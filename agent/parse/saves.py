@@ -34,10 +34,14 @@ _RULES: Tuple[Tuple[str, str, Pattern[str]], ...] = (
     # HF, LLaMA-Factory, swift: "[INFO|trainer.py:2926] 2023-10-19 09:48:54,430 >> Saving model checkpoint to out/checkpoint-10"
     ("started", "d", re.compile(r"Saving model checkpoint to (\S{1,4000})")),
     ("loaded", "i", re.compile(r"Continuing training from global step" + _N)),
+    # DeepSpeed under either: "[Torch] Checkpoint global_step100 is about to be saved!"; every rank says that it is ready.
+    ("started", "b", re.compile(r"\] Checkpoint (global_step[0-9]{1,15}) is about to be saved")),
+    ("saved", "b", re.compile(r"\] Checkpoint (global_step[0-9]{1,15}) is ready now")),
     # MindFormers
     ("started", "", re.compile(r"\.\.\.Saving ckpt\.\.\.")),
     # verl
     ("started", "d", re.compile(r"local_global_step_folder: (\S{1,4000})")),
+    ("loaded", "i", re.compile(r"Setting global step to" + _N)),
     ("failed", "", re.compile(r"(?i)\b(?:failed to save (?:the |a )?checkpoint|checkpoint save failed|error (?:while )?saving (?:the )?checkpoint)")),
 )
 # "checkpoint-10", "global_step_10", "iter_0000010"
@@ -46,11 +50,14 @@ _NUMBERED = re.compile(r"(?:checkpoint-|global_step_?|iter_|step[-_=])([0-9]{1,1
 ANCHORS = ("fully saved checkpoint", "fully loaded checkpoint", "saving checkpoint at", "async checkpoint save", "finalized successfully",
            "Saving the checkpoint", "Saving a full checkpoint", "Finished saving the", "Finished loading the", "Saving model checkpoint to",
            "Continuing training from", "...Saving ckpt...", "local_global_step_folder", "save checkpoint", "save the checkpoint", "save a checkpoint",
-           "saving checkpoint", "saving the checkpoint", "checkpoint save failed")
+           "is about to be saved", "is ready now", "Setting global step to", "saving checkpoint", "saving the checkpoint", "checkpoint save failed")
 
 
 def event(text: str) -> Optional[Dict[str, Any]]:
-    """The checkpoint record in one (cleaned) line; None where there is none."""
+    """The checkpoint record in one (cleaned) line; None where there is none.
+
+    With ``beneath`` where it is the word of the library that the trainer saves with, of which the trainer may tell as well.
+    """
     if "heckpoint" not in text and "ckpt" not in text and "global step" not in text and "global_step" not in text:
         return None
     for name, shape, pattern in _RULES:
@@ -64,6 +71,8 @@ def event(text: str) -> Optional[Dict[str, Any]]:
                 data["iteration"] = int(value)
             elif what == "s":
                 data["seconds"] = _seconds(value)
+            elif what == "b":
+                data["iteration"], data["beneath"] = int(value[len("global_step"):]), True
             else:
                 data["path"] = value or None
         if shape in ("d", "q") and data["path"]:

@@ -113,3 +113,17 @@ def test_memory() -> None:
     (found,) = reading.read_block(line, SCANNER, {})
     assert (found.kind, found.place) == ("memory", {"rank": 20})
     assert found.data == {"iteration": 20, "allocated_mb": 15426.5, "max_allocated_mb": 18045.5, "reserved_mb": 22290.0, "max_reserved_mb": 22291.0, "time": None}
+
+
+READY = "[Torch] Checkpoint global_step%d is ready now!\n"
+BEGIN = "[Rank 0] [Torch] Checkpoint global_step%d is about to be saved!\n"
+
+
+@pytest.mark.parametrize("text, told", [
+    (BEGIN % 5 + READY % 5 * 3, [(5, "started"), (5, "saved")]),
+    ("Saving model checkpoint to out/checkpoint-5\n" + BEGIN % 5 + READY % 5 * 2, [(5, "started"), (5, "saved")]),
+    ("saving checkpoint at iteration 5 to /c\n" + BEGIN % 5 + READY % 5 + "  successfully saved checkpoint at iteration 5 to /c\n" + READY % 5, [(5, "started"), (5, "saved")]),
+    (BEGIN % 5 + READY % 5 + BEGIN % 6 + READY % 6, [(5, "started"), (5, "saved"), (6, "started"), (6, "saved")])])
+def test_a_save_of_which_the_library_beneath_tells_is_told_once(text: str, told: List[Tuple[int, str]]) -> None:
+    found = reading.read_block(text.encode(), SCANNER, {})
+    assert [(one.data["iteration"], one.data["event"]) for one in found if one.kind == "checkpoint"] == told

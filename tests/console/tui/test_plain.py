@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
-from console.core.intents import FollowLog, ReconnectNode, StopJob
+from console.core.intents import CheckNodes, FollowLog, LaunchJob, Mend, PlanJob, ReconnectNode, StopJob
 from console.tui import plain
 from console.tui.actions import ACTIONS
-from tests.console.tui import scene
+from tests.console.tui import errand_scene, scene
 
 
 def said(*lines: str, feed: scene.FakeFeed | None = None, read_only: bool = False) -> tuple[str, scene.FakeFeed]:
@@ -45,6 +46,28 @@ def test_reading_intents_go_down() -> None:
     _, feed = said("reconnect atlas-04", "log 3", "filter loss", "log 3")
     assert feed.intents[0] == ReconnectNode(node="atlas-04") and isinstance(feed.intents[1], FollowLog) and feed.intents[1].path.endswith("local_rank-3.log")
     assert len(feed.intents) == 2
+
+
+def test_checks_remedies_and_plans_are_told_and_confirmed() -> None:
+    def heard(*lines: str, news: tuple[Any, ...]) -> tuple[str, scene.FakeFeed]:
+        feed, out = scene.full_feed(), io.StringIO()
+        feed.said += news
+        plain.run(feed, feed.submit, scene.fixed_clock(), fleet="lab", lines=io.StringIO("".join(line + "\n" for line in lines)), out=out)
+        return out.getvalue(), feed
+
+    text, feed = said("checks", "check deep", "check thorough")
+    assert "not checked yet" in text and "expected one of quick, standard, deep" in text and feed.intents == [CheckNodes(level="deep")]
+    text, feed = heard("checks", "finding npu-health atlas-02", "fix ip-forward atlas-02", news=tuple(errand_scene.check_told()))
+    assert "checked 4 nodes: not fit" in text and "error   npu-health  atlas-02: NPU 1: health is Alarm" in text
+    assert "$ npu-smi info -t health -i 1 -c 0" in text.replace("$           ", "$ ") and "fix refused" in text and not feed.intents
+    text, feed = heard("arm", "fix ip-forward atlas-02", "lub", "fix ip-forward atlas-02", "lab", news=tuple(errand_scene.check_told()))
+    assert text.count("atlas-02: $ sysctl -w net.ipv4.ip_forward=1") == 2 and "not the name" in text
+    assert [[(one.node, one.argv) for one in wish.remedies] for wish in feed.intents if isinstance(wish, Mend)] == [[("atlas-02", ("sysctl", "-w", "net.ipv4.ip_forward=1"))]]
+    text, feed = heard("plan", "run", "arm", "run", "tiny", "run", "tiny-gpt", "plan other.yaml", news=(errand_scene.planned(),))
+    assert "ready to launch tiny-gpt" in text and "Node n1 (index 1), devices 0, 1" in text and "run refused" in text and "not the name" in text
+    assert [type(wish) for wish in feed.intents] == [LaunchJob, PlanJob] and feed.intents[0].plan.attempt == errand_scene.ATTEMPT
+    text, feed = heard("arm", "run", news=(errand_scene.refused(),))
+    assert "not ready to launch: 2 errors" in text and not feed.intents
 
 
 def test_every_command_is_answered() -> None:

@@ -3,7 +3,8 @@
 A node's /dev is a private one with character devices that are /dev/null under the driver's names, its /run a
 private one with the daemon's socket in the usual place; its sshd is started again inside. The daemon has no
 bridge and no rules of its own, its containers use the node's network. Images are made of this machine's own
-files: one that is empty, with /usr to be mounted into it.
+files: one that is empty but for the stand-in of a vendor's launcher, with /usr to be mounted into it. The NPU
+tools are those of the demo's nodes.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 import time
 from pathlib import Path
 
+from console.lab import npu_sim
 from tests.hosts.rig.network import Network, RigError, run
 from tests.hosts.rig.rig import Rig
 
 IMAGE = "rankdeck-empty:1"
+FACTORY = "/home/ma-user/AscendFactory"
 DEVICES = 8
 STARTED_S = 20.0
 _SETUP = """
@@ -39,6 +43,8 @@ mount --rbind "$1/dev" /dev
 mount -t tmpfs none "$1/run"
 mkdir "$1/run/sshd"
 mount --rbind "$1/run" /run
+mount --bind "$1/../npus/bin" /usr/local/sbin
+echo 1 > /proc/sys/net/ipv4/ip_forward
 echo ready
 exec sleep infinity
 """
@@ -67,17 +73,17 @@ class Engines:
     """Daemons on all nodes of a rig, up inside ``with``."""
 
     def __init__(self, rig: Rig) -> None:
-        self._rig = rig
+        self.rig = rig
         self._processes: list[subprocess.Popen[str]] = []
         self._daemons: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Engines:
         try:
-            holders = {name: self._hold(name) for name in self._rig.nodes}
-            self.network = Inside(self._rig.network, holders)
-            for name in self._rig.nodes:
+            holders = {name: self._hold(name) for name in self.rig.nodes}
+            self.network = Inside(self.rig.network, holders)
+            for name in self.rig.nodes:
                 self._daemon(name)
-            for name, server in self._rig.nodes.items():
+            for name, server in self.rig.nodes.items():
                 self._wait(name)
                 server.stop()
                 server.network = self.network
@@ -97,9 +103,13 @@ class Engines:
         return self.docker(node, "ps", "-a", "--format", "{{.Names}}").split()
 
     def _hold(self, name: str) -> int:
-        folder = self._rig.folder / name / "mounts"
+        folder = self.rig.folder / name / "mounts"
+        npus = self.rig.folder / name / "npus"
+        npu_sim.install(str(npus), sys.executable)
+        for tool in (npus / "bin").iterdir():
+            tool.write_text(tool.read_text().replace("exec ", f"RANKDECK_SIM_NODE_DIR={npus} exec ", 1))
         process = subprocess.Popen(
-            [*self._rig.network.enter(name), "unshare", "--mount", "--propagation", "private", "sh", "-c", _SETUP, "sh", str(folder), str(DEVICES)],
+            [*self.rig.network.enter(name), "unshare", "--mount", "--propagation", "private", "sh", "-c", _SETUP, "sh", str(folder), str(DEVICES)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_end_with_parent)
         self._processes.append(process)
         assert process.stdout is not None and process.stderr is not None
@@ -110,7 +120,7 @@ class Engines:
 
     def _daemon(self, name: str) -> None:
         # Short: the daemon makes sockets below it.
-        folder = self._rig.folder / name / "d"
+        folder = self.rig.folder / name / "d"
         folder.mkdir()
         argv = [*self.network.enter(name), "dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "x"), "--pidfile", str(folder / "pid"),
                 "-H", "unix:///run/docker.sock", "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false",
@@ -126,11 +136,11 @@ class Engines:
                 return
             except RigError as error:
                 if time.monotonic() > deadline or any(daemon.poll() is not None for daemon in self._daemons):
-                    raise RigError(f"dockerd of {name} does not come up: {(self._rig.folder / name / 'd' / 'log').read_text()[-3000:]}") from error
+                    raise RigError(f"dockerd of {name} does not come up: {(self.rig.folder / name / 'd' / 'log').read_text()[-3000:]}") from error
             time.sleep(0.1)
 
     def _make_image(self) -> None:
-        root = self._rig.folder / "image"
+        root = self.rig.folder / "image"
         root.mkdir()
         for name in ("tmp", "var/tmp", "proc", "sys", "dev", "usr", "etc", "root", "run"):
             (root / name).mkdir(parents=True)
@@ -140,14 +150,24 @@ class Engines:
             (root / name).symlink_to(f"usr/{name}")
         (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/bash\n")
         (root / "etc" / "group").write_text("root:x:0:\n")
-        path = self._rig.folder / "image.tar"
+        factory = root / FACTORY.lstrip("/")
+        factory.mkdir(parents=True)
+        (factory / "install.sh").write_text('[ "$1" = modellink ] && : > "$(dirname "$0")/installed"\n')
+        # As the toolkit's, it reads variables that nobody has set.
+        (factory / "set_env.sh").write_text(f'export ASCEND_TOOLKIT_HOME=/toolkit PATH={FACTORY}:$PATH LD_LIBRARY_PATH=/toolkit/lib:$LD_LIBRARY_PATH\n')
+        shutil.copy(Path(__file__).with_name("ascendfactory-cli"), factory)
+        first, *others = self.rig.nodes
+        path, saved = self.rig.folder / "image.tar", self.rig.folder / "saved.tar"
         with tarfile.open(path, "w") as archive:
             archive.add(root, ".")
-        for name in self._rig.nodes:
-            self.docker(name, "import", str(path), IMAGE)
+        # Imported once: the time would make it another image.
+        self.docker(first, "import", str(path), IMAGE)
+        self.docker(first, "save", "-o", str(saved), IMAGE)
+        for name in others:
+            self.docker(name, "load", "-i", str(saved))
 
     def __exit__(self, *_: object) -> None:
-        for name in self._rig.nodes:
+        for name in self.rig.nodes:
             with contextlib.suppress(RigError, AttributeError):
                 found = self.docker(name, "ps", "-aq").split()
                 if found:
@@ -160,16 +180,16 @@ class Engines:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait(5)
-        for server in self._rig.nodes.values():
+        for server in self.rig.nodes.values():
             server.stop()
-            server.network = self._rig.network
+            server.network = self.rig.network
         for process in self._processes:
             process.kill()
             process.wait(5)
             for pipe in (process.stdout, process.stderr):
                 if pipe is not None:
                     pipe.close()
-        for server in self._rig.nodes.values():
+        for server in self.rig.nodes.values():
             with contextlib.suppress(RigError):
                 server.start()
 

@@ -1,0 +1,69 @@
+"""The vendor's launchers in containers on two nodes: loss arrives, success is read in the log, a failure is told in their words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from console.store import read_records
+from tests.hosts.rig.engines import FACTORY
+from tests.hosts.site import Site
+
+pytestmark = pytest.mark.ssh
+
+
+def factory(site: Site, dialect: str, **env: str) -> Any:
+    return site.job(f"factory-{dialect}", container={"setup": [f"cd {FACTORY} && sh install.sh modellink"]}, env=env, runner={
+        "kind": "ascendfactory", "entry": "", "workdir": FACTORY, "setup": [f"source {FACTORY}/set_env.sh"],
+        "ascendfactory": {"dialect": dialect, "model_name": "qwen2-7b", "exp_name": "full-4k", "scripts_dir": f"{FACTORY}/scripts_modellink"}})
+
+
+@pytest.mark.parametrize("dialect", ["v1", "v2"])
+def test_ascendfactory(site: Site, dialect: str) -> None:
+    status, document, err = site.launch(factory(site, dialect), "--wait")
+    assert status == 0 and document["ok"], json.dumps(document, indent=1) + err
+    assert (document["result"]["status"], document["result"]["iteration"], document["result"]["total"]) == ("finished", 20, 20)
+    losses = [event.data["lm_loss"] for event in read_records(site.store, "rig", kinds=["iteration"]) if event.data["attempt"] == document["attempt"]]
+    assert losses == pytest.approx([5 + (999 - at) / 1e6 for at in range(1, 21)])
+    site.wait_clean()
+
+
+@pytest.mark.parametrize(("dialect", "end"), [("v1", "crash"), ("v2", "tee")])
+def test_ascendfactory_that_fails_in_training_is_no_success(site: Site, dialect: str, end: str) -> None:
+    status, document, err = site.launch(factory(site, dialect, AF_END=end), "--wait")
+    assert status == 1 and document["result"]["iteration"] == 7, json.dumps(document, indent=1) + err
+    if end == "crash":
+        error = document["error"]
+        assert document["result"]["status"] == "failed" and error["what"] == "training failed on n2"
+        assert "exit status 1 of: ascendfactory-cli train" in error["got"] and "NPU out of memory. Tried to allocate 2.00 GiB" in error["got"]
+    else:
+        assert document["result"]["status"] == "ended early"
+    site.wait_clean()
+
+
+def test_ascendfactory_that_is_given_what_it_does_not_take(site: Site) -> None:
+    job = factory(site, "v2")
+    job.write_text(job.read_text().replace("exp_name: full-4k", "exp_name: full-4k\n    backend: unheard-of"))
+    status, document, _ = site.launch(job)
+    error = document["error"]
+    assert status == 1 and error["what"].startswith("rendezvous failed on n") and "exit status 2" in error["got"], document
+    assert "backend, model or experiment is not known" in error["got"] and "launcher.log" in error["where"]
+    site.wait_clean()
+
+
+def test_a_script_that_crashes_into_tee_is_no_success(site: Site) -> None:
+    status, document, err = site.launch(site.job("crash", env={"CRASH_AT": "7"}), "--wait")
+    assert status == 1 and document["result"]["status"] == "failed" and document["result"]["iteration"] == 6, json.dumps(document, indent=1) + err
+    assert "bash -o pipefail" in document["error"]["got"] and "RuntimeError: NPU out of memory" in document["error"]["got"]
+    site.wait_clean()
+
+
+def test_a_script_whose_crash_nobody_can_see_is_no_success_either(site: Site) -> None:
+    # A shell without pipefail in between: the status is tee's.
+    (site.work / "outer.sh").write_text(f"dash -c 'bash {site.work}/train.sh | tee outer.log'\n")
+    (site.work / "train.sh").write_text((site.work / "train.sh").read_text().replace("bash -o pipefail -c train", "bash -c train").replace("\n", "\nset +o pipefail\n", 1))
+    status, document, _ = site.launch(site.job("quiet", env={"CRASH_AT": "7"}, runner={"entry": str(site.work / "outer.sh")}), "--wait")
+    assert status == 1 and document["result"]["status"] == "ended early" and document["result"]["iteration"] == 6, document
+    site.wait_clean()

@@ -53,7 +53,17 @@ for name in sys.argv[1:]:
         elif util.find_spec(module) is None:
             found["modules"][module] = None
         else:
-            found["modules"][module] = metadata.version(package or module) if metadata else "of unknown version"
+            found["modules"][module] = "of unknown version"
+            if metadata:
+                try:
+                    found["modules"][module] = metadata.version(package or module)
+                except metadata.PackageNotFoundError:
+                    pass
+    except ImportError as error:
+        if error.name and (module + ".").startswith(error.name + "."):
+            found["modules"][module] = None
+        else:
+            found["errors"][module] = "%s: %s" % (type(error).__name__, error)
     except BaseException as error:
         found["errors"][module] = "%s: %s" % (type(error).__name__, error)
 print("RANKDECK " + json.dumps(found))
@@ -66,7 +76,7 @@ _guard = threading.Lock()
 def gather(ask: dict[str, Any], samplers: Any = None) -> dict[str, Any]:
     """{time, mono, took_s, parts: {name: facts}, absent: {name: reason}}.
 
-    ``ask``: level (quick, standard, deep), paths, image, engine, python, modules, in_image, limit_s,
+    ``ask``: level (quick, standard, deep), paths, image, engine, python, modules, in_image, mounts, limit_s,
     imports_s. Unknown keys are ignored; whatever is not asked for is not looked at.
     """
     started = clock.mono_s()
@@ -272,7 +282,7 @@ def _runner(ask: dict[str, Any]) -> dict[str, Any]:
         image = containers.image(str(ask.get("image") or ""), engine=ask.get("engine") or None)
         if engine is None or not image["present"]:
             return {"python": python, "version": None, "modules": {}, "errors": {}, "why": "missing"}
-        argv = [engine, "run", "--rm", "--network", "none", "--entrypoint", python, str(ask["image"]), "-c", _LOOK] + modules
+        argv = [engine, "run", "--rm", "--network", "none"] + _mounts(ask.get("mounts")) + ["--entrypoint", python, str(ask["image"]), "-c", _LOOK] + modules
     else:
         argv = [os.path.expanduser(python), "-c", _LOOK] + modules
     result = command.run(argv, float(ask.get("imports_s") or LIMIT_S))
@@ -283,6 +293,17 @@ def _runner(ask: dict[str, Any]) -> dict[str, Any]:
             except ValueError:
                 break
     return {"python": python, "version": None, "modules": {}, "errors": {}, "why": result.reason or "error", "out": result.out[-500:]}
+
+
+def _mounts(asked: Any) -> list[str]:
+    """The job's mounts for a look at what its interpreter has: read-only, and only what is there, for an engine would make the rest."""
+    words = []
+    for mount in [each for each in asked or () if isinstance(each, str)][:PATHS_MAX]:
+        source, _, rest = mount.partition(":")
+        source, target = os.path.expanduser(source), rest.partition(":")[0]
+        if target.startswith("/") and os.path.isabs(source) and os.path.exists(source) and "," not in mount:
+            words += ["--mount", "type=bind,source=%s,target=%s,readonly" % (source, target)]
+    return words
 
 
 def _text(path: str) -> str | None:

@@ -51,9 +51,10 @@ def test_paths_say_what_is_there_and_what_could_be(tmp_path: Path) -> None:
 
 
 def test_the_runner_is_asked_what_it_has() -> None:
-    ask = {"level": "standard", "python": sys.executable, "modules": ["json", "no_such_module_at_all", "bad;name"], "imports_s": 60}
+    ask = {"level": "standard", "python": sys.executable, "modules": ["json", "no_such_module_at_all", "no_such_package.inner", "bad;name"], "imports_s": 60}
     runner = facts.gather(ask)["parts"]["runner"]
     assert runner["version"] == "%d.%d.%d" % sys.version_info[:3] and runner["why"] == ""
+    assert runner["modules"]["json"] == "of unknown version" and runner["errors"] == {} and runner["modules"]["no_such_package.inner"] is None
     assert runner["modules"].get("no_such_module_at_all", 0) is None and "bad;name" not in runner["modules"]
     missing = facts.gather(dict(ask, python="/no/such/python"))["parts"]["runner"]
     assert missing["why"] == "missing" and missing["version"] is None
@@ -114,3 +115,10 @@ def test_a_proof_file_does_not_follow_a_link(tmp_path: Path) -> None:
 def test_there_are_no_other_remedies(name: str, subject: str) -> None:
     with pytest.raises(remedies.RemedyError):
         remedies.argv(name, subject)
+
+
+def test_only_mounts_that_are_there_go_into_the_look_at_an_image(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    words = facts._mounts(["%s/site:/opt/site:ro" % tmp_path, "%s/gone:/gone" % tmp_path, "relative:/x", "%s:nowhere" % tmp_path, "--privileged", 7,
+                           "%s/site:/a,source=/:ro" % tmp_path])
+    assert words == ["--mount", "type=bind,source=%s/site,target=/opt/site,readonly" % tmp_path]

@@ -21,7 +21,7 @@ def ask_for(job: JobSpec | None, level: Level, timeout_s: float) -> dict[str, An
     if job is not None and level != "quick":
         ask.update(python=job.runner.python, modules=modules_for(job), imports_s=min(IMPORTS_S, max(limit_s, timeout_s - 3.0)))
         if job.container.runtime != "process":
-            ask.update(image=job.container.image, engine=job.container.runtime, in_image=True)
+            ask.update(image=job.container.image, engine=job.container.runtime, in_image=True, mounts=list(job.container.mounts))
     return ask
 
 

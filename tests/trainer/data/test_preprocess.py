@@ -168,6 +168,33 @@ def test_a_hugging_face_tokenizer_by_its_directory(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "o_preprocess.json").read_text())["padded_vocab_size"] == 128
 
 
+def test_a_tokenizer_without_tokenizer_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("transformers")
+    directory = tmp_path / "tok"
+    directory.mkdir()
+    # A word-piece tokenizer, whose files are these two.
+    (directory / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "train", "##ing", "rank", "</s>"]) + "\n")
+    (directory / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "eos_token": "</s>"}')
+    source = lines(tmp_path / "d", {"text": "training rank other"})
+    assert main(["preprocess", "--input", str(source), "--output-prefix", str(tmp_path / "o"), "--tokenizer-name-or-path", str(directory), "--append-eod"]) == 0
+    assert Reader(str(tmp_path / "o_text_document")).sequence(0) == [5, 6, 7, 1, 8], "pieces; nothing put before or behind but the end"
+
+    (tmp_path / "none").mkdir()
+    assert main(["preprocess", "--input", str(source), "--output-prefix", str(tmp_path / "p"), "--tokenizer-name-or-path", str(tmp_path / "none")]) == 3
+    assert "the tokenizer cannot be read" in capsys.readouterr().err
+
+
+def test_code_beside_a_tokenizer_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("transformers")
+    (tmp_path / "tok").mkdir()
+    (tmp_path / "tok" / "tokenization_own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Own: pass\n")
+    (tmp_path / "tok" / "tokenizer_config.json").write_text('{"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["tokenization_own.Own", null]}}')
+    source = lines(tmp_path / "d", {"text": "a"})
+    assert main(["preprocess", "--input", str(source), "--output-prefix", str(tmp_path / "o"), "--tokenizer-name-or-path", str(tmp_path / "tok")]) == 3
+    assert "the tokenizer cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_bar_on_a_terminal_and_lines_elsewhere() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

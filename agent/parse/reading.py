@@ -229,7 +229,7 @@ def _told_above(data: Dict[str, Any], memory: Memory) -> bool:
     """Whether the trainer itself tells of the save of which its library does, or another rank has."""
     begun = memory.get("saving")
     if data["event"] == "started":
-        return begun is not None and begun["iteration"] == data["iteration"]
+        return bool(begun is not None and begun["iteration"] == data["iteration"])
     if begun is not None and begun["waits"]:
         return True     # Megatron will say that it is saved
     again = memory.get("saved") == data["iteration"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import re
 import secrets
 import time
 from datetime import datetime, timezone
@@ -15,12 +14,11 @@ from datetime import datetime, timezone
 from console import files
 from console.cli.desk import LOOK_S, Desk, at_desk, put, put_json, say
 from console.core.errors import ConsoleError, FileError
-from console.core.fleet.company import colleagues, notes, standing
+from console.core.fleet.company import colleagues, notes, span_s, standing
 from console.core.fleet.views import duration_text
 from console.core.launch.report import table
 from console.errands import send
 
-_SPAN = re.compile(r"([0-9]{1,4})(m|h|d)")
 SHOWN_NOTES = 20
 HEARD_S = 5.0
 """Until what we said comes back from a node."""
@@ -98,10 +96,10 @@ def _say(desk: Desk, what: str, subject: str, text: str, *, until: float | None)
 
 
 def _span_s(text: str) -> float:
-    found = _SPAN.fullmatch(text)
-    if found is None:
+    try:
+        return span_s(text)
+    except ValueError:
         raise FileError("no time", where="--for", got=repr(text), expected="30m, 8h or 2d")
-    return int(found[1]) * {"m": 60.0, "h": 3600.0, "d": 86400.0}[found[2]]
 
 
 def _time(at: float) -> str:

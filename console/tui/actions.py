@@ -38,7 +38,7 @@ class Action:
 
 ARGUMENTS: Mapping[str, str] = {
     "duration": "DURATION", "log": "RANK|NODE", "node": "NODE", "pane": "PANE", "view": "VIEW", "layout": "NAME", "filter": "[!][-f ]TEXT",
-    "text": "TEXT", "order": "ORDER", "label": "LABEL", "value": "VALUE", "moment": "HH:MM:SS|-5m", "metric": "METRIC", "file": "FILE", "speed": "SPEED",
+    "text": "TEXT", "order": "ORDER", "label": "LABEL", "value": "VALUE", "moment": "HH:MM:SS|-5m", "metric": "METRIC", "file": "FILE", "speed": "SPEED", "reason": "[KEY] REASON", "mute": "[KEY] [2h] REASON", "subject": "KEY",
     "check": "[--level] quick|standard|deep [--job JOB]", "job-file": "JOB", "cell": "CHECK [NODE]"}
 
 _GENERAL = (
@@ -60,6 +60,7 @@ _VIEWS = (
     Action(name="logs", keys=("5",), help="View 5: the logs of the ranks."),
     Action(name="incident", keys=("6",), label="views", help="View 6: what happened, on one time line."),
     Action(name="checks", keys=("7",), help="View 7: whether the nodes are fit to train, check by check and node by node."),
+    Action(name="alarms", keys=("8",), help="View 8: what wants attention, what was said of it, and who else is here."),
     Action(name="layout", keys=("0",), help="Back to the layout, or change to another one.", takes="layout"),
     Action(name="last", keys=("minus",), help="The view before this one."),
 )
@@ -123,6 +124,12 @@ _JOB = (
     Action(name="plan", help="Read a job file: its problems at their lines, and what its launch would do on each node.", takes="job-file"),
     Action(name="run", keys=("R",), help="Launch the job file that was planned. Shows hosts and commands and asks for the job's name first.", access="write"),
 )
+_COLLEAGUES = (
+    Action(name="ack", keys=("k",), label="ack", help="Say that you see to the selected alarm, and why; holds for a shift or until it begins anew.", takes="reason", within=("alarms",)),
+    Action(name="mute", keys=("m",), label="mute", help="Say nothing more of the selected alarm for a while (8h if not told), and why.", takes="mute", within=("alarms",)),
+    Action(name="unmute", keys=("u",), help="Tell of the selected alarm again.", takes="subject", within=("alarms",)),
+    Action(name="note", keys=("i",), label="note", help="A word to everybody who watches this fleet, also to those who come later.", takes="text", within=("alarms",)),
+)
 _REST = (
     Action(name="reconnect", help="Try a node again now, whatever its back-off says.", takes="node", needs=True),
     Action(name="suspend", keys=("ctrl+z",), help="Back to the shell for a while; fg brings the console back."),
@@ -131,7 +138,7 @@ _REST = (
     Action(name="stop", keys=("S",), label="stop", help="Stop the job. Asks for its name first.", access="write"),
 )
 GROUPS: tuple[tuple[str, tuple[Action, ...]], ...] = (
-    ("Console", _GENERAL), ("Views", _VIEWS), ("Drill down", _DRILL), ("Time", _TIME), ("Nodes", _FLEET), ("Logs", _LOGS), ("Curves", _CURVES), ("Check", _CHECK), ("Launch", _JOB), ("Fleet", _REST))
+    ("Console", _GENERAL), ("Views", _VIEWS), ("Drill down", _DRILL), ("Time", _TIME), ("Nodes", _FLEET), ("Logs", _LOGS), ("Curves", _CURVES), ("Check", _CHECK), ("Launch", _JOB), ("Colleagues", _COLLEAGUES), ("Fleet", _REST))
 ACTIONS: tuple[Action, ...] = tuple(action for _, group in GROUPS for action in group)
 BY_NAME: Mapping[str, Action] = {action.name: action for action in ACTIONS}
 BY_KEY: Mapping[str, Action] = {key: action for action in ACTIONS for key in action.keys if not action.within}

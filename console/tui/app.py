@@ -95,6 +95,8 @@ class Options:
     """A time cursor to begin with: a replay's."""
     moments: Moments | None = None
     """What was known when, where that is known already: a replay's."""
+    console: str = ""
+    """This console's name among others on the nodes; empty: nobody is told anything."""
     fleet: str = ""
     """The fleet's name: what is typed to confirm a change of its nodes."""
     job_file: str = ""
@@ -127,7 +129,7 @@ class ConsoleApp(App[Ending]):
         self.arming = Arming(clock)
         self.moments = self.options.moments or Moments()
         self.context = Context(cursor=self.options.cursor or TimeCursor(), moments=self.moments, labels=self.options.labels,
-                               fleet=self.options.fleet)
+                               fleet=self.options.fleet, console=self.options.console)
         self.host = LayoutHost(layout_spec, feed, self.context)
         self.top, self.bottom = Bar("top"), Bar("bottom")
         self.notice: tuple[str, str, float] | None = None
@@ -186,6 +188,8 @@ class ConsoleApp(App[Ending]):
                 self.write_raw(written)
             if text:
                 self.tell(text, "bad")
+        if self.options.console and (self.arming.armed or "colleagues" in self.doings.__dict__):
+            self.doings.colleagues.tell_armed(mono)
         changed = self.context.cursor.tick(mono - self._ticked, self.end()) or changed
         self._ticked = mono
         if not self.pacer.may_paint():

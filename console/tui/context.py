@@ -22,6 +22,8 @@ class Context:
     look: FleetLook = field(default_factory=FleetLook)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Node -> label -> value, from the fleet file."""
+    console: str = ""
+    """This console's name among the others."""
     fleet: str = ""
     """Name of the fleet."""
     sheets: Sheets | None = None

@@ -29,6 +29,7 @@ from console.tui.widgets.log_view import LogView
 if TYPE_CHECKING:
     from console.core.events import News
     from console.tui.app import ConsoleApp
+    from console.tui.colleague_doings import ColleagueDoings
     from console.tui.errand_doings import ErrandDoings
 
 STEP_S, LEAP_S = 10.0, 300.0
@@ -109,6 +110,9 @@ class Doings:
         elif prompt.kind == "find":
             if line:
                 self._by_pane("logs", "find", line)
+        elif prompt.kind in ("ack", "mute", "note"):
+            if line:
+                app.perform(prompt.kind, line)
         elif line:
             try:
                 action, argument = parse(line)
@@ -371,6 +375,33 @@ class Doings:
 
     def value(self, argument: str) -> None:
         self._cycle("value", VALUES, argument)
+
+    # --- colleagues: made when first asked for ---------------------------------------------------------------
+
+    @cached_property
+    def colleagues(self) -> ColleagueDoings:
+        """What is said to the others."""
+        from console.tui.colleague_doings import ColleagueDoings
+
+        return ColleagueDoings(self._app)
+
+    def ack(self, argument: str) -> None:
+        self._say_or_ask("ack", argument, say("reason: "))
+
+    def mute(self, argument: str) -> None:
+        self._say_or_ask("mute", argument, say("reason: "))
+
+    def unmute(self, argument: str) -> None:
+        self.colleagues.unmute(argument)
+
+    def note(self, argument: str) -> None:
+        self._say_or_ask("note", argument, say("text: "))
+
+    def _say_or_ask(self, name: str, argument: str, prompt: str) -> None:
+        if argument:
+            getattr(self.colleagues, name)(argument)
+        else:
+            self._ask(name, f"{say(name)} {prompt}")
 
     # --- checks and jobs: made when first asked for ----------------------------------------------------------
 

@@ -49,6 +49,7 @@ _HOMES = {
     "detail": "detail:Detail",
     "check": "check_matrix:CheckMatrix",
     "finding": "finding:FindingPane",
+    "alarms": "alarm_list:AlarmList",
 }
 
 

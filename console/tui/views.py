@@ -24,9 +24,10 @@ VIEWS: Mapping[str, LayoutSpec] = {
     "incident": _view("incident", "Incident", Box(pane="verdict", size="8"), Box(pane="timeline", size="3fr"),
                       Box(split="horizontal", size="2fr", children=(Box(pane="loss", size="1fr"), Box(pane="fleet-grid", size="1fr")))),
     "checks": _view("checks", "Check", Box(pane="check", size="3fr"), Box(pane="finding", size="2fr")),
+    "alarms": _view("alarms", "Alarms", Box(pane="alarms", size="1fr")),
     "detail": _view("detail", "Detail", Box(pane="detail", size="1fr")),
 }
-KEYS: Mapping[str, str] = {str(at + 1): name for at, name in enumerate(("fleet", "launch", "training", "checkpoints", "logs", "incident", "checks"))}
+KEYS: Mapping[str, str] = {str(at + 1): name for at, name in enumerate(("fleet", "launch", "training", "checkpoints", "logs", "incident", "checks", "alarms"))}
 FIRST_PANE: Mapping[str, str] = {
-    "fleet": "fleet-grid", "launch": "phases", "training": "loss", "checkpoints": "checkpoints", "logs": "logs", "incident": "timeline", "checks": "check", "detail": "detail"}
+    "fleet": "fleet-grid", "launch": "phases", "training": "loss", "checkpoints": "checkpoints", "logs": "logs", "incident": "timeline", "checks": "check", "alarms": "alarms", "detail": "detail"}
 """The pane that has the keys when a view is opened."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from console.tui.words_zh_colleagues import COLLEAGUES
 from console.tui.words_zh_errands import ERRANDS
 
 WORDS: Mapping[str, str] = {
@@ -118,4 +119,5 @@ WORDS: Mapping[str, str] = {
     "Link: down, refused (host key or login).": "连接：断开、被拒（主机密钥或登录）。", "Age of the newest look at the NPUs: fresh, stale, lost.": "NPU 最近读数的时龄：新、旧、失效。",
     "Fleet and training": "集群与训练", "Wall": "大屏", "Triage": "排障",
     **ERRANDS,
+    **COLLEAGUES,
 }

@@ -5,6 +5,7 @@ All of it comes from the nodes (records ``presence`` and ``remark``): what one c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 SHIFT_S = 8 * 3600.0
 """An acknowledgement, and a mute without an end, holds for a shift: whoever comes next must see what is wrong."""
+_SPAN = re.compile(r"([0-9]{1,4})(m|h|d)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,14 @@ class Colleague:
     nodes: tuple[str, ...]
     since: float
     armed_until: float | None = None
+
+
+def span_s(text: str) -> float:
+    """30m, 8h or 2d in seconds. Raises ValueError for anything else."""
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text}: expected a time such as 30m, 8h or 2d")
+    return int(found[1]) * {"m": 60.0, "h": 3600.0, "d": 86400.0}[found[2]]
 
 
 def colleagues(state: FleetState, own: str = "") -> tuple[Colleague, ...]:

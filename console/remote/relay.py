@@ -45,7 +45,8 @@ class _Round:
 
     free: list[Node] = field(default_factory=list)
     busy: int = 0
-    seeding: int = 0
+    getting: set[str] = field(default_factory=set)
+    """Names of nodes that will have it soon."""
 
 
 class Passing:
@@ -66,10 +67,10 @@ class Passing:
         """
         with self._guard:
             state = self._rounds.setdefault(parcel.digest, _Round())
-            while not state.free and (state.busy or state.seeding) and not self._given_up:
+            while not state.free and (state.busy or state.getting) and not self._given_up:
                 self._guard.wait(1.0)
             if not state.free or self._given_up:
-                state.seeding += 1
+                state.getting.add(node.name)
                 return Passed(why=self._why if self._given_up else "")
             giver = state.free.pop(0)
             state.busy += 1
@@ -77,7 +78,7 @@ class Passing:
         with self._guard:
             state.busy -= 1
             state.free.append(giver)
-            state.seeding += 1
+            state.getting.add(node.name)
             self._worked = self._worked or not why
             if why:
                 self._failed += 1
@@ -89,7 +90,7 @@ class Passing:
         """A node has a parcel, verified."""
         with self._guard:
             state = self._rounds.setdefault(parcel.digest, _Round())
-            state.seeding = max(0, state.seeding - 1)
+            state.getting.discard(node.name)
             if node not in state.free:
                 state.free.append(node)
             self._guard.notify_all()
@@ -98,7 +99,7 @@ class Passing:
         """A node did not get it; whoever waits may be next to get it directly."""
         with self._guard:
             state = self._rounds.setdefault(parcel.digest, _Round())
-            state.seeding = max(0, state.seeding - 1)
+            state.getting.discard(node.name)
             self._guard.notify_all()
 
     @property

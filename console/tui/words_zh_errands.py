@@ -1,4 +1,4 @@
-"""Chinese for checks, job files and logins; part of ``words_zh``."""
+"""Chinese for checks, job files, logins and the files of checkpoints; part of ``words_zh``."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ ERRANDS: Mapping[str, str] = {
     "type the job's name to launch it, enter; esc leaves it": "输入作业名并回车以启动；esc 不启动", "type {word} to do it, enter; esc leaves it": "输入 {word} 并回车以执行；esc 不执行",
     "waived": "已豁免", "warning": "警告", "where": "位置", "which job file? :plan JOB": "哪个作业文件？:plan JOB",
     "{job} is started as attempt {attempt}": "{job} 已启动，尝试 {attempt}", "{node} asks something for its login": "{node} 登录时有提问", "{n} of {all} nodes answered": "{n}/{all} 个节点已回答",
+    # Checkpoints.
+    "whole": "完整", "not whole": "不完整", "removed": "已删除", "a restart begins at ": "重启将从此处开始：", "the start": "起点", "as printed; nobody has looked at the files": "据日志；尚无人查看文件",
+    "files seen {age} ago on {n} nodes": "{age} 前在 {n} 个节点上查看过文件", "next save ": "下次保存 ", "of {free} free": "可用 {free}", "does not fit": "放不下", "tracker ": "跟踪文件 ",
+    "the directory cannot be read: {why}": "目录无法读取：{why}", "and {n} more": "另有 {n} 项", "a save takes ": "每次保存 ",
     # Titles of the checks (core.preflight.table).
     "the node answers": "节点有回应", "nothing of the answer is missing": "回答无缺项", "Python 3.7 or later for the agent": "代理所需的 Python 3.7 以上", "npu-smi answers": "npu-smi 有回应",
     "as many NPUs as expected": "NPU 数量符合预期", "every NPU is OK": "每个 NPU 健康", "nobody holds the NPUs": "NPU 未被占用", "the same kind of NPU everywhere": "各节点 NPU 型号相同",

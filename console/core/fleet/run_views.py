@@ -17,6 +17,7 @@ from console.core.fleet.happenings import our_time
 from console.core.fleet.series import Series
 from console.core.fleet.state import AttemptState, FleetState, RunState
 from console.core.fleet.views import Badge, Tone, duration_text, link_badge, natural_key, spans_text
+from console.core.fleet.wholeness import Wholeness, removed, wholeness
 from console.core.launch.step_names import is_step
 
 PHASES: tuple[str, ...] = get_args(LaunchPhase)
@@ -74,7 +75,11 @@ class CheckpointRow:
     size_bytes: float | None
     path: str
     latest: bool
-    """Whether a resume would start here, as far as the log tells."""
+    """Whether a resume would start here, as far as the log and looks at the files tell."""
+    complete: bool | None = None
+    """What looks at its files said; None: nobody has looked."""
+    why: str = ""
+    """Why it is not whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +218,9 @@ def checkpoint_rows(state: FleetState, run: RunState, now: float) -> tuple[Check
     """Every save, newest first. ``failed`` and a start without an end are shown as they are."""
     badges = {"saved": Badge(glyph="✓", text="saved", tone="good"), "started": Badge(glyph="◌", text="saving", tone="busy"),
               "failed": Badge(glyph="✗", text="failed", tone="bad")}
-    latest = max((seen.iteration for seen in run.checkpoints.values() if seen.state == "saved"), default=None)
+    whole, gone = wholeness(run), removed(run)
+    looks = {iteration: whole.get(iteration) or Wholeness(complete=seen.complete, why=seen.why) for iteration, seen in run.checkpoints.items()}
+    latest = max((seen.iteration for seen in run.checkpoints.values() if seen.state == "saved" and looks[seen.iteration].complete is not False and seen.iteration not in gone), default=None)
     rows = []
     for iteration in sorted(run.checkpoints, reverse=True):
         seen = run.checkpoints[iteration]
@@ -221,9 +228,17 @@ def checkpoint_rows(state: FleetState, run: RunState, now: float) -> tuple[Check
         cut = seen.state == "started" and iteration < max(run.checkpoints)
         badge = Badge(glyph="✗", text="cut off", tone="bad") if cut else badges.get(
             seen.state, Badge(glyph="?", text=seen.state, tone="off"))
+        look = looks[iteration]
+        if iteration in gone:
+            badge = Badge(glyph="·", text="removed", tone="off")
+        elif look.complete and seen.state != "failed":
+            badge = Badge(glyph="✓", text="whole", tone="good")
+        elif look.complete is False and seen.state == "saved":
+            badge = Badge(glyph="✗", text="not whole", tone="bad")
         rows.append(CheckpointRow(
             iteration=iteration, status=badge, age_s=max(0.0, now - our_time(state, seen.node, seen.time)),
-            seconds=seen.seconds, size_bytes=seen.size_bytes, path=seen.path, latest=iteration == latest))
+            seconds=seen.seconds, size_bytes=seen.size_bytes, path=seen.path, latest=iteration == latest,
+            complete=look.complete, why=look.why))
     return tuple(rows)
 
 

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import ClassVar
 
+from rich.cells import cell_len
+
+from console.core.fleet.outlook import outlook as outlook_of
 from console.core.fleet.run_times import time_of
-from console.core.fleet.run_views import CheckpointRow, checkpoint_rows, current_iteration, usual_step_s
+from console.core.fleet.run_views import CheckpointRow, checkpoint_rows, usual_step_s
 from console.core.fleet.state import FleetState, RunState
 from console.core.fleet.views import age_text, bytes_text, duration_text
 from console.core.i18n import say
@@ -30,10 +33,11 @@ class Outlook:
 def outlook(run: RunState) -> Outlook:
     """How much work is not saved and when it will be, by the pace and the interval so far."""
     saved = sorted(seen.iteration for seen in run.checkpoints.values() if seen.state == "saved")
-    current, step_s = current_iteration(run), usual_step_s(run.series["step_time_ms"])
+    step_s = usual_step_s(run.series["step_time_ms"])
     gaps = [later - earlier for earlier, later in zip(saved[-8:], saved[-7:], strict=False)]
     interval = int(median(gaps)) if gaps else None
-    at_risk = current - max((one for one in saved if one <= current), default=0) if current is not None else None
+    # From looks at the files where there are any: a save that is not whole saves nothing.
+    at_risk = outlook_of(run).lost_iterations
     left = interval - at_risk if interval is not None and at_risk is not None else None
     return Outlook(at_risk=at_risk, interval=interval, risk_s=at_risk * step_s if at_risk is not None and step_s else None,
                    next_s=max(0, left) * step_s if left is not None and step_s else None)
@@ -57,6 +61,28 @@ def draw_strip(state: FleetState, run: RunState, rows: tuple[CheckpointRow, ...]
     return [[(" ", "plain"), *cells], [(" " + left + " " * max(1, room - len(left) - len(right)) + right, "axis")]]
 
 
+def files_lines(run: RunState, now: float, width: int) -> list[Line]:
+    """What looks at the files add: where a restart begins, room for the next save, the tracker, and what is wrong."""
+    found = outlook_of(run)
+    if not run.saves:
+        return [[("  " + say("a restart begins at "), "dim"), (str(found.resume_from) if found.resume_from is not None else say("the start"), "strong"),
+                 ("  " + say("as printed; nobody has looked at the files"), "dim")]]
+    line: Line = [("  " + say("a restart begins at "), "dim"), (str(found.resume_from) if found.resume_from is not None else say("the start"), "strong"),
+                  ("  " + say("files seen {age} ago on {n} nodes", age=age_text(now - max(taken.at for taken in run.saves.values())), n=len(run.saves)), "dim")]
+    if found.next_bytes is not None:
+        line += [("   " + say("next save "), "dim"), (bytes_text(found.next_bytes), "plain")]
+        if found.free_bytes is not None:
+            line += [(" " + say("of {free} free", free=bytes_text(found.free_bytes)), "plain" if found.fits else "bad"), (" ✓" if found.fits else " ✗ " + say("does not fit"), "good" if found.fits else "bad")]
+    trackers = sorted({str(taken.data.get("tracker")) for taken in run.saves.values() if taken.data.get("tracker") is not None})
+    if trackers:
+        line += [("   " + say("tracker "), "dim"), (", ".join(trackers), "plain")]
+    problems = [*found.problems, *((node, say("the directory cannot be read: {why}", why=str(taken.data["why"]))) for node, taken in run.saves.items() if taken.data.get("why"))]
+    lines = [line, *([("  ✗ ", "bad"), (node, "name"), ("  " + text, "plain")] for node, text in problems[:3])]
+    if len(problems) > 3:
+        lines.append([("    " + say("and {n} more", n=len(problems) - 3), "dim")])
+    return lines
+
+
 class Checkpoints(LinePane):
     """See the module. Where it is low only the list is shown."""
 
@@ -70,18 +96,19 @@ class Checkpoints(LinePane):
         self.items, self.fixed_lines = (), 0
         if not rows or run is None:
             return [[("  " + say("nothing saved yet"), "dim")]]
+        wide = max(9, *(cell_len(say(row.status.text)) + 2 for row in rows))
         columns = (Column(title="iter", width=max(5, len(str(rows[0].iteration))), keep=20, right=True),
-                   Column(title=say("state"), width=9, keep=19), Column(title=say("took"), width=6, keep=17, right=True),
+                   Column(title=say("state"), width=wide, keep=19), Column(title=say("took"), width=6, keep=17, right=True),
                    Column(title=say("size"), width=7, keep=16, right=True), Column(title=say("age"), width=4, keep=18, right=True),
-                   Column(title=say("directory"), width=0, keep=5))
+                   Column(title=say("directory"), width=0, keep=5 if all(row.complete is not False for row in rows) else 18))
         table = draw_table(columns, [(
             (f"{row.iteration}", "strong" if row.latest else "plain"),
             (f"{row.status.glyph} {say(row.status.text)}", row.status.tone), (duration_text(row.seconds), "plain"),
-            (bytes_text(row.size_bytes), "plain"), (age_text(row.age_s), "dim"), (row.path, "dim")) for row in rows], width)
+            (bytes_text(row.size_bytes), "plain"), (age_text(row.age_s), "dim"), (row.why, "warn") if row.complete is False and row.why else (row.path, "dim")) for row in rows], width)
         table = with_moment(table, [now - row.age_s for row in rows], self.context.moment, width)
         head: list[Line] = []
         if height >= 12 and width >= 60:
-            head = [self._outlook(run), *draw_strip(state, run, rows, now, self.context.moment, width), []]
+            head = [self._outlook(run), *files_lines(run, now, width), *draw_strip(state, run, rows, now, self.context.moment, width), []]
         self.fixed_lines = len(head) + 1
         self.items = [*([None] * self.fixed_lines), *(time_of(state, run, row.iteration) or now - row.age_s for row in rows)]
         return head + table
@@ -97,6 +124,9 @@ class Checkpoints(LinePane):
             line += [("   " + say("saved every "), "dim"), (f"{found.interval}", "plain")]
         if found.next_s is not None:
             line += [("   " + say("next in about "), "dim"), (duration_text(found.next_s), "plain")]
+        took = outlook_of(run).save_s
+        if took is not None:
+            line += [("   " + say("a save takes "), "dim"), (duration_text(took), "plain")]
         sizes = [seen.size_bytes for seen in run.checkpoints.values() if seen.state == "saved" and seen.size_bytes]
         if sizes:
             line += [("   " + say("together "), "dim"), (bytes_text(sum(sizes)), "plain")]

@@ -1,0 +1,43 @@
+"""The view of checkpoints: whole or not and why, what a restart would cost, and whether the next save fits."""
+
+from __future__ import annotations
+
+import io
+
+from console.tui import plain
+from tests.console.core.fleet.test_wholeness import WHOLE, look
+from tests.console.tui import scene
+from tests.console.tui.test_app import opened
+
+
+def feed(*looks: object) -> scene.FakeFeed:
+    return scene.FakeFeed([*scene.fleet_events(), *looks])  # type: ignore[list-item]
+
+
+async def test_what_only_the_log_says_is_said_to_be_so() -> None:
+    async with opened() as screen:
+        await screen.press("4")
+        for words in ("at risk 6 iterations", "a restart begins at 90  as printed; nobody has looked at the files", "a save takes 1.8s", "saved every 10"):
+            assert words in screen.text(), (words, screen.text())
+
+
+async def test_a_save_that_is_not_whole_saves_nothing() -> None:
+    bad = {**WHOLE, 90: "__3_0.distcp has 100 bytes, 4096 were written"}
+    async with opened(size=(140, 36), feed=feed(look("atlas-01", scene.NOW - 12, bad, resume_from=80, free_bytes=2_000_000_000, problems=["the tracker names 90, which is not whole"]))) as screen:
+        await screen.press("4")
+        text = screen.text()
+        for words in ("at risk 16 iterations", "a restart begins at 80", "files seen 12s ago on 1 nodes", "next save 3.24GiB of 1.86GiB free ✗ does not fit", "tracker 90",
+                      "✗ atlas-01  the tracker names 90, which is not whole", "✗ not whole", "__3_0.distcp has 100 bytes, 4096 were written", "✓ whole", "· removed"):
+            assert words in text, (words, text)
+
+
+async def test_a_directory_that_cannot_be_read_is_told() -> None:
+    async with opened(size=(140, 36), feed=feed(look("atlas-01", scene.NOW - 12, WHOLE, resume_from=90), look("atlas-02", scene.NOW - 3, {}, why="denied"))) as screen:
+        await screen.press("4")
+        assert "✗ atlas-02  the directory cannot be read: denied" in screen.text() and "of 9.31GiB free ✓" in screen.text()
+
+
+def test_as_text() -> None:
+    out, moment = io.StringIO(), feed(look("atlas-01", scene.NOW - 12, {**WHOLE, 90: "common.pt is missing"}, resume_from=80))
+    plain.run(moment, moment.submit, scene.fixed_clock(), lines=io.StringIO("checkpoints\n"), out=out)
+    assert "90: not whole" in out.getvalue() and ". common.pt is missing" in out.getvalue() and "80: whole" in out.getvalue()

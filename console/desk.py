@@ -7,13 +7,11 @@ line the command is it.
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,6 +145,8 @@ class Desk:
         def ask(name: str) -> list[dict[str, Any]]:
             return [{**attempt, "node": name} for attempt in self.supervisor.request(name, "jobs").get("attempts") or ()]
 
+        from concurrent.futures import ThreadPoolExecutor
+
         found: list[dict[str, Any]] = []
         silent = dict(missing)
         with ThreadPoolExecutor(max_workers=ASK_AT_ONCE) as pool:
@@ -161,6 +161,8 @@ class Desk:
 
 def _login() -> str:
     """Who runs this; a container's user need not have a name."""
+    import getpass
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -242,7 +242,7 @@ def _part(path: str) -> Part:
 
 
 def _sound(path: str) -> Value:
-    value, problems = parse(_text(path), path)
+    value, problems = parse(_text(path), path, quick=True)
     if problems:
         raise ProblemsError(problems)
     return value

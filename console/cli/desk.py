@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import json
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -37,6 +35,8 @@ _asking = threading.Lock()
 def ask(question: Question) -> str | None:
     """The answer of the person at the terminal to what a login asks; None when there is none."""
     # One at a time, however many nodes log in at once. The text is a server's: nothing in it may reach the terminal as a command.
+    import getpass
+
     with _asking:
         text = f"{question.node}: {''.join(mark if mark.isprintable() else ' ' for mark in question.text)} "
         try:
@@ -62,4 +62,6 @@ def put(text: str) -> None:
 
 def put_json(document: Mapping[str, Any]) -> None:
     """The one document of ``--json``."""
+    import json
+
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

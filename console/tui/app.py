@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from textual import events, messages
@@ -33,11 +34,10 @@ from console.core.fleet.views import fleet_summary, node_rows
 from console.core.i18n import say
 from console.core.intents import ACCESS, Wish
 from console.core.layout import LayoutSpec
-from console.tui import theme
+from console.tui import panes, theme
 from console.tui.actions import BY_KEY, BY_NAME, OWN_KEYS
 from console.tui.arming import Arming
 from console.tui.context import Context
-from console.tui.doings import Doings
 from console.tui.feed import Feed
 from console.tui.layout_host import LayoutHost
 from console.tui.navigator import Navigator
@@ -47,10 +47,12 @@ from console.tui.time_cursor import Moments, TimeCursor
 from console.tui.widgets.bars import Bar, key_line, notice_line, prompt_line, top_line
 
 if TYPE_CHECKING:
+    from console.tui.doings import Doings
     from console.tui.line_editor import LineEditor
 
 SMALLEST = (40, 8)
 NOTICE_S = 12.0
+READY_AFTER_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +137,18 @@ class ConsoleApp(App[Ending]):
         self.notice: tuple[str, str, float] | None = None
         self.prompt: LineEditor | None = None
         self.navigator = Navigator(self)
-        self.doings = Doings(self)
         self.pacer = Pacer(clock)
         self._pressed = float("-inf")
         self._second, self._ticked, self._heralded = -1, clock.mono_s(), 0.0
         if self.options.notice or css_problem:
             self.tell(self.options.notice or css_problem, "warn")
+
+    @cached_property
+    def doings(self) -> Doings:
+        """What the actions do. No part of the first picture, so it is loaded after it, or for the first action."""
+        from console.tui.doings import Doings
+
+        return Doings(self)
 
     def compose(self) -> ComposeResult:
         yield self.top
@@ -159,6 +167,12 @@ class ConsoleApp(App[Ending]):
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(layout=True))
         self.tick()
         self.set_interval(1 / self.options.fps, self.tick)
+        self.set_timer(READY_AFTER_S, self._get_ready)
+
+    def _get_ready(self) -> None:
+        """Load what the first picture did without, so that the first key does not wait for it."""
+        panes.load()
+        assert self.doings
 
     def _fit(self, width: int, height: int) -> None:
         self.host.fit_to(width, height, short=height < theme.HIGH_FROM)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from console.core.fleet.drill import Target
 from console.core.i18n import say
 from console.tui.views import FIRST_PANE, HOME, KEYS, VIEWS
-from console.tui.widgets.detail import Detail
 
 if TYPE_CHECKING:
+    from console.core.fleet.drill import Target
     from console.tui.app import ConsoleApp
+    from console.tui.widgets.detail import Detail
 
 
 class Navigator:
@@ -61,6 +61,8 @@ class Navigator:
 
     def selected(self) -> Target | None:
         """What the current pane has selected, or what a drill-down is about."""
+        from console.core.fleet.drill import Target
+
         pane = self._app.host.current
         chosen = pane.chosen() if pane is not None else None
         if isinstance(chosen, Target):
@@ -68,6 +70,8 @@ class Navigator:
         return self._detail().target if self.view == "detail" else None
 
     def _detail(self) -> Detail:
+        from console.tui.widgets.detail import Detail
+
         pane = self._app.host.pane("detail")
         assert isinstance(pane, Detail)
         return pane

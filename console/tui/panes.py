@@ -17,19 +17,21 @@ Pane modules are imported when a layout first names them.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 
-from console.core.fleet.drill import Target
 from console.core.fleet.state import FleetState
 from console.core.intents import Intent
 from console.tui.context import Context
 from console.tui.feed import Feed
 from console.tui.lines import shown
+
+if TYPE_CHECKING:
+    from console.core.fleet.drill import Target
 
 _HOMES = {
     "fleet-grid": "device_grid:DeviceGrid",
@@ -134,6 +136,12 @@ class Pane(ScrollView, can_focus=True):
         if subtitle != self._subtitle:
             self._subtitle = subtitle
             self.border_subtitle = Content(shown(subtitle))
+
+
+def load() -> None:
+    """Import the modules of all panes."""
+    for home in _HOMES.values():
+        import_module(f"console.tui.widgets.{home.partition(':')[0]}")
 
 
 def make(name: str, feed: Feed) -> Pane:

@@ -25,12 +25,19 @@ VERTICAL_BREAKPOINTS = [(0, "-short"), (HIGH_FROM, "-high")]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """``name``: one of THEMES or of Textual's own; ``textual``: the Textual theme under it; ``ansi``: whether only
-    the terminal's own sixteen colours are used; ``styles``: tones that look other than in ``palette.STYLES``."""
+    the terminal's own sixteen colours are used; ``paint``: tones that look other than in ``palette.STYLES``, as changes
+    of that style in Rich's words; ``bare``: those that look so and nothing else."""
 
     name: str
     textual: str
     ansi: bool
-    styles: Mapping[str, Style] = field(default_factory=dict)
+    paint: Mapping[str, str] = field(default_factory=dict)
+    bare: Mapping[str, Style] = field(default_factory=dict)
+
+    @property
+    def styles(self) -> Mapping[str, Style]:
+        """Tone -> style of all that is changed; worked out for the theme that is chosen alone."""
+        return {**{tone: palette.STYLES[tone] + Style.parse(text) for tone, text in self.paint.items()}, **self.bare}
 
     def adopt(self, app: App[Any]) -> None:
         """Dress the application, and everything that is drawn by tones. To be called before ``App.__init__``: a theme
@@ -39,25 +46,25 @@ class Choice:
         palette.use(self.styles)
 
 
-def _paint(**colours: str) -> dict[str, Style]:
-    return {tone: palette.STYLES[tone] + Style.parse(text) for tone, text in colours.items()}
+def _paint(**changes: str) -> dict[str, str]:
+    return changes
 
 
 THEMES: Mapping[str, Choice] = {
     "ansi": Choice(name="ansi", textual="ansi-dark", ansi=True),
-    "dark": Choice(name="dark", textual="textual-dark", ansi=False, styles=_paint(
+    "dark": Choice(name="dark", textual="textual-dark", ansi=False, paint=_paint(
         good="#4ec97b", warn="#e5c07b", bad="#ff6b6b", alarm="#ff6b6b", stale="#a98f4e", busy="#56b6c2", key="#56b6c2", heat0="#6b7280", heat1="#4f7cac",
         heat2="#56b6c2", heat3="#4ec97b", heat4="#a3e635", memory="#c678dd", curve="#7dcfff", saved="#4ec97b", restarted="#e5c07b")),
-    "light": Choice(name="light", textual="textual-light", ansi=False, styles=_paint(
+    "light": Choice(name="light", textual="textual-light", ansi=False, paint=_paint(
         good="#116329", warn="#7a4e00", bad="#b3001b", alarm="#b3001b", stale="#7a6a3a", busy="#055d75", key="#055d75", heat0="#7a7a7a", heat1="#1f4e8c",
         heat2="#055d75", heat3="#116329", heat4="#0b3d0b", memory="#7d1a8c", curve="#0550ae", saved="#116329", restarted="#7a4e00")),
-    "high-contrast": Choice(name="high-contrast", textual="ansi-dark", ansi=True, styles={
-        **_paint(good="bold bright_green", warn="bold bright_yellow", bad="bold bright_red", alarm="bold bright_red reverse", stale="not dim bright_yellow underline",
-                 busy="bold bright_cyan", key="bold bright_cyan", curve="bold bright_white", memory="bright_magenta", heat1="bright_blue", heat2="bright_cyan",
-                 heat3="bright_green", saved="bold bright_green", restarted="bold bright_yellow"),
-        **{tone: Style(dim=False) for tone in ("dim", "off", "heat0", "axis")}, "head": Style(bold=True, underline=True)}),
+    "high-contrast": Choice(name="high-contrast", textual="ansi-dark", ansi=True, paint=_paint(
+        good="bold bright_green", warn="bold bright_yellow", bad="bold bright_red", alarm="bold bright_red reverse", stale="not dim bright_yellow underline",
+        busy="bold bright_cyan", key="bold bright_cyan", curve="bold bright_white", memory="bright_magenta", heat1="bright_blue", heat2="bright_cyan",
+        heat3="bright_green", saved="bold bright_green", restarted="bold bright_yellow"),
+        bare={**{tone: Style(dim=False) for tone in ("dim", "off", "heat0", "axis")}, "head": Style(bold=True, underline=True)}),
     # Blue against orange, after Okabe and Ito (Color Universal Design, 2008): told apart by the usual kinds of colour blindness.
-    "colour-blind": Choice(name="colour-blind", textual="textual-dark", ansi=False, styles=_paint(
+    "colour-blind": Choice(name="colour-blind", textual="textual-dark", ansi=False, paint=_paint(
         good="#56b4e9", warn="#f0e442", bad="#e69f00", alarm="#e69f00", stale="#b8ad3a", busy="#cccccc", key="#56b4e9", heat0="#6b7280", heat1="#0072b2",
         heat2="#3b8fc7", heat3="#56b4e9", heat4="#a6dcff", memory="#cc79a7", curve="#56b4e9", saved="#56b4e9", restarted="#f0e442")),
 }

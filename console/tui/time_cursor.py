@@ -10,10 +10,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from console.core.fleet.changes import changes
-from console.core.fleet.happenings import Happening
 from console.core.fleet.state import FleetState
+
+if TYPE_CHECKING:
+    from console.core.fleet.happenings import Happening
 
 KEPT_MOMENTS = 4096
 """States kept, at one a second over an hour. They share what did not change between them."""
@@ -32,6 +34,8 @@ class Moments:
     def add(self, time: float, state: FleetState) -> None:
         """Keep what was known at ``time``; times ascend."""
         if self.states:
+            from console.core.fleet.changes import changes
+
             self.changes.extend(changes(self.states[-1], state, time))
         if self.times and time <= self.times[-1]:
             self.states[-1] = state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from typing import TYPE_CHECKING
 
 from textual.strip import Strip
 from textual.widget import Widget
@@ -10,10 +11,12 @@ from textual.widget import Widget
 from console.core.fleet.views import FleetSummary, duration_text
 from console.core.i18n import say
 from console.tui.actions import ACTIONS, key_text
-from console.tui.line_editor import LineEditor
 from console.tui.lines import Line, clip, fit_end, shown, width_of
 from console.tui.time_cursor import TimeCursor
 from console.tui.widgets.line_pane import strip
+
+if TYPE_CHECKING:
+    from console.tui.line_editor import LineEditor
 
 SLOW_LINE_S = 0.5
 """A frame that took longer to reach the terminal is worth saying so."""

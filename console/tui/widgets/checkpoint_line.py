@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -35,12 +35,18 @@ def outlook(run: RunState) -> Outlook:
     saved = sorted(seen.iteration for seen in run.checkpoints.values() if seen.state == "saved")
     step_s = usual_step_s(run.series["step_time_ms"])
     gaps = [later - earlier for earlier, later in zip(saved[-8:], saved[-7:], strict=False)]
-    interval = int(median(gaps)) if gaps else None
+    interval = _median(gaps) if gaps else None
     # From looks at the files where there are any: a save that is not whole saves nothing.
     at_risk = outlook_of(run).lost_iterations
     left = interval - at_risk if interval is not None and at_risk is not None else None
     return Outlook(at_risk=at_risk, interval=interval, risk_s=at_risk * step_s if at_risk is not None and step_s else None,
                    next_s=max(0, left) * step_s if left is not None and step_s else None)
+
+
+def _median(values: Sequence[int]) -> int:
+    # Not statistics.median: that module is the dearest of all that the first picture would need.
+    ordered = sorted(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) // 2
 
 
 def draw_strip(state: FleetState, run: RunState, rows: tuple[CheckpointRow, ...], now: float, moment: float | None, width: int) -> list[Line]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from console.core.fleet.drill import Target
 from console.core.fleet.fleet_look import FleetLook, arranged
 from console.core.fleet.state import FleetState
 from console.core.fleet.views import HBM_TIGHT_PCT, Cell, NodeRow, duration_text, fleet_summary, node_rows
@@ -20,6 +19,9 @@ from console.tui.feed import Feed
 from console.tui.lines import Line, Span, bar, clip, fit, level, width_of
 from console.tui.palette import heat
 from console.tui.widgets.line_pane import LinePane
+
+if TYPE_CHECKING:
+    from console.core.fleet.drill import Target
 
 NAME_CELLS = 14
 """A longer node name is cut in the grid; the nodes pane shows it whole."""
@@ -249,6 +251,8 @@ class DeviceGrid(LinePane):
         """The chosen NPU or node."""
         if not self.node:
             return None
+        from console.core.fleet.drill import Target
+
         return Target(kind="node", node=self.node) if self.device is None else Target(kind="npu", node=self.node, device=self.device)
 
     def unselect(self) -> bool:

@@ -6,12 +6,10 @@ from dataclasses import replace
 from typing import ClassVar
 
 from console.core.fleet.happenings import our_time
-from console.core.fleet.run_times import iteration_at
 from console.core.fleet.run_views import JobView, job_view, value_at
 from console.core.fleet.state import FleetState, RunState
 from console.core.fleet.views import Badge, age_text, duration_text, value_text
 from console.core.i18n import say
-from console.core.triage.attribute import root_cause
 from console.tui.lines import Line, Span, bar, clip, width_of
 from console.tui.widgets.line_pane import LinePane
 
@@ -94,6 +92,8 @@ class JobLine(LinePane):
         if run is None:
             self.retitle(say("Job"))
             return [[("  " + say("no job: start one with rankdeck launch JOB.yaml"), "dim")]]
+        from console.core.triage.attribute import root_cause
+
         cause = root_cause(state, run.job)
         verdict = ""
         if cause is not None:
@@ -108,6 +108,8 @@ class JobLine(LinePane):
 
 def _then(state: FleetState, run: RunState, view: JobView, moment: float) -> JobView:
     """The view as far as it is known of a moment in the past."""
+    from console.core.fleet.run_times import iteration_at
+
     at = iteration_at(state, run, moment)
     saved = [seen.iteration for seen in run.checkpoints.values() if seen.state == "saved" and our_time(state, seen.node, seen.time) <= moment]
     attempt = max((name for name, known in run.attempts.items() if known.started_at and known.started_at <= moment), default="")

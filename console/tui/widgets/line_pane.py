@@ -7,6 +7,7 @@ at 182 ms a time (own grid: 1.1 ms); it also brings cell padding that a dense sc
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -15,12 +16,14 @@ from textual import events
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
-from console.core.fleet.drill import Target
 from console.core.fleet.state import FleetState
 from console.tui.feed import Feed
 from console.tui.lines import Line, harmless, pad, shown
 from console.tui.palette import style
 from console.tui.panes import Pane
+
+if TYPE_CHECKING:
+    from console.core.fleet.drill import Target
 
 _REVERSE = Style(reverse=True)
 

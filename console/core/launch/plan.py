@@ -156,7 +156,7 @@ def _nodes(spec: JobSpec, inventory: Inventory, attempt: str) -> tuple[NodePlan,
 
 
 def _derived(spec: JobSpec) -> Mapping[str, Any]:
-    found = dict(batch.derived(spec))
+    found = dict(batch.derived(rules.shaped(spec)))
     # The promised name of what the trainer calls tokens_per_iteration.
     found["tokens_per_step"] = found["tokens_per_iteration"]
     if not shape_known(spec):

@@ -119,6 +119,7 @@ RULES: Mapping[str, Rule] = {
     "B2": _rule("Text is trained on bytes of a file that is named", "error", "Rankdeck", firm=True),
     "B3": _rule("The project's trainer has storage that all nodes see", "error", "Rankdeck", firm=True),
     "B4": _rule("The project's trainer can cut the model so", "error", "Rankdeck", firm=True),
+    "B5": _rule("The model's preset is one that there is", "error", "Rankdeck", firm=True),
     "G1": _rule("What is sent to code.to is one directory or repository, and can have that name", "error", "Rankdeck", firm=True),
     "U1": _rule("The steps that the job asks for know what they need", "error", "S3", firm=True),
     "I1": _rule("A variable or parameter is called what its reader calls it", "warning", "S3's own prose slips", "import"),

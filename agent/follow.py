@@ -10,7 +10,6 @@ A record is keyed by ``<file_id>:<offset>:<kind>``, so that reading the same byt
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -24,6 +23,8 @@ HEAD_BYTES = 256
 """A file is told from another by its first line, or by this much of it where it is longer."""
 LINE_LIMIT = 4 << 20
 """A line without an end is cut here: memory stays bounded."""
+READ_BYTES = 1 << 16
+"""So much is read at a time while a file is followed as it grows."""
 TAIL_BYTES = 64
 """So much before the offset is remembered, to notice a file written anew under the same head."""
 STORM_WINDOW_BYTES = 1 << 20
@@ -62,6 +63,9 @@ class Follower:
         self._file: Optional[IO[bytes]] = None
         self._state: State = dict(_fresh(""), **(state or {}))
         self._resumed = bool(state and state.get("file_id"))
+        self._place: Tuple[int, int] = (0, 0)
+        self._want = READ_BYTES
+        self._at_end = False
         self._tuned = False
         self._no_grep = False
         self._storm: Dict[str, int] = {}
@@ -99,12 +103,11 @@ class Follower:
         try:
             if self._file is None and not self._open(final):
                 return records, self.state
-            self._check_rewritten()
             budget = max(budget_bytes, 1)
             while budget > 0:
-                got = self._read(records, max(min(budget, LINE_LIMIT), 1 << 16), final)
+                got = self._read(records, max(min(budget, self._want), READ_BYTES), final)
                 budget -= got
-                if got == 0 and not self._next_file(records):
+                if (got == 0 or (self._at_end and not final)) and not self._next_file(records):
                     break
         except OSError:
             self.close()
@@ -158,11 +161,11 @@ class Follower:
             if not self._is_known(file_id) or status.st_size < offset or not self._tail_holds(opened):
                 opened.close()
                 return False
-            self._file = opened
+            self._file, self._place = opened, (status.st_dev, status.st_ino)
             self._state = dict(self._state, boot=_boot(), real=os.path.realpath(path))
             return True
         self.close()
-        self._file = opened
+        self._file, self._place = opened, (status.st_dev, status.st_ino)
         before = str(self._state.get("file_id") or "")
         # Written anew under the same inode and head: another generation, lest its keys replace the first one's.
         again = bool(before) and _without_generation(before) == file_id
@@ -186,12 +189,8 @@ class Follower:
         opened.seek(start)
         return _digest(opened.read(offset - start)) == str(tail)
 
-    def _check_rewritten(self) -> None:
-        """Notice that the open file was truncated or written anew in place; then start at its beginning."""
-        assert self._file is not None
-        offset = int(self._state["offset"])
-        if os.fstat(self._file.fileno()).st_size >= offset and self._tail_holds(self._file):
-            return
+    def _begin_anew(self) -> None:
+        """The open file was truncated or written anew in place: start at its beginning. Raises OSError while there is no first line."""
         if not self._open_path(self.path, 0):
             self.close()
             self._resumed = False
@@ -200,13 +199,13 @@ class Follower:
     def _next_file(self, records: List[Record]) -> bool:
         """Go on with the file that came after this one, when this one is read to its end: one that was rotated as well, or the path's own."""
         assert self._file is not None
-        here = os.fstat(self._file.fileno())
         try:
             there: Optional[os.stat_result] = os.stat(self.path)
         except OSError:
             there = None
-        if there is not None and (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
+        if there is not None and (there.st_dev, there.st_ino) == self._place:
             return False
+        here = os.fstat(self._file.fileno())
         rotated = self._rotated_since(here)
         if there is None and not rotated:
             return False
@@ -232,33 +231,42 @@ class Follower:
 
     def _read(self, records: List[Record], want: int, final: bool) -> int:
         """Read complete lines from the offset on; return how many bytes were taken (0: nothing more now)."""
-        assert self._file is not None
-        offset = int(self._state["offset"])
-        self._file.seek(offset)
-        block = _read_full(self._file, want)
+        tail, block = self._read_from(int(self._state["offset"]), want)
         end = block.rfind(b"\n") + 1
-        while not end and len(block) >= want and want < LINE_LIMIT:
+        while not end and not self._at_end and want < LINE_LIMIT:
             want = min(want * 2, LINE_LIMIT)
-            self._file.seek(offset)
-            block = _read_full(self._file, want)
+            tail, block = self._read_from(int(self._state["offset"]), want)
             end = block.rfind(b"\n") + 1
+        # Much that waits is read in large pieces, which is quicker; what comes now and then in small ones.
+        self._want = max(want // 2, READ_BYTES) if self._at_end else min(want * 2, LINE_LIMIT)
         if not end and (final or len(block) >= LINE_LIMIT):
             end = len(block)
         if not end:
             return 0
-        block = block[:end]
-        self._parse(block, offset, records)
-        tail = block[-TAIL_BYTES:]
-        if len(tail) < TAIL_BYTES and offset:
-            start = max(0, offset + end - TAIL_BYTES)
-            self._file.seek(start)
-            tail = self._file.read(offset + end - start)
-        self._state = dict(self._state, offset=offset + end, tail=_digest(tail),
+        if end < len(block):
+            block = block[:end]
+        self._parse(block, int(self._state["offset"]), records)
+        self._state = dict(self._state, offset=int(self._state["offset"]) + end, tail=_digest((tail + block[-TAIL_BYTES:])[-TAIL_BYTES:]),
                            line=int(self._state["line"]) + block.count(b"\n"))
         return end
 
+    def _read_from(self, offset: int, want: int) -> Tuple[bytes, bytes]:
+        """(the last bytes before the offset, those behind it) of the file, or of the one that is written in its place: then the offset is 0.
+
+        Notes whether there were fewer than wanted.
+        """
+        assert self._file is not None
+        back = min(offset, TAIL_BYTES)
+        self._file.seek(offset - back)
+        data = self._file.read(want + back)    # of a file, fewer only at its end
+        if len(data) < back or (back and self._state.get("tail") and _digest(data[:back]) != self._state["tail"]):
+            self._begin_anew()
+            return self._read_from(0, want)
+        self._at_end = len(data) < want + back
+        return data[:back], data[back:]
+
     def _parse(self, block: bytes, base: int, records: List[Record]) -> None:
-        memory: Dict[str, Any] = json.loads(json.dumps(self._state["memory"]))    # ours: the state that was handed out stays
+        memory = _copied(self._state["memory"])    # ours: the state that was handed out stays
         self._storm = dict(self._state["storm"])
         self._spent = _spent(self._storm)
         found = reading.read_block(block, self._fitting_scanner(block), memory, spans=self._known_spans(block, base), admit=lambda rule, offset: self._admits(rule, base + offset),
@@ -301,7 +309,7 @@ class Follower:
 
     def _known_spans(self, block: bytes, base: int) -> Optional[List[Tuple[int, int]]]:
         """Where grep says the block's lines of interest are, when a great deal is waiting to be read; else None."""
-        if self._backlog is None and self._file is not None and self.behind_bytes >= backlog.LEAST_BYTES and not self._no_grep:
+        if self._backlog is None and self._file is not None and not self._at_end and not self._no_grep and self.behind_bytes >= backlog.LEAST_BYTES:
             self._backlog = backlog.Backlog.begin(self._file, base, os.fstat(self._file.fileno()).st_size, self._scanner.texts)
             self._no_grep = self._backlog is None
         if self._backlog is None:
@@ -358,6 +366,10 @@ def _shared_scanner() -> scan.Scanner:
 
 def _fresh(file_id: str) -> State:
     return {"file_id": file_id, "offset": 0, "line": 0, "tail": "", "storm": {}, "memory": {}, "boot": None, "real": "", "done": []}
+
+
+def _copied(memory: Dict[str, Any]) -> Dict[str, Any]:
+    return {name: _copied(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value for name, value in memory.items()}
 
 
 _BOOT: List[str] = []

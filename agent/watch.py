@@ -21,6 +21,9 @@ from agent.home import Home
 _RANK_WAIT_S = 5.0
 _LOOK_S = 0.5
 _RANKS_S = 1.0
+# Where a follower stands is stored with every record it gives; else only so often, and what it read since would be
+# read again after a kill, to the same end.
+_PLACE_S = 2.0
 
 MakeFollower = Callable[[str, dict, Any], Any]
 
@@ -77,6 +80,8 @@ class Watch:
         self._closed: set[str] = set()
         self._turn = 0
         self._open_plogs: dict[str, _Watched] = {}
+        self._unstored: set[str] = set()
+        self._store_at = 0.0
         # A spool that begins anew wants to hear of everything that is still to be read.
         self._reopen = reopen
 
@@ -122,6 +127,7 @@ class Watch:
                 attempts.save(self._home.attempts, watched.pointer.changed(closed=True))
                 self._closed.add(attempt)
             batch.forget.extend(watched.logs)
+            self._unstored.difference_update(watched.logs)
             for path, (follower, _) in watched.followers.items():
                 follower.close()
                 self._open_plogs.pop(path, None)
@@ -284,8 +290,17 @@ class Watch:
                 continue
             read = max(0, (state.get("offset") or 0) - (before.get("offset") or 0))
             budget_bytes -= max(read, 4096)
-            self._states[path] = batch.states[path] = dict(state)
+            self._states[path] = dict(state)
+            if found or watched.ended:
+                batch.states[path] = self._states[path]
+                self._unstored.discard(path)
+            else:
+                self._unstored.add(path)
             quiet.discard(watched.pointer.attempt)
+        if self._unstored and clock.mono_s() >= self._store_at:
+            self._store_at = clock.mono_s() + _PLACE_S
+            batch.states.update({path: self._states[path] for path in self._unstored if path in self._states})
+            self._unstored.clear()
         for watched in self._watched.values():
             watched.idle_polls = watched.idle_polls + 1 if watched.pointer.attempt in quiet else 0
 

@@ -232,7 +232,7 @@ def _told_above(data: Dict[str, Any], memory: Memory) -> bool:
         return bool(begun is not None and begun["iteration"] == data["iteration"])
     if begun is not None and begun["waits"]:
         return True     # Megatron will say that it is saved
-    again = memory.get("saved") == data["iteration"]
+    again = bool(memory.get("saved") == data["iteration"])
     memory["saved"] = data["iteration"]
     return again
 

@@ -68,7 +68,7 @@ def _plain(args: argparse.Namespace, inventory: Inventory) -> int:
     try:
         desk.errands  # noqa: B018  made before a link could ask for it from its own thread
         desk.supervisor.start()
-        plain.run(ScreenFeed(desk), desk.submit, desk.clock, read_only=args.read_only, fleet=inventory.name, job_file=args.job, ask=_ask if at_terminal else None)
+        plain.run(ScreenFeed(desk), desk.submit, desk.clock, read_only=args.read_only, fleet=inventory.name, job_file=args.job, console=desk.name, ask=_ask if at_terminal else None)
     finally:
         desk.close()
     return 0

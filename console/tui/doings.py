@@ -392,14 +392,14 @@ class Doings:
         self._say_or_ask("mute", argument, say("reason: "))
 
     def unmute(self, argument: str) -> None:
-        self.colleagues.unmute(argument)
+        self.colleagues.say("unmute", argument)
 
     def note(self, argument: str) -> None:
         self._say_or_ask("note", argument, say("text: "))
 
     def _say_or_ask(self, name: str, argument: str, prompt: str) -> None:
         if argument:
-            getattr(self.colleagues, name)(argument)
+            self.colleagues.say(name, argument)
         else:
             self._ask(name, f"{say(name)} {prompt}")
 

@@ -62,7 +62,8 @@ class Plain:
     """One session; ``do`` carries out a command line and returns whether to go on."""
 
     def __init__(self, feed: Feed, submit: Callable[[Wish], None], clock: Clock, out: TextIO, *, read_only: bool = False,
-                 moments: Moments | None = None, moment: float | None = None, fleet: str = "") -> None:
+                 moments: Moments | None = None, moment: float | None = None, fleet: str = "", console: str = "") -> None:
+        self._console = console
         self._feed, self._submit, self._clock, self._out = feed, submit, clock, out
         self._read_only = read_only
         self._arming = Arming(clock)
@@ -388,6 +389,33 @@ class Plain:
         """Carry out the wish when the next line is the word."""
         self._asked = (wish, word, told)
 
+    # --- colleagues ------------------------------------------------------------------------------------------
+
+    def do_alarms(self, argument: str) -> None:
+        from console.tui.plain_colleagues import told
+
+        told(self.state, self.now, self._console, self.put)
+
+    def do_ack(self, argument: str) -> None:
+        self._remark("ack", argument)
+
+    def do_mute(self, argument: str) -> None:
+        self._remark("mute", argument)
+
+    def do_unmute(self, argument: str) -> None:
+        self._remark("unmute", argument)
+
+    def do_note(self, argument: str) -> None:
+        self._remark("note", argument)
+
+    def _remark(self, name: str, argument: str) -> None:
+        from console.tui.colleague_doings import remark
+
+        try:
+            self._submit(remark(name, argument, "", self._clock.wall_s()))
+        except ValueError as error:
+            self.put(str(error))
+
     # --- checks, job files, logins -------------------------------------------------------------------------
 
     @cached_property
@@ -432,13 +460,13 @@ class Plain:
 
 
 def run(feed: Feed, submit: Callable[[Wish], None], clock: Clock, *, read_only: bool = False, options: Options | None = None,
-        lines: TextIO | None = None, out: TextIO | None = None, fleet: str = "", job_file: str = "",
+        lines: TextIO | None = None, out: TextIO | None = None, fleet: str = "", job_file: str = "", console: str = "",
         ask: Callable[[LoginAsked], str | None] | None = None) -> None:
     """Read commands until the end of input or ``quit``. ``ask``: puts a login's question to the person at this terminal."""
     moments = options.moments if options is not None else None
     moment = options.cursor.at if options is not None and options.cursor is not None else None
     out = out or sys.stdout
-    session = Plain(feed, submit, clock, out, read_only=read_only, moments=moments, moment=moment, fleet=fleet)
+    session = Plain(feed, submit, clock, out, read_only=read_only, moments=moments, moment=moment, fleet=fleet, console=console)
     session.put(say("rankdeck, as text. help lists the commands, quit leaves; an empty line says how things are."))
     if job_file:
         session.do(f"plan {job_file}")

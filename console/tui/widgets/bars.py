@@ -13,6 +13,7 @@ from console.core.i18n import say
 from console.tui.actions import ACTIONS, key_text
 from console.tui.lines import Line, clip, fit_end, shown, width_of
 from console.tui.time_cursor import TimeCursor
+from console.tui.views import KEYS as VIEW_KEYS
 from console.tui.widgets.line_pane import strip
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def key_line(width: int, quit_label: str, panes: Container[str]) -> Line:
         if not action.label or not action.keys or (action.pane and action.pane not in panes) or (action.within and not any(pane in panes for pane in action.within)):
             continue
         label = quit_label if action.name == "quit" else action.label
-        part: Line = [("1-7" if label == "views" else key_text(action.keys[0]), "key"), (f" {say(label)}  ", "dim")]
+        part: Line = [(f"1-{len(VIEW_KEYS)}" if label == "views" else key_text(action.keys[0]), "key"), (f" {say(label)}  ", "dim")]
         if width_of(line) + width_of(part) > width:
             break
         line += part

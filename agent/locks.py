@@ -34,8 +34,8 @@ class Locks:
         Devices which the attempt holds already are held on with the new deadline; those of a dead attempt
         are taken over. Raises Refused naming the holder, or the newer epoch.
         """
-        self._check_epoch(devices, claim)
         held = self.all()
+        self._check_epoch(devices, claim, held)
         for device in devices:
             lock = held.get(device)
             if lock is not None and lock.get("attempt") != claim["attempt"] and self._is_live(lock):
@@ -85,14 +85,16 @@ class Locks:
         kept = disk.read_json(os.path.join(self._folder, "epochs.json")) or {}
         return {"devices": kept.get("devices") or {}, "jobs": kept.get("jobs") or {}}
 
-    def _check_epoch(self, devices: list[int], claim: dict[str, Any]) -> None:
+    def _check_epoch(self, devices: list[int], claim: dict[str, Any], held: dict[int, dict[str, Any]]) -> None:
         kept = self._epochs()
         newest = [("job %s" % claim["job"], kept["jobs"].get(claim["job"], 0))]
         newest += [("device %d" % device, kept["devices"].get(str(device), 0)) for device in devices]
         for name, epoch in newest:
             if epoch > claim["epoch"]:
+                theirs = next((lock for lock in held.values() if lock.get("epoch") == epoch and self._is_live(lock)), None)
                 raise Refused(
-                    "a newer launch has had %s" % name, where=socket.gethostname(), got="epoch %d" % claim["epoch"],
+                    "a newer launch has had %s" % name, where=socket.gethostname(),
+                    got="epoch %d" % claim["epoch"] + (", behind %s" % _holder(theirs) if theirs is not None else ""),
                     expected="epoch %d or later" % epoch, move="This launch was overtaken; launch again if it is still wanted")
 
     def _note_epoch(self, devices: list[int], claim: dict[str, Any]) -> None:

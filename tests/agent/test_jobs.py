@@ -50,6 +50,13 @@ def state(node: Node, attempt: str) -> str:
 
 # Locks
 
+def test_a_launch_that_was_overtaken_hears_by_whom(desk: jobs.Desk) -> None:
+    lock(desk, "B", 2, [0], operator="bob", job="other")
+    with pytest.raises(Refused) as refused:
+        lock(desk, "A", 1, [0, 1])
+    assert "newer launch" in refused.value.error["what"] and "epoch 1, behind attempt B of job other, by bob" in refused.value.error["got"]
+
+
 def test_a_held_device_is_refused_with_its_holder_and_nothing_is_taken(desk: jobs.Desk) -> None:
     assert lock(desk, "A", 1, [3, 1]) == {"locked": [1, 3]}
     with pytest.raises(Refused) as refused:

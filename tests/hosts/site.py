@@ -7,16 +7,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import pytest
 import yaml
 
 from tests.hosts.console_process import ROOT, eventually
 from tests.hosts.rig.engines import DEVICES, IMAGE, Engines
 from tests.hosts.rig.network import RigError, run
 
+T = TypeVar("T")
+R = TypeVar("R")
 NODES = ("n1", "n2")
 DRIVER = ("npu-smi", "dcmi", "driver")
 # The command line, with nodes that wait 6 s for a commit, and for its confirmation, instead of a minute.
@@ -59,6 +63,19 @@ export -f train step met
 export RANK=$NODE_RANK LOCAL_RANK=0 WORLD_SIZE=$NNODES LOCAL_WORLD_SIZE=1
 bash -o pipefail -c train 2>&1 | tee out-$NODE_RANK.log
 """
+
+
+def all_at_once(request: pytest.FixtureRequest, docker: Engines, folder: Path, python: str, cases: Mapping[str, T], do: Callable[[T, Site], R],
+                options: Callable[[T], dict[str, Any]] = lambda case: {}, workers: int = 4) -> Iterator[dict[str, Future[R]]]:
+    """Begins every case of which a test was chosen, each on a site of its own; yields the results to come, by name."""
+    chosen = {item.callspec.params.get("name") for item in request.session.items if item.path == request.path and hasattr(item, "callspec")}
+    sites = {name: Site(docker, folder / name, python, own_state=True, **options(case)) for name, case in cases.items() if name in chosen}
+    try:
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            yield {name: pool.submit(do, cases[name], site) for name, site in sites.items()}
+    finally:
+        for site in sites.values():
+            site.close()
 
 
 class Site:
@@ -106,7 +123,7 @@ class Site:
     @property
     def store(self) -> Path:
         """The console's history."""
-        return next(self.path.glob("xdg/**/*.db"))
+        return next((self.path / "xdg").glob("**/*.db"))
 
     def job(self, name: str, **blocks: dict[str, Any]) -> Path:
         """A job file: S3's script in a container, with blocks changed."""
@@ -128,9 +145,11 @@ class Site:
         path.write_text(yaml.safe_dump(found))
         return path
 
-    def start(self, *words: str, program: tuple[str, ...] = ("-m", "console")) -> subprocess.Popen[str]:
-        """The command line on the bastion's client."""
-        environ = {"HOME": str(self.path), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(self.path / "xdg")}
+    def start(self, *words: str, program: tuple[str, ...] = ("-m", "console"), home: str = "") -> subprocess.Popen[str]:
+        """The command line on the bastion's client. ``home``: of another person than the usual one."""
+        folder = self.path / home
+        folder.mkdir(exist_ok=True)
+        environ = {"HOME": str(folder), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder / "xdg")}
         process = subprocess.Popen([*self.rig.network.enter("client"), sys.executable, *program, words[0], "-i", str(self.fleet), *words[1:]], cwd=ROOT, env=environ,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.started.append(process)
@@ -167,6 +186,20 @@ class Site:
                     if ours and ") Z" not in (path / "stat").read_text():
                         found.append(int(path.name))
         return found
+
+    def resident(self, node: str) -> int:
+        """Pid of the agent that holds the node's state directory."""
+        def found() -> list[int]:
+            pids = []
+            for path in Path("/proc").iterdir():
+                if path.name.isdigit():
+                    with contextlib.suppress(OSError):
+                        words = (path / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                        if "resident" in words and str(self.states[node]) in words:
+                            pids.append(int(path.name))
+            return pids
+
+        return int(eventually(found, 10, f"a resident on {node}")[0])
 
     def locks(self) -> list[str]:
         """Device locks."""

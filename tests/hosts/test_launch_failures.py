@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.hosts.rig.engines import IMAGE, Engines
 from tests.hosts.rig.network import run
-from tests.hosts.site import Site
+from tests.hosts.site import Site, all_at_once
 
 pytestmark = [pytest.mark.ssh, pytest.mark.timeout(240)]
-AT_ONCE = 4
 ON_N2 = "grep -q 10.77.0.12 /proc/net/fib_trie"
 
 
@@ -56,8 +54,12 @@ CASES = {
 Ended = tuple[int, dict[str, Any], str]
 
 
-def go_through(case: Case, site: Site, name: str) -> tuple[Ended, str, Ended, str]:
+Found = tuple[Ended, str, Ended, str]
+
+
+def go_through(case: Case, site: Site) -> Found:
     """How the launch ended, what was left, how the next one ended when the fault was mended, what was left."""
+    name = f"fail-{site.path.name}"
     blocks = json.loads(json.dumps(case.blocks).replace("WORK", str(site.work)))
     first = site.launch(site.job(name, **blocks), *(["--wait"] if case.phase == "training" else []))
     left = site.left_after(25)
@@ -69,19 +71,14 @@ def go_through(case: Case, site: Site, name: str) -> tuple[Ended, str, Ended, st
 
 
 @pytest.fixture(scope="module")
-def running(docker: Engines, tmp_path_factory: pytest.TempPathFactory, node_python: str) -> Iterator[dict[str, Future[Any]]]:
+def running(request: pytest.FixtureRequest, docker: Engines, tmp_path_factory: pytest.TempPathFactory, node_python: str) -> Iterator[dict[str, Future[Found]]]:
     docker.docker("n1", "tag", IMAGE, "only-on-n1:1")
-    folder: Path = tmp_path_factory.mktemp("failures")
-    sites = {name: Site(docker, folder / name, node_python, own_state=True, work_on_n2=case.work_on_n2) for name, case in CASES.items()}
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        yield {name: pool.submit(go_through, CASES[name], site, f"fail-{name}") for name, site in sites.items()}
-    for site in sites.values():
-        site.close()
+    yield from all_at_once(request, docker, tmp_path_factory.mktemp("failures"), node_python, CASES, go_through, lambda case: {"work_on_n2": case.work_on_n2})
     docker.docker("n1", "rmi", "only-on-n1:1")
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_failure_on_one_node_leaves_nothing_on_any_and_the_next_launch_works(running: dict[str, Future[Any]], name: str) -> None:
+def test_a_failure_on_one_node_leaves_nothing_on_any_and_the_next_launch_works(running: dict[str, Future[Found]], name: str) -> None:
     case = CASES[name]
     (status, document, err), left, (again, next_document, next_err), left_again = running[name].result(timeout=200)
     error = document["error"]

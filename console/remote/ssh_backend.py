@@ -187,7 +187,7 @@ class _Launch:
         for known in session.request("jobs", {}, REQUEST_S).get("attempts") or ():
             if known.get("job") == self._plan.job and known.get("state") in LIVE_STATES:
                 raise RequestError(f"job {self._plan.job} is already there", where=f"{node.node}:{known.get('dir')}",
-                                   got=f"attempt {known.get('attempt')}, {known.get('state')}", expected="no live attempt",
+                                   got=f"attempt {known.get('attempt')}, {known.get('state')}" + (f", by {known['operator']}" if known.get("operator") else ""), expected="no live attempt",
                                    fix=f"Stop it first: rankdeck stop {self._plan.job}")
 
     def _check(self) -> None:

@@ -16,7 +16,7 @@ from console.tui.views import KEYS, VIEWS
 from tests.console.tui import scene
 from tests.console.tui.test_app import opened
 
-SHOWN = {"fleet": "Nodes  4", "launch": "Per node", "training": "Gradient norm", "checkpoints": "at risk 6 iterations", "logs": "rank 15", "incident": "Who broke first", "checks": "not checked yet"}
+SHOWN = {"fleet": "Nodes  4", "launch": "Per node", "training": "Gradient norm", "checkpoints": "at risk 6 iterations", "logs": "rank 15", "incident": "Who broke first", "checks": "not checked yet", "alarms": "Here too"}
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -55,7 +55,9 @@ def run(rounds: int) -> Result:
     found: dict[str, list[float]] = {}
     for _ in range(max(1, min(3, rounds))):
         for name, files, rate in (("16 x 300 lines/s", 16, 300), ("8 x 5,000 lines/s", 8, 5000)):
-            for key, value in _measure(files, rate).items():
+            for key, value in measure(files, rate).items():
+                if "," not in key:
+                    continue
                 found.setdefault(f"{name}: {key}", []).append(value)
     samples = {name: Samples(name=name, unit=name.rpartition(", ")[2], values=tuple(values)) for name, values in found.items()}
 
@@ -68,7 +70,8 @@ def run(rounds: int) -> Result:
         against("8 x 5,000 lines/s: resident set, MiB", 25.0)), notes=("records lost or doubled would fail the bench", "one line in a second of each file is an iteration; the rest is what trainers print beside"))
 
 
-def _measure(files: int, rate: int) -> dict[str, float]:
+def measure(files: int, rate: int, seconds: float = SECONDS, options: tuple[str, ...] = ("--npu-s", "3600", "--host-s", "3600"), path: str = "") -> dict[str, float]:
+    """One resident that follows so many files at so many lines/s. ``options``: its command line's; ``path``: directory of tools that it finds first."""
     with tempfile.TemporaryDirectory(prefix="rankdeck-bench-") as place:
         home, folder = Home(f"{place}/state"), Path(place) / "attempt"
         logs = [folder / "round-00" / f"local_rank-{number}.log" for number in range(files)]
@@ -84,14 +87,14 @@ def _measure(files: int, rate: int) -> dict[str, float]:
         columns: dict[str, list[int]] = {name: list(range(files)) for name in ("rank", "local_rank", "pid")}
         (logs[0].parent / "rank_map.json").write_text(json.dumps({"job": "bench", "attempt": "a", "round": 0, "restart_count": 0, "world_size": files, "complete": True, "ranks": columns}))
         attempt.save(home.attempts, Pointer({"job": "bench", "attempt": "a", "dir": str(folder), "epoch": 1, "node": "n", "node_index": 0}))
-        resident = subprocess.Popen([sys.executable, "-I", "-c", RESIDENT, "resident", "--state", home.path, "--npu-s", "3600", "--host-s", "3600"],
-                                    stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        resident = subprocess.Popen([sys.executable, "-I", "-c", RESIDENT, "resident", "--state", home.path, *options],
+                                    stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "PATH": f"{path}:{os.environ.get('PATH', os.defpath)}"} if path else None)
         try:
             _until(lambda: _stats(home) is not None)
             time.sleep(2.0)
             before = _stats(home)
             began = time.monotonic()
-            writer = subprocess.run([sys.executable, "-c", WRITER, str(rate), str(SECONDS), str(rate // ITERATIONS_PER_S), *map(str, logs)], check=True, stdout=subprocess.PIPE)
+            writer = subprocess.run([sys.executable, "-c", WRITER, str(rate), str(seconds), str(rate // ITERATIONS_PER_S), *map(str, logs)], check=True, stdout=subprocess.PIPE)
             after = _stats(home)
             took = time.monotonic() - began
             expected = int(writer.stdout)
@@ -104,15 +107,16 @@ def _measure(files: int, rate: int) -> dict[str, float]:
             delays = sorted(at - data["consumed_samples"] / 1e6 for at, data in rows)
             assert before is not None and after is not None
             return {"of a core, %": (after["cpu_s"] - before["cpu_s"]) / took * 100, "99th percentile of delays, s": delays[len(delays) * 99 // 100],
-                    "resident set, MiB": after["rss_bytes"] / (1 << 20)}
+                    "resident set, MiB": after["rss_bytes"] / (1 << 20),
+                    "samples": float(_count(home, "sample")), "looks at the network": float(_count(home, "network"))}
         finally:
             resident.send_signal(signal.SIGKILL)
             resident.wait()
 
 
-def _count(home: Home) -> int:
+def _count(home: Home, kind: str = "iteration") -> int:
     with sqlite3.connect(f"file:{home.spool}?mode=ro", uri=True) as spool:
-        (count,) = spool.execute("SELECT COUNT(*) FROM record WHERE kind = 'iteration'").fetchone()
+        (count,) = spool.execute("SELECT COUNT(*) FROM record WHERE kind = ?", (kind,)).fetchone()
     spool.close()
     return int(count)
 
@@ -144,4 +148,4 @@ def _until(condition: Any) -> None:
 
 
 if __name__ == "__main__":
-    print(_measure(int(sys.argv[1]), int(sys.argv[2])), os.cpu_count())
+    print(measure(int(sys.argv[1]), int(sys.argv[2])), os.cpu_count())

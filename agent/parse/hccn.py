@@ -25,6 +25,9 @@ _BOX_CHANGE = re.compile(r"\|\s*LINK_(UP|DOWN)\s*\|\s*([A-Z][a-z]{2} [A-Z][a-z]{
 _REPLY = re.compile(r"recv seq[=:]([0-9]{1,9}),\s*time[=:]([0-9.]{1,15})ms")
 _SUMMARY = re.compile(r"([0-9]{1,9}) packets transmitted, ([0-9]{1,9}) received, ([0-9.]{1,8})% packet loss")
 # "dev_id:0, tls switch[0](0:disable, 1:enable), tls preconfigured[1](...), tls alarm time threshold[60]days"
+# "Tx Power0", "Vcc High Thres": a prompt, or a path, has other marks in it; "Sun Nov 22 05" has a time behind it.
+_READING = re.compile(r"^[\w /()+-]{1,60}$")
+_CLOCK = re.compile(r"^\s*[0-9]{2}:[0-9]{2}")
 _TLS = re.compile(r"tls switch\[([01])\]")
 
 
@@ -101,7 +104,7 @@ def _optical(lines: List[str]) -> Optional[Dict[str, Any]]:
     for line in lines:
         key, colon, value = line.partition(" :") if " :" in line else line.partition(":")
         name, printed = values.field(key), values.text(value)
-        if not colon or not name or name == "optical_info":
+        if not colon or not name or name == "optical_info" or not _READING.match(key) or _CLOCK.match(value):
             continue
         if name == "present":
             present = None if printed is None else printed.lower() == "present"

@@ -47,6 +47,8 @@ _KINDS = (("list", "total_count"), ("ecc", "hbm_double_bit_error_count"), ("ecc"
 
 # "Process id:3229095 Process name:python          Process memory(MB):48208"
 _PROCESS = re.compile(r"^\s*Process id: ?([0-9]{1,10})\s+Process name: ?(.*?)\s+Process memory\(MB\): ?([0-9]{1,12})\s*$")
+# At the margin: the tool's blank before the colon, or at least a key of plain words with no time of day behind it.
+_KEY = re.compile(r"^[^:]*\s:(?:\s|$)|^[A-Za-z][\w /()%+-]{0,60}:(?![0-9]{2}(?::|\b))")
 _ERROR = re.compile(r"^\s*(?:Invalid (?:card|chip|device|npu) id\b|Error parameter (?:of -|in )|This device does not support |get npu info failed)")
 _DCMI = re.compile(r"dcmi mod(?:ule|el) initiali[sz]ed? failed\b.*?ret is (-?[0-9]{1,9})\s*\.?\s*$")
 _EVENT = re.compile(r"event id=0x([0-9A-Fa-f]{1,9}), severity=([0-9]{1,3})")
@@ -111,8 +113,8 @@ def _groups(text: str) -> Tuple[List[List[Tuple[str, List[str]]]], List[Dict[str
             continue
         process = _PROCESS.match(line)
         key, colon, value = ("process", ":", line) if process or line.strip() == "No process in device." else _split(line)
-        if not colon:
-            continue
+        if not colon or (not process and line[:1] not in " \t" and not _KEY.match(line)):
+            continue    # a prompt, a date, a title: no key however many colons it has
         if not key and groups[-1]:
             groups[-1][-1][1].append(value)
             blank = False

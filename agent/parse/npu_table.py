@@ -57,6 +57,8 @@ _TITLE = re.compile(r"(npu id|npu util|npu|name|health|power|temp|hugepages-usag
                     r"|process memory|\S+?)(?:\((?:w|c|%|mb|page)\))?(?=\s|$)")
 _BORDER = re.compile(r"^[+|][-=+|\s]*$")
 _VERSION_ROW = re.compile(r"\bnpu-smi\s+(\S+)(?:\s+Version:\s*(\S+))?")
+# "[root@node1 ~]# npu-smi info | tee out", "(base) ops@node1:~$ ls | head": a bar, and no row.
+_COMMAND = re.compile(r"[#$%] +\S")
 _NO_PROCESS = re.compile(r"No running processes found in NPU\s+([0-9]{1,9})(?![0-9])")
 _BUS_ID = re.compile(r"^[0-9A-Za-z*]{4,8}:[0-9A-Za-z*]{2}:[0-9A-Za-z*]{2}\.[0-9A-Za-z*]$")
 _NUMBER = {_INT: re.compile(r"^-?[0-9]{1,15}$"), _FLOAT: re.compile(r"^-?[0-9]{1,15}(?:\.[0-9]{1,9})?$")}
@@ -68,7 +70,8 @@ _ERRORS = (
     re.compile(r"dcmi mod(?:ule|el) initiali[sz]ed? failed\b.*?ret is (?P<code>-?[0-9]{1,9})\s*\.?\s*$"),
     re.compile(r"\bret(?:urn)? ?code: ?(?P<code>-[0-9]{3,9})\b"),
     re.compile(r"^\s*(?:Invalid (?:card|chip|device|npu) id\b|Error parameter (?:of -|in )|This device does not support |get npu info failed|The vnpu is not in docker mode)"),
-    re.compile(r"\bnpu-smi: (?:command )?not found\b|\bnpu-smi: Permission denied\b|\blib(?:dcmi|drvdsmi_host)\.so\b.*(?:cannot open|No such file)"),
+    re.compile(r"\b(?:npu-smi|hccn_tool): (?:command )?not found\b|\bcommand not found: (?:npu-smi|hccn_tool)\b|\b(?:npu-smi|hccn_tool)\s?[:：]\s?未找到命令"
+               r"|\b(?:npu-smi|hccn_tool): Permission denied\b|\blib(?:dcmi|drvdsmi_host)\.so\b.*(?:cannot open|No such file)"),
     re.compile(r"^\s*\[WARNING\] ?The driver package may not be completely installed"),
 )
 
@@ -94,6 +97,7 @@ class _Reading:
         self.last_border_thick = False
         self.width = 0
         self.last_border_whole = True
+        self.end_before = (False, True)
         self.without_process: List[int] = []
         self.closed = False
 
@@ -102,7 +106,7 @@ class _Reading:
         if not stripped:
             return
         bar = stripped.find("|")
-        if self.closed or (stripped[0] not in "+|" and bar < 0):
+        if self.closed or (stripped[0] not in "+|" and (bar < 0 or _COMMAND.search(stripped[:bar]))):
             self._loose(stripped)
         elif stripped[0] == "+" or _BORDER.match(stripped):
             self._border(stripped)
@@ -124,6 +128,7 @@ class _Reading:
         if not _BORDER.match(text):
             self.sound = False
         self.width = max(self.width, len(text))
+        self.end_before = (self.last_border_thick, self.last_border_whole)
         self.last_border_whole = text[-1] in "+|" and len(text) == self.width
         self._end_pair()
         self.borders += 1
@@ -137,7 +142,9 @@ class _Reading:
         version = _VERSION_ROW.search(text) if whole else None
         if version:
             if self.devices or self.half is not None:
-                # A second table (a log of repeated calls): the first one is the answer.
+                # A second table (a log of repeated calls): the first one is the answer, and ended before this one's first border.
+                if self.since_border == 0:
+                    self.last_border_thick, self.last_border_whole = self.end_before
                 self.closed = True
                 return
             self.tool_version, self.driver_version = version.group(1), version.group(2)

@@ -6,10 +6,14 @@ Owns the order of asking, and the joining of the parsers' own shapes into the do
 
 from __future__ import annotations
 
+import re
 from typing import Any, Dict, List, Optional
 
-from agent.parse import hccn, npu_keyvalue, npu_mapping, npu_table, npu_topology, npu_watch, values
+from agent.parse import hccn_many, npu_keyvalue, npu_mapping, npu_table, npu_topology, npu_watch, values
+from agent.parse.text import clean
 
+# "[root@node1 ~]#", "(base) ops@node1:~$": the last line of what was copied from a terminal.
+_PROMPT = re.compile(r"^(?:\([\w.-]+\) ?)?(?:\[[^\]|]{1,80}\]|[\w.-]+@[\w.-]+:[^|]{0,80}?)? ?[#$%>]$")
 # Field of a device <- what the -t types call it. The rest of a type's values stay in its own shape.
 _FROM_VALUES = {"health": "health", "power_w": "power_w", "temperature_c": "temperature_c", "aicore_pct": "aicore_pct",
                 "bus_id": "pcie_bus_info", "memory_total_mb": "ddr_total_mb", "hbm_total_mb": "hbm_total_mb",
@@ -21,8 +25,10 @@ def document(text: str) -> Optional[Dict[str, Any]]:
 
     Its keys are those of ``npu_table.parse``, and ``output``: ``table``, ``mapping``, ``watch``, ``topo``,
     ``npu-`` and the -t type (``npu-usages``), or ``hccn-`` and the option (``hccn-link``). For all but the
-    table, ``details`` holds what that output says in its own shape.
+    table, ``details`` holds what that output says in its own shape; where several outputs of hccn_tool stand in
+    one text, those of the first, and all of them as ``outputs``.
     """
+    text = text.lstrip("\ufeff")    # what some editors put before a file's first line
     table = npu_table.parse(text)
     if table["devices"] or table["processes"] or table["tool_version"]:
         return dict(table, output="table")
@@ -36,14 +42,23 @@ def document(text: str) -> Optional[Dict[str, Any]]:
     topology = npu_topology.parse(text)
     if npu_topology.recognised(topology):
         return _document("topo", topology, [], topology["complete"])
-    network = hccn.parse(text)
-    if hccn.recognised(network):
-        whole = not values.whole_lines(text)[1].strip() and network.get("complete", True)
-        return _document("hccn-" + network["kind"], network, [], whole)
+    networks = hccn_many.parse(text)
+    if networks:
+        # A line without its end is no reading; a prompt is none either.
+        whole = _ended(text) and all(one["kind"] is not None and one.get("complete", True) for one in networks)
+        first = next(one for one in networks if one["kind"] is not None)
+        details = dict(first, outputs=networks) if len(networks) > 1 else first
+        return _document("hccn-" + first["kind"], details, [], whole)
     blocks = npu_keyvalue.parse(text)
     if npu_keyvalue.recognised(blocks):
         return _blocks(blocks)
     return dict(table, output="table") if npu_table.recognised(table) else None
+
+
+def _ended(text: str) -> bool:
+    """Whether the text's last line has its end, or is only the prompt of a shell."""
+    rest = values.whole_lines(text)[1].strip()
+    return not rest or bool(_PROMPT.match(clean(rest[:200])))
 
 
 def _blocks(blocks: Dict[str, Any]) -> Dict[str, Any]:

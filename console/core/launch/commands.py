@@ -27,6 +27,23 @@ __all__ = ["DIR", "RUNTIMES", "Place", "address", "endpoint", "environment", "fi
 RUNTIMES = ("process", "docker", "podman")
 """container.runtime; podman by golden tests only."""
 
+_INTERFACE_OF = """\
+import fcntl, ipaddress, socket, struct, sys
+wanted = ipaddress.ip_address(sys.argv[1])
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+    for _, name in socket.if_nameindex():
+        try:
+            found = fcntl.ioctl(link.fileno(), 0x8915, struct.pack("256s", name.encode()))[20:24]  # SIOCGIFADDR
+        except OSError:
+            continue
+        if wanted == ipaddress.ip_address(found):
+            sys.exit(print(name))
+for line in open("/proc/net/if_inet6"):
+    if wanted == ipaddress.ip_address(bytes.fromhex(line.split()[0])):
+        sys.exit(print(line.split()[5]))
+"""
+"""Argument: an address. Prints the interface that has it, of several addresses only by the first, or nothing."""
+
 _SHELL_PATHS = ("RANKDECK_DIR", "ASCEND_PROCESS_LOG_PATH")
 """Exported values that are paths of ours, in which a leading ~/ is the node's home."""
 
@@ -128,17 +145,28 @@ def _inside(spec: JobSpec, place: Place) -> list[str]:
 
 
 def _interface(spec: JobSpec, place: Place) -> list[str]:
-    """Finds the interface that has this node's address, where the job does not name it."""
+    """Finds the interface that has this node's address, where the job does not name it.
+
+    iproute2 says it on one line, ``2: bond0    inet 10.0.0.1/24 brd ... scope global bond0`` (of a VLAN or veth
+    ``bond0.7@bond0``); where it is not installed, the node's own Python asks the kernel (netdevice(7)) and /proc.
+    """
     if spec.fleet.nic or len(spec.fleet.nodes) < 2:
         return []
+    name = address(place.node)
+    lines = [f"address={quote(name)}"]
     try:
-        number = ipaddress.ip_address(address(place.node))
+        if ipaddress.ip_address(name).is_loopback:
+            return []
     except ValueError:
-        return []
-    if number.is_loopback:
-        return []
-    return [f"if read -r _ nic _ < <(ip -o address show to {quote(str(number))} 2>/dev/null) && [ -n \"$nic\" ]; then",
+        # A name: as this node resolves it.
+        lines = ["address=$(getent ahosts " + quote(name) + " 2>/dev/null | { read -r first _ && printf %s \"$first\"; }) || address="]
+    return [*lines,
+            'nic=$(ip -o address show to "$address" 2>/dev/null | { read -r _ nic _ && printf %s "${nic%%@*}"; }) || nic=',
+            f'[ -n "$nic" ] || nic=$({path_word(place.node.python)} -I -c {quote(_INTERFACE_OF)} "$address" 2>/dev/null) || nic=',
+            'if [ -n "$nic" ] && [ "$nic" != lo ]; then',
             '  export GLOO_SOCKET_IFNAME="$nic" HCCL_SOCKET_IFNAME="=$nic"',
+            "else",
+            f"  echo {quote(f'rankdeck: no network interface of this node has the address {name}: gloo and HCCL choose for themselves; set fleet.nic')} >&2",
             "fi"]
 
 

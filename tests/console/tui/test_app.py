@@ -207,7 +207,7 @@ async def test_a_command_that_cannot_be_done_says_why(line: str, says: str) -> N
 
 
 async def test_help_is_made_from_the_actions() -> None:
-    async with opened(size=(140, 120)) as screen:
+    async with opened(size=(140, 150)) as screen:
         await screen.press("question_mark")
         assert isinstance(screen.app.screen, HelpScreen)
         text = screen.text()

@@ -239,8 +239,9 @@ def _put_in_place(parcel: Parcel, node: str, named: bool) -> str:
         return f'n={name}; ln -f "$d/{digest}" "$t/$n" 2>/dev/null || cp -f "$d/{digest}" "$t/$n"\nprintf "%s\\n" "$t/$n"'
     # Unpacked beside and renamed; the name is a link, so that whoever reads it sees the old tree or the new one.
     return (f'n={name}; u="$t/$n.{digest[:12]}"\n'
+            # By cd and standard input: tar reads a backslash in -C as an escape, and a colon in -f as another host.
             # Another node that shares the directory may have been quicker; then the name is taken, and that is all right.
-            f'm="$u.new-{node}"\nif [ ! -d "$u" ]; then rm -rf "$m"; mkdir "$m"; tar -xf "$d/{digest}" -C "$m"; mv -T "$m" "$u" 2>/dev/null || {{ rm -rf "$m"; [ -d "$u" ]; }}; fi\n'
+            f'm="$u.new-{node}"\nif [ ! -d "$u" ]; then rm -rf "$m"; mkdir "$m"; (cd -- "$m" && tar -xf -) < "$d/{digest}"; mv -T "$m" "$u" 2>/dev/null || {{ rm -rf "$m"; [ -d "$u" ]; }}; fi\n'
             + (_name_tree(parcel) if named else 'printf "%s\\n" "$u"'))
 
 

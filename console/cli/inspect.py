@@ -120,9 +120,20 @@ def _npu_text(found: dict[str, Any]) -> str:
               shown(row["temperature_c"], " C"), shown(row["aicore_pct"], " %"), f"{shown(row['hbm_used_mb'])}/{shown(row['hbm_total_mb'])}",
               shown(row["bus_id"])) for row in found["devices"]]
     lines = [head, *(table(rows) if found["devices"] else ())]
+    if str(found.get("output")).startswith("hccn-"):
+        lines = [_network_text(one) for one in found["details"].get("outputs", [found["details"]])]
     lines += [f"process {shown(row['pid'])} on NPU {shown(row['npu_id'])} chip {shown(row['chip_id'])}: {shown(row['name'])}, "
               f"{shown(row['memory_mb'])} MB" for row in found["processes"]]
     lines += [f"error {shown(error['code'])}: {error['text']}" for error in found["errors"]]
     if not found["complete"]:
         lines.append("not complete: rows are missing, the text is cut, or the tool reported an error")
     return "\n".join(lines)
+
+
+def _network_text(reading: dict[str, Any]) -> str:
+    """One output of hccn_tool on a line: the device, and what is one value."""
+    place = f"device {reading['device']}" if reading["device"] is not None else "a device"
+    told = [f"{name.replace('_', ' ')} {value}" for name, value in reading.items()
+            if name not in ("kind", "device", "complete") and isinstance(value, str | int | float)]
+    counted = [f"{len(value)} {name}" for name, value in reading.items() if isinstance(value, list | dict) and value]
+    return f"{place}: {reading['kind'] or 'not readable'}: {', '.join(told + counted) or 'no value'}"

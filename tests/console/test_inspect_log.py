@@ -162,3 +162,14 @@ def test_every_capture_gives_a_document(corpus: Path, capsys: pytest.CaptureFixt
         status, out, _ = run(capsys, "npu", str(path), "--json")
         if status != 2:
             assert list(validators["npu"].iter_errors(json.loads(out))) == [], path
+
+
+def test_a_loop_over_the_devices_is_told_device_by_device(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "links.txt"
+    path.write_text("".join(f"[root@n1 ~]# hccn_tool -i {at} -link -g\nlink status: {state}\n" for at, state in enumerate(("UP", "DOWN"))))
+    assert cli.main(["inspect", "npu", str(path)]) == 0
+    assert capsys.readouterr().out == "device 0: link: status UP\ndevice 1: link: status DOWN\n"
+    assert cli.main(["inspect", "npu", str(path), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator(json.loads((SCHEMA / "inspect-npu.schema.json").read_text())).validate(document)
+    assert [one["status"] for one in document["details"]["outputs"]] == ["UP", "DOWN"]

@@ -38,7 +38,7 @@ class Action:
 
 ARGUMENTS: Mapping[str, str] = {
     "duration": "DURATION", "log": "RANK|NODE", "node": "NODE", "pane": "PANE", "view": "VIEW", "layout": "NAME", "filter": "[!][-f ]TEXT",
-    "text": "TEXT", "order": "ORDER", "label": "LABEL", "value": "VALUE", "moment": "HH:MM:SS|-5m", "metric": "METRIC", "file": "FILE", "speed": "SPEED", "reason": "[KEY] REASON", "mute": "[KEY] [2h] REASON", "subject": "KEY",
+    "text": "TEXT", "order": "ORDER", "label": "LABEL", "value": "VALUE", "moment": "HH:MM:SS|-5m", "metric": "METRIC", "file": "FILE", "speed": "SPEED", "run": "RUN|ATTEMPT", "reason": "[KEY] REASON", "mute": "[KEY] [2h] REASON", "subject": "KEY",
     "check": "[--level] quick|standard|deep [--job JOB]", "job-file": "JOB", "cell": "CHECK [NODE]"}
 
 _GENERAL = (
@@ -106,6 +106,7 @@ _LOGS = (
 )
 _CURVES = (
     Action(name="log-y", keys=("Y",), label="log y", help="Draw the curve on a logarithmic axis, or on a linear one.", pane="loss"),
+    Action(name="compare", keys=("b",), label="beside", help="Draw other jobs or earlier attempts beside this curve, or the one named; again: no longer.", takes="run", pane="loss"),
     Action(name="smooth", keys=("tilde",), help="Smooth the curve: not, a little, much.", pane="loss"),
     Action(name="metric", keys=("c",), help="The next metric in the big curve, or the one named.", takes="metric", pane="loss"),
     Action(name="zoom-in", keys=("plus", "equals_sign"), help="Half of the iterations, around the cursor.", pane="loss"),

@@ -129,8 +129,13 @@ class Doings:
                 "log": [str(choice.pin[1]) for choice in choices], "duration": ["5m", "10m", "30m", "1h"],
                 "layout": sorted(app.options.layouts()), "order": ORDERS, "label": labels, "value": VALUES,
                 "moment": ["-1m", "-5m", "-30m"], "metric": sorted(state.current.series) if state.current is not None else [],
-                "speed": ["1", "10", "60"], "check": ["quick", "standard", "deep"], "cell": self._cells(),
+                "speed": ["1", "10", "60"], "run": self._comparable(), "check": ["quick", "standard", "deep"], "cell": self._cells(),
                 "job-file": [app.options.job_file] if app.options.job_file else []}
+
+    def _comparable(self) -> Sequence[str]:
+        from console.tui.widgets.charts import comparable
+
+        return comparable(self._app.feed.state)
 
     def _cells(self) -> list[str]:
         found = self._app.context.sheets.check.found if self._app.context.sheets is not None else None

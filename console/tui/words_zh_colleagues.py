@@ -13,5 +13,7 @@ COLLEAGUES: Mapping[str, str] = {
     "Say that you see to the selected alarm, and why; holds for a shift or until it begins anew.": "确认所选告警由你处理并说明原因；有效一个班次，或到它再次发生为止。",
     "Say nothing more of the selected alarm for a while (8h if not told), and why.": "在一段时间内（默认 8 小时）不再提示所选告警，并说明原因。",
     "Tell of the selected alarm again.": "恢复提示所选告警。", "A word to everybody who watches this fleet, also to those who come later.": "给所有查看该集群的人（包括后来者）的留言。",
+    "there is no other run {name}": "没有其他运行 {name}", "this fleet has had no other run": "该集群没有其他运行", "beside": "对照",
+    "Draw other jobs or earlier attempts beside this curve, or the one named; again: no longer.": "在曲线旁对照其他作业或先前的尝试，或指定者；再按一次取消。",
     "Colleagues": "同事", "{n} more here": "另有 {n} 人", "{who} ARMED": "{who} 已解锁", "reason: ": "原因：", "ack": "确认", "text: ": "内容：",
 }

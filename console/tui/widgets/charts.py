@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from console.core.fleet.compare import attempt_series
 from console.core.fleet.run_times import iteration_at, time_of
 from console.core.fleet.run_views import current_iteration, marks, metric_rows, value_at
 from console.core.fleet.series import Series
@@ -17,7 +18,7 @@ from console.core.fleet.state import FleetState, RunState
 from console.core.fleet.views import value_text
 from console.core.i18n import say
 from console.tui.feed import Feed
-from console.tui.lines import Line, pad, spark
+from console.tui.lines import Line, clip, pad, spark
 from console.tui.widgets.curve import Look, draw_curve
 from console.tui.widgets.line_pane import LinePane
 from console.tui.widgets.listings import Column, draw_table
@@ -28,6 +29,8 @@ NAMES: Mapping[str, str] = {
     "max_allocated_mb": "Memory at most, MiB"}
 SMOOTHINGS = (0.0, 0.6, 0.9)
 LEAST_SPAN = 8
+MOST_BESIDE = 3
+"""More curves in one chart are a tangle."""
 CHART_LINES, CHART_CELLS = 6, 34
 """A small chart that is lower or narrower tells nothing."""
 
@@ -36,6 +39,30 @@ def given_up(run: RunState, metric: str) -> list[Series]:
     """What was trained again later, a curve for each start."""
     overtaken = getattr(run, "overtaken", {})
     return [series[metric] for series in overtaken.values() if metric in series and len(series[metric])]
+
+
+def comparable(state: FleetState) -> tuple[str, ...]:
+    """What can be drawn beside the current run: the other jobs, the newest first, then its own attempts but the newest."""
+    run = state.current
+    if run is None:
+        return ()
+    others = sorted((one for one in state.runs.values() if one.job != run.job and one.attempts and len(one.series["loss"])), key=lambda one: max(one.attempts), reverse=True)
+    return (*(one.job for one in others), *sorted((name for name in run.attempts if run.latest is not None and name != run.latest.attempt), reverse=True))
+
+
+def other_series(state: FleetState, run: RunState, name: str, metric: str) -> Series:
+    """A metric of another job, or of an attempt of this one."""
+    if name in run.attempts:
+        return attempt_series(run, metric, name)
+    other = state.runs.get(name)
+    return other.series.get(metric) or Series() if other is not None else Series()
+
+
+def near(series: Series, at: int | None) -> float | None:
+    """The value at an iteration, or the newest before it; None where there is none or it ended before."""
+    if at is None or not len(series) or at > series.x[-1] or at < series.x[0]:
+        return None
+    return series.y[max(0, series.x.find(at + 1) - 1)] if hasattr(series.x, "find") else series.get(at)
 
 
 class Loss(LinePane):
@@ -51,14 +78,18 @@ class Loss(LinePane):
         self.metric = "loss"
         self.stretch: tuple[int, int] | None = None
         """First and last iteration shown; None: all there are."""
+        self.beside: tuple[str, ...] = ()
+        """Jobs and attempts drawn beside the run."""
         self._drawn: tuple[object, ...] = ()
 
     def act(self, name: str, argument: str) -> None:
-        """log-y, smooth, metric, zoom-in, zoom-out, pan-back, pan-on, whole."""
+        """log-y, compare, smooth, metric, zoom-in, zoom-out, pan-back, pan-on, whole."""
         run = self._state.current if self._state is not None else None
         series = run.series.get(self.metric) if run is not None else None
         if name == "log-y":
             self.log_y = not self.log_y
+        elif name == "compare":
+            self._compare(argument)
         elif name == "smooth":
             self.smoothing = SMOOTHINGS[(SMOOTHINGS.index(self.smoothing) + 1) % len(SMOOTHINGS)]
         elif name == "metric" and run is not None:
@@ -76,6 +107,22 @@ class Loss(LinePane):
         self._drawn = ()
         self.redraw()
         self.refresh()
+
+    def _compare(self, argument: str) -> None:
+        """Draw a run or an attempt beside this one, or no longer; without a name the newest others, or none."""
+        known = comparable(self._state) if self._state is not None else ()
+        if argument and argument not in known:
+            self.post_message(self.Say(say("there is no other run {name}", name=argument) if known else say("this fleet has had no other run"), "warn"))
+        elif argument in self.beside:
+            self.beside = tuple(name for name in self.beside if name != argument)
+        elif argument:
+            self.beside = (*self.beside, argument)[-MOST_BESIDE:]
+        elif self.beside:
+            self.beside = ()
+        else:
+            self.beside = known[:MOST_BESIDE]
+            if not known:
+                self.post_message(self.Say(say("this fleet has had no other run"), "warn"))
 
     def _zoom(self, name: str, series: Series) -> None:
         first, last = series.x[0], series.x[-1]
@@ -134,7 +181,8 @@ class Loss(LinePane):
             return [[("  " + say("waiting for the first iteration"), "dim")]]
         # Everything the drawing depends on; the run's other counters change every second.
         notes, look = marks(run), self.look(run)
-        key = (run.job, self.metric, series.generation, notes, look, width, height)
+        others = [other_series(state, run, name, self.metric) for name in self.beside]
+        key = (run.job, self.metric, series.generation, notes, look, width, height, self.beside, tuple(other.generation for other in others))
         if key == self._drawn:
             return self._lines
         self._drawn = key
@@ -146,13 +194,16 @@ class Loss(LinePane):
         title = say(NAMES.get(self.metric, self.metric))
         if value is not None:
             title += f"  {value_text(value, 5)} @ {at}"
+        for letter, name, other in zip("ABC", self.beside, others, strict=False):
+            theirs = near(other, at)
+            title += f"  {letter} {clip(name, 20)} " + ("-" if theirs is None else value_text(theirs, 5) + ("" if value is None else f" ({value - theirs:+.3g})"))
         self.retitle(title)
         words = ["◆ " + say("saved") + "  ↻ " + say("restarted")]
         words += [say("log y")] if self.log_y else []
         words += [say("smoothed {w}", w=self.smoothing)] if self.smoothing else []
         words += [f"{self.stretch[0]}-{self.stretch[1]}"] if self.stretch else []
         self.resubtitle("  ".join(words))
-        return draw_curve(series, notes, width, height, look, given_up(run, self.metric))
+        return draw_curve(series, notes, width, height, look, given_up(run, self.metric), others)
 
 
 class Metrics(LinePane):

@@ -105,16 +105,20 @@ class Look:
     """What lies beyond it belongs to a round that was given up, or to the future; it is drawn dim."""
 
 
-def draw_curve(series: Series, notes: Sequence[Mark], width: int, height: int, look: Look = Look(), given_up: Sequence[Series] = ()) -> list[Line]:
-    """Chart, axis and a line of marks in ``width`` x ``height`` cells. ``given_up``: what was trained again later."""
+def draw_curve(series: Series, notes: Sequence[Mark], width: int, height: int, look: Look = Look(), given_up: Sequence[Series] = (),
+               beside: Sequence[Series] = ()) -> list[Line]:
+    """Chart, axis and a line of marks in ``width`` x ``height`` cells. ``given_up``: what was trained again later;
+    ``beside``: other runs' curves, at most three, each with its letter at its end (A, B, C)."""
     columns, deep = width - _LABEL - 1, height - 2
     if columns < 4 or deep < 1:
         return [[(fit(_values(series), width), "plain")]]
-    first = series.x[0] if look.first is None else look.first
-    last = max(series.x[-1] if look.last is None else look.last, first)
+    shown = [series, *(other for other in beside if len(other))]
+    first = min(one.x[0] for one in shown) if look.first is None else look.first
+    last = max(max(one.x[-1] for one in shown) if look.last is None else look.last, first)
     raw = series.bins(columns * 2, first, last)
     bins = _scaled(raw, look.log_y)
-    known = [pair for pair in bins if pair is not None]
+    others = [_scaled(other.bins(columns * 2, first, last), look.log_y) if len(other) else [] for other in beside]
+    known = [pair for each in (bins, *others) for pair in each if pair is not None]
     if not known:
         return [[("  " + say("no finite value here"), "warn")]]
     low, high = min(pair[0] for pair in known), max(pair[1] for pair in known)
@@ -132,12 +136,22 @@ def draw_curve(series: Series, notes: Sequence[Mark], width: int, height: int, l
         layers = [(braille(_scaled(smooth(raw, look.smoothing), look.log_y), deep, low, high), "smooth"), (layers[0][0], "dim")]
     for other in given_up:
         layers.append((braille(_scaled(other.bins(columns * 2, first, last), look.log_y), deep, low, high), "off"))
+    ends: dict[int, dict[int, tuple[str, str]]] = {}
+    for number, each in enumerate(others):
+        layers.append((braille(each, deep, low, high) if each else [" " * columns] * deep, f"beside{number % 3}"))
+        end = max((column for column, pair in enumerate(each) if pair is not None), default=None)
+        if end is not None:
+            pair = each[end]
+            assert pair is not None
+            row = max(0, min(deep * 4 - 1, round((high - sum(pair) / 2) * (deep * 4 - 1) / ((high - low) or 1.0)))) // 4
+            ends.setdefault(row, {})[min(end // 2, columns - 1)] = (chr(ord("A") + number), f"beside{number % 3}")
     at_cursor = (look.cursor - first) * columns // span if look.cursor is not None and first <= look.cursor <= last else None
     lines = []
     for at in range(deep):
         label = labels.get(at, "")
         line: Line = [(fit(label, _LABEL - 1, right=True) + " ", "axis"), ("┤" if label else "│", "axis")]
-        lines.append(line + _layered([(rows[at], tone) for rows, tone in layers], places, stale_from, at_cursor))
+        drawn = _layered([(rows[at], tone) for rows, tone in layers], places, stale_from, at_cursor)
+        lines.append(line + (_lettered(drawn, ends[at]) if at in ends else drawn))
     lines.append(_axis(columns, places))
     lines.append(_numbers_below(first, last, columns))
     return lines
@@ -203,6 +217,14 @@ def _layered(layers: Sequence[tuple[str, str]], places: dict[int, Mark], stale_f
         else:
             line.append((character, used))
     return line
+
+
+def _lettered(line: Line, letters: dict[int, tuple[str, str]]) -> Line:
+    """The line with letters in place of the characters of those columns."""
+    cells = [(character, tone) for text, tone in line for character in text]
+    for column, letter in letters.items():
+        cells[column] = letter
+    return [*cells]
 
 
 def _axis(columns: int, places: dict[int, Mark]) -> Line:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import uuid
 from typing import Any
 
 
@@ -69,7 +68,7 @@ def remove(path: str) -> bool:
 
 def _write_beside(path: str, data: dict[str, Any] | str, mode: int) -> str:
     text = data if isinstance(data, str) else json.dumps(data, indent=1, sort_keys=True) + "\n"
-    beside = os.path.join(os.path.dirname(path), ".%s.%s" % (os.path.basename(path), uuid.uuid4().hex[:8]))
+    beside = os.path.join(os.path.dirname(path), ".%s.%s" % (os.path.basename(path), os.urandom(4).hex()))
     fd = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
     try:
         with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:

@@ -13,7 +13,6 @@ import re
 import shutil
 import sys
 import time
-import uuid
 import zipfile
 import zlib
 
@@ -43,7 +42,7 @@ def install(archive: str, agent_dir: str, content_hash: str) -> int:
 
 
 def _unpack(archive: str, folder: str, place: str) -> None:
-    beside = os.path.join(folder, ".%s.%s" % (os.path.basename(place), uuid.uuid4().hex[:8]))
+    beside = os.path.join(folder, ".%s.%s" % (os.path.basename(place), os.urandom(4).hex()))
     try:
         with zipfile.ZipFile(archive) as packed:
             for name in packed.namelist():

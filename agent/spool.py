@@ -22,7 +22,6 @@ import json
 import math
 import os
 import sqlite3
-import uuid
 from typing import Any, Callable, Iterable, TypeVar
 
 from agent import clock, wire
@@ -156,7 +155,7 @@ class Spool:
             db.execute("BEGIN IMMEDIATE")
             known = dict(db.execute("SELECT name, value FROM meta").fetchall())
             self.is_new = "spool_id" not in known
-            self.spool_id = known.get("spool_id") or uuid.uuid4().hex
+            self.spool_id = known.get("spool_id") or os.urandom(16).hex()
             if known.get("boot_id", self.boot_id) != self.boot_id:
                 row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'record'").fetchone()
                 if row is not None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any, Optional
 
 import pytest
@@ -51,3 +52,8 @@ def test_the_year_of_a_time_without_one(time: Optional[str], latest: Any, full: 
 def test_days() -> None:
     assert day_of("2026-11-22T10:11:12") == (2026, 11, 22)
     assert day_of("--11-22T10:11:12") is None and day_of(None) is None
+
+
+@pytest.mark.parametrize("seconds", [1000000000, 1078012799, 1078012800, 1582934400, 1709164800, 1709251199, 1735689599, 1735689600, 1795324201, 1999999999])
+def test_seconds_since_the_epoch_are_the_date_that_the_library_says(seconds: int) -> None:
+    assert printed_time("%d.000 x" % seconds) == time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(seconds))

@@ -50,14 +50,6 @@ def comparable(state: FleetState) -> tuple[str, ...]:
     return (*(one.job for one in others), *sorted((name for name in run.attempts if run.latest is not None and name != run.latest.attempt), reverse=True))
 
 
-def other_series(state: FleetState, run: RunState, name: str, metric: str) -> Series:
-    """A metric of another job, or of an attempt of this one."""
-    if name in run.attempts:
-        return attempt_series(run, metric, name)
-    other = state.runs.get(name)
-    return other.series.get(metric) or Series() if other is not None else Series()
-
-
 def near(series: Series, at: int | None) -> float | None:
     """The value at an iteration, or the newest before it; None where there is none or it ended before."""
     if at is None or not len(series) or at > series.x[-1] or at < series.x[0]:
@@ -80,6 +72,8 @@ class Loss(LinePane):
         """First and last iteration shown; None: all there are."""
         self.beside: tuple[str, ...] = ()
         """Jobs and attempts drawn beside the run."""
+        self.attempts: dict[tuple[str, str, str], Series] = {}
+        """(job, attempt, metric) -> its own curve."""
         self._drawn: tuple[object, ...] = ()
 
     def act(self, name: str, argument: str) -> None:
@@ -123,6 +117,17 @@ class Loss(LinePane):
             self.beside = known[:MOST_BESIDE]
             if not known:
                 self.post_message(self.Say(say("this fleet has had no other run"), "warn"))
+
+    def _other(self, state: FleetState, run: RunState, name: str) -> Series:
+        """The metric of another job, or of an attempt of this one."""
+        if name not in run.attempts:
+            other = state.runs.get(name)
+            return other.series.get(self.metric) or Series() if other is not None else Series()
+        place = (run.job, name, self.metric)
+        if place not in self.attempts:
+            # An attempt that is not the newest grows no more; a million points are not sorted at every frame.
+            self.attempts[place] = attempt_series(run, self.metric, name)
+        return self.attempts[place]
 
     def _zoom(self, name: str, series: Series) -> None:
         first, last = series.x[0], series.x[-1]
@@ -181,7 +186,7 @@ class Loss(LinePane):
             return [[("  " + say("waiting for the first iteration"), "dim")]]
         # Everything the drawing depends on; the run's other counters change every second.
         notes, look = marks(run), self.look(run)
-        others = [other_series(state, run, name, self.metric) for name in self.beside]
+        others = [self._other(state, run, name) for name in self.beside]
         key = (run.job, self.metric, series.generation, notes, look, width, height, self.beside, tuple(other.generation for other in others))
         if key == self._drawn:
             return self._lines

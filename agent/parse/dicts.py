@@ -26,11 +26,13 @@ _COMPANY = frozenset(("learning_rate", "lr", "epoch", "grad_norm", "current_step
 def records(text: str) -> List[Record]:
     """The iteration and validation records of the mappings in one (cleaned) line."""
     found: List[Record] = []
-    place = text.find("{")
+    time: Optional[str] = None
+    place, end = text.find("{"), 0
     while place >= 0:
+        time = printed_time(text[end:place], last=True) or time
         end = text.find("}", place)
         inside = text[place + 1:end if end >= 0 else len(text)]
-        record = _record(inside, printed_time(text[:place], last=True)) if "loss" in inside else None
+        record = _record(inside, time) if "loss" in inside else None
         if record is not None:
             found.append(record)
         place = text.find("{", end) if end >= 0 else -1
@@ -65,8 +67,8 @@ def _step(texts: Dict[str, str]) -> Tuple[Optional[int], Optional[int]]:
         both = _OF.match(raw)
         if both:
             return int(both.group(1)), int(both.group(2))
-        if raw.isdigit() and len(raw) <= 15:
-            totals = [int(texts[other]) for other in _TOTAL_NAMES if texts.get(other, "").isdigit() and len(texts[other]) <= 15]
+        if raw.isdecimal() and len(raw) <= 15:
+            totals = [int(texts[other]) for other in _TOTAL_NAMES if texts.get(other, "").isdecimal() and len(texts[other]) <= 15]
             return int(raw), totals[0] if totals else None
     return None, None
 

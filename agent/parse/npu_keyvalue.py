@@ -127,9 +127,9 @@ def _groups(text: str) -> Tuple[List[List[Tuple[str, List[str]]]], List[Dict[str
 
 
 def _split(line: str) -> Tuple[str, str, str]:
-    """(key, colon, value): at the first `` : `` where there is one, else at the first colon behind the key."""
-    match = re.match(r"^\s*(.*?)\s*(?:\s:\s|\s:$|:)\s*(.*?)\s*$", line)
-    return (match.group(1), ":", match.group(2)) if match else ("", "", "")
+    """(key, colon, value), parted at the first colon; all empty without one."""
+    key, colon, value = line.partition(":")
+    return (key.strip(), colon, value.strip()) if colon else ("", "", "")
 
 
 def _chips_of(body: List[Tuple[str, List[str]]]) -> List[List[Tuple[str, List[str]]]]:

@@ -17,7 +17,7 @@ def cpu_ticks(text: str) -> Optional[Tuple[int, int]]:
     time already; waiting for a disk counts as idle.
     """
     fields = text.split("\n", 1)[0].split()
-    if len(fields) < 5 or fields[0] != "cpu" or not all(field.isdigit() for field in fields[1:]):
+    if len(fields) < 5 or fields[0] != "cpu" or not all(field.isdecimal() and len(field) < 20 for field in fields[1:]):
         return None
     ticks = [int(field) for field in fields[1:9]]
     idle = ticks[3] + (ticks[4] if len(ticks) > 4 else 0)

@@ -168,7 +168,7 @@ def _fault(signature: Signature, found: Dict[str, str], text: str) -> Dict[str, 
     place = named_place(text)
     for name in ("rank", "local_rank", "device", "pid"):
         value = found.get(name, "")
-        if value.isdigit() and len(value) < 11 and int(value) != NO_RANK:
+        if value.isdecimal() and len(value) < 11 and int(value) != NO_RANK:
             place[name] = int(value)
     printed = _CODE.search(text) if "code" not in found and "E" in text else None
     code = found.get("code") or (printed.group(1) if printed else signature.code)

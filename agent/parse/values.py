@@ -12,7 +12,7 @@ ABSENT = frozenset(("na", "n/a", "-", "--", "unknown", "not supported", ""))
 
 _WHOLE = re.compile(r"^[-+]?[0-9]{1,18}$")
 _REAL = re.compile(r"^[-+]?[0-9]{1,18}(?:\.[0-9]{1,12})?(?:[eE][-+]?[0-9]{1,3})?$")
-_UNIT = re.compile(r"\s*\(([^()]{1,8})\)\s*$")
+_UNIT = re.compile(r"\(([^()]{1,8})\)$")
 _UNITS = {"mb": "mb", "%": "pct", "c": "c", "w": "w", "mhz": "mhz", "v": "v", "page": "pages", "hz": "hz"}
 
 
@@ -59,13 +59,13 @@ def plain(token: str) -> Any:
 
 def has_unit(key: str) -> bool:
     """Whether a key such as ``HBM Capacity(MB)`` ends with a unit of a number."""
-    unit = _UNIT.search(key)
+    unit = _UNIT.search(key.rstrip())
     return bool(unit and unit.group(1).lower() in _UNITS)
 
 
 def field(key: str) -> str:
     """``DDR Usage Rate(%)`` -> ``ddr_usage_rate_pct``: a key as a field name, the unit kept at its end."""
-    unit = _UNIT.search(key)
+    unit = _UNIT.search(key.rstrip())
     suffix = ""
     if unit and unit.group(1).lower() in _UNITS:
         key, suffix = key[:unit.start()], "_" + _UNITS[unit.group(1).lower()]

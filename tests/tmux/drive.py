@@ -16,10 +16,10 @@ sys.path.insert(0, str(ROOT))
 
 import yaml  # noqa: E402
 
-from console.core.intents import Intent  # noqa: E402
+from console.core.intents import CheckNodes, PlanJob, Wish  # noqa: E402
 from console.core.layout import from_mapping  # noqa: E402
-from console.tui.app import run  # noqa: E402
-from tests.console.tui import scene  # noqa: E402
+from console.tui.app import Options, run  # noqa: E402
+from tests.console.tui import errand_scene, scene  # noqa: E402
 
 
 class SystemClock:
@@ -35,7 +35,10 @@ class MovingFeed(scene.FakeFeed):
 
     def __init__(self, now: float) -> None:
         super().__init__(scene.fleet_events(now))
-        self.logs[scene.LOG] = scene.Tail(scene.log_lines(), maxlen=2000)
+        lines = scene.log_lines()
+        for at in (10, 30):
+            lines.insert(at, "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB")
+        self.logs[scene.LOG] = scene.Tail(lines, maxlen=2000)
         self._next, self._at, self._record = 97, now, scene.Recorder()
 
     def drain(self) -> bool:
@@ -60,10 +63,19 @@ def main() -> None:
             with open(options.log, "a", encoding="utf-8") as out:
                 out.write(line + "\n")
 
-    def submit(intent: Intent) -> None:
-        note(repr(intent))
+    feed = MovingFeed(time.time())  # noqa: TID251
 
-    ending = run(MovingFeed(time.time()), submit, SystemClock(), from_mapping(yaml.safe_load(text), where=options.layout), css)  # noqa: TID251
+    def submit(intent: Wish) -> None:
+        note(repr(intent))
+        # What a desk would tell.
+        if isinstance(intent, CheckNodes):
+            feed.said += errand_scene.check_told()
+        elif isinstance(intent, PlanJob):
+            feed.said.append(errand_scene.planned(intent.path))
+
+    labels = {"atlas-01": {"rack": "r1"}, "atlas-02": {"rack": "r1"}, "atlas-03": {"rack": "r2"}, "atlas-04": {"rack": "r2"}}
+    more = Options(fleet="lab", labels=labels, shell=lambda node: ["sh", "-c", f"echo on-{node}; sleep 0.5"])
+    ending = run(feed, submit, SystemClock(), from_mapping(yaml.safe_load(text), where=options.layout), css, options=more)
     note(repr(ending))
     print(ending.text)
 

@@ -37,8 +37,8 @@ async def test_the_newest_others_and_again_none() -> None:
         await screen.press("3")
         alone = title(screen)
         await screen.press("b")
-        # 20261122T050100Z-3f9a is the attempt before: what it printed at 96 is nothing, it came to 43.
-        assert title(screen) == f"{alone}  A gpt-before {scene.loss_at(96) + 1:.5g} (-1)  B gpt-long-ago {scene.loss_at(96) + 2:.5g} (-2)  C 20261122T050100Z-3… -"
+            # The attempt before came to 43: at 96 it has nothing.
+        assert title(screen) == f"{alone}  A gpt-before {scene.loss_at(96) + 1:.5g} (-1)  B gpt-long-ago {scene.loss_at(96) + 2:.5g} (-2)  C {scene.FIRST[:19]}… -"
         text = screen.text()
         assert " A" in text and " B" in text and "150" in text, "their letters, and the axis as long as the longest"
         await screen.press("b")

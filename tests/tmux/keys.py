@@ -90,7 +90,7 @@ SCRIPTS: Mapping[str, tuple[Press | Type, ...]] = {
         Press("m", _see("1 marked")), Type("NPage", Seen(changes=PANE), key=True), Type("NPage", Seen(changes=PANE), key=True), Press("U", Seen(changes=PANE)),
         Type("PPage", Seen(changes=PANE), key=True), Press("u", Seen(changes=PANE))),
     "curves": (
-        Press("3", _see("3 Training")), Type("", _see("119/120")), Press("Y", _see("log y")), Press("tilde", _see("smooth")), Press("c", _see("┏━ Gradient norm")),
+        Press("3", _see("3 Training")), Type("", _see("119/120")), Press("Y", _see("log y")), Press("tilde", _see("smooth")), Press("b", _see(r"Loss .* A 2026")), Press("b", Seen(gone=r"Loss .* A 2026")), Press("c", _see("┏━ Gradient norm")),
         Press("plus", Seen(changes=PANE)), Press("equals_sign", Seen(changes=PANE)), Press("less_than_sign", Seen(changes=PANE)),
         Press("greater_than_sign", Seen(changes=PANE)), Press("underscore", Seen(changes=PANE)), Press("a", Seen(changes=PANE))),
     "check": (

@@ -24,8 +24,8 @@ from console.tui.layout_host import BUILT_IN
 from console.tui.words import catalogue
 
 if TYPE_CHECKING:
-    from console.cli.herald import Herald
     from console.core.fleet.state import FleetState
+    from console.herald import Herald
 
 START_LIMIT_S = 10.0
 """For the import of the SSH library, when the operator leaves at once."""
@@ -105,7 +105,7 @@ class LateHerald:
     def look(self, state: FleetState, now: float) -> tuple[str, str]:
         """What to write to the terminal, and what to say."""
         if self._herald is None:
-            from console.cli.herald import Herald
+            from console.herald import Herald
 
             self._herald = Herald(self._settings, os.environ)
         return self._herald.look(state, now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import secrets
 import signal
@@ -147,8 +148,13 @@ def _interactive(args: argparse.Namespace, say: Callable[[str], None]) -> int:
 
 def _on_screen(demo: fleet.DemoFleet, args: argparse.Namespace, wanted: list[faults.Fault], rng: random.Random) -> int:
     from console import files
+    from console.core import i18n
+    from console.herald import Herald
     from console.tui import app
     from console.tui.layout_host import BUILT_IN
+    from console.tui.words import catalogue
+
+    i18n.use(catalogue("", os.environ))
 
     notice = ""
     try:
@@ -174,8 +180,11 @@ def _on_screen(demo: fleet.DemoFleet, args: argparse.Namespace, wanted: list[fau
             injector.start()
         else:
             threading.Thread(target=launch, name="launch", daemon=True).start()
+        herald = Herald(getattr(args, "settings", {}), os.environ)
+        options = app.Options(notice=notice, quit_label="quit" if args.keep else "quit (ends the demo)", layouts=files.layouts, read_layout=files.read_layout,
+                              fleet=desk.inventory.name, console=desk.name, herald=herald.look)
         try:
-            ending = app.run(ScreenFeed(desk), desk.submit, desk.clock, spec, css, notice=notice, quit_label="quit" if args.keep else "quit (ends the demo)")
+            ending = app.run(ScreenFeed(desk), desk.submit, desk.clock, spec, css, options=options)
         finally:
             _deafen()  # the screen's own signal handling is over, and so is ours: what is left is the ending
             injector.stop()

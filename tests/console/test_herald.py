@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from console.cli.herald import AGAIN_S, Herald, osc9, run_hook
+from console.herald import AGAIN_S, Herald, osc9, run_hook
 from console.core.events import LinkChanged
 from console.core.fleet.alarms import Alarm
 from console.core.fleet.state import FleetState, apply

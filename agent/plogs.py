@@ -72,6 +72,12 @@ def _home_of(pid: int) -> str:
         return ""
 
 
+def listed(folders: Iterable[str]) -> List[Plog]:
+    """Every process log below these directories, oldest first."""
+    found = Plogs()
+    return _by_age([plog for folder in folders for plog in found.below(folder)])
+
+
 class Plogs:
     """Those of one attempt."""
 
@@ -119,18 +125,19 @@ class Plogs:
         for only when there is need.
         """
         own = [os.path.normpath(folder) for folder in own]
-        found = [plog for base in own for plog in self._below(base)]
+        found = [plog for base in own for plog in self.below(base)]
         shared = [plog for base in sorted(self._shared) if not any(base == folder or base.startswith(folder + "/") for folder in own)
-                  for plog in self._below(base)]
+                  for plog in self.below(base)]
         unknown = [plog for plog in found + shared if plog.pid not in self.owners and self._tries.get(plog.path, 0) < _TRIES]
         if (unknown or not self._scan_at) and clock.mono_s() >= self._scan_at:
             self.take(members())
             for plog in unknown:
                 self._tries[plog.path] = self._tries.get(plog.path, 0) + 1
         found += [plog for plog in shared if plog.pid in self.owners and _written_after(plog.path, self.owners[plog.pid].began)]
-        return sorted(found, key=lambda plog: plog.path[plog.path.rfind("_"):])
+        return _by_age(found)
 
-    def _below(self, base: str) -> List[Plog]:
+    def below(self, base: str) -> List[Plog]:
+        """Every process log in one directory, whosesoever."""
         found: List[Plog] = []
         for kind in _KINDS:
             above = os.path.join(base, kind) if kind else base
@@ -159,6 +166,10 @@ class Plogs:
                  for match in [_PLOG.match(name)] if match]
         self._dirs[folder] = (changed, files)
         return files
+
+
+def _by_age(found: List[Plog]) -> List[Plog]:
+    return sorted(found, key=lambda plog: plog.path[plog.path.rfind("_"):])
 
 
 def _written_after(path: str, began: float) -> bool:

@@ -16,7 +16,7 @@ import struct
 from typing import Any
 
 from agent import attempt as attempts
-from agent import tails, wire
+from agent import plogs, tails, wire
 from agent.home import Home
 from agent.probe import command
 from agent.refusal import Refused
@@ -94,19 +94,21 @@ def addresses() -> dict[str, list[str]]:
 
 
 def files(home: Home, attempt: str) -> dict[str, Any]:
-    """The logs of an attempt on this node. Raises Refused."""
+    """The logs of an attempt on this node, and the process logs in its own directories (``plog``: true). Raises Refused."""
     pointer = attempts.load(home.attempts, attempt)
     if pointer is None:
         raise Refused("attempt %s is not known here" % attempt, where=socket.gethostname(), got="nothing", expected="an attempt of this node", move="See rankdeck status")
     logs: list[tuple[str, int | None, int | None]] = [(pointer.path("launcher.log"), None, None)]
     for place, folder in attempts.rounds(pointer.dir):
         logs += [(path, number, place) for number, path in attempts.logs(folder)[0]]
+    rounds = [folder for _, folder in attempts.rounds(pointer.dir)]
+    theirs = plogs.listed([os.path.join(folder, "plog") for folder in [pointer.dir] + rounds])
     found = []
-    for path, of_rank, of_round in logs[:_FILES_MAX]:
+    for path, of_rank, of_round in (logs + [(plog.path, None, None) for plog in theirs])[:_FILES_MAX]:
         try:
             with tails.open_file(path) as file:
                 found.append({"path": path, "local_rank": of_rank, "round": of_round, "size": os.fstat(file.fileno()).st_size,
-                              "file_id": tails.identity(file.fileno())})
+                              "file_id": tails.identity(file.fileno()), "plog": os.path.basename(path).startswith(("plog-", "device-"))})
         except Refused:
             continue
     return {"files": found}

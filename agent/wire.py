@@ -144,7 +144,7 @@ EVICTION_ORDER = ("presence", "host", "sample", "occupancy", "containers", "netw
 OPS: dict[str, tuple[str, dict[str, tuple[type, ...]], str]] = {
     "facts": ("read", {}, "hostname, python, cores, addresses: {nic: [ip]}, npu_count; asked with dir: dir_trouble, a text or null"),
     "jobs": ("read", {}, "attempts: [{job, attempt, epoch, node_index, state, dir, pid, exit}]"),
-    "files": ("read", {"attempt": TEXT}, "files: [{path, local_rank, round, size, file_id}]"),
+    "files": ("read", {"attempt": TEXT}, "files: [{path, local_rank, round, size, file_id, plog}]"),
     "read": ("read", {"path": TEXT, "offset": WHOLE, "length": WHOLE}, "text, offset, next_offset, size"),
     # Lines around a place; also line (from 1) or offset, before, after: how many.
     "window": ("read", {"path": TEXT}, "path, file_id, size, lines, offsets, offset, next_offset, line"),

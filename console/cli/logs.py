@@ -44,10 +44,14 @@ class Log:
     local_rank: int | None
     round: int | None
     size: int
+    plog: bool = False
+    """A process log of CANN's, which --download copies with the others."""
 
     @property
     def name(self) -> str:
         """What its lines are prefixed with."""
+        if self.plog:
+            return f"{self.node}:{Path(self.path).name}"
         return f"{self.node}:{f'rank{self.rank}' if self.rank is not None else f'local{self.local_rank}' if self.local_rank is not None else 'launcher'}"
 
 
@@ -100,6 +104,7 @@ def choose(logs: Sequence[Log], *, rank: int | None, merged: bool, round_: int |
     newest = round_ if round_ is not None else max(rounds, default=None)
     if everything and rank is None and round_ is None:
         return list(logs)
+    logs = [log for log in logs if not log.plog]
     ranks = [log for log in logs if log.round is not None and log.round == newest]
     if rank is not None:
         return [log for log in ranks if log.rank == rank]
@@ -141,7 +146,7 @@ def _logs(desk: Desk, job: str, attempt: str, nodes: Mapping[str, str], silent: 
                 silent[node] = str(error)
                 continue
             logs += [Log(node=node, path=str(one["path"]), rank=ranks.get((one.get("round") or 0, node, one.get("local_rank"))) if one.get("local_rank") is not None else None,
-                         local_rank=one.get("local_rank"), round=one.get("round"), size=int(one.get("size") or 0)) for one in listed]
+                         local_rank=one.get("local_rank"), round=one.get("round"), size=int(one.get("size") or 0), plog=bool(one.get("plog"))) for one in listed]
     return sorted(logs, key=lambda log: (log.round is None, log.round or 0, log.rank if log.rank is not None else 1 << 30, log.node, log.path))
 
 
@@ -219,6 +224,8 @@ def _download(desk: Desk, chosen: Sequence[Log], folder: Path, document: dict[st
 
     def ask(log: Log) -> dict[str, Any]:
         place = f"round-{log.round:02d}/" if log.round is not None else ""
+        # debug and run have files of one name.
+        place = "/".join(["plog", *(part for part in log.path.rpartition("/")[0].partition("/plog/")[2].split("/") if part not in ("", "..")), ""]) if log.plog else place
         target = folder / log.node / f"{place}{Path(log.path).name}"
         return {"node": log.node, "path": log.path, "to": str(target), "bytes": fetch(desk.supervisor, log.node, log.path, target, progress)}
 

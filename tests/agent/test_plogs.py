@@ -60,6 +60,8 @@ def test_of_an_attempt_under_rank_and_device(node: Node, worker: str, tmp_path: 
     assert (device["device"], device["rank"]) == (3, 0)
     (tmp_path / "go.more").write_text("")     # a directory that appears later
     console.wait(lambda m: m["t"] == "rec" and m["kind"] == "fault" and number_of(m["data"]) == 3)
+    listed = {one["path"]: one["plog"] for one in console.do("files", attempt="A")["files"]}
+    assert listed[folder + "/launcher.log"] is False and listed[first["file"]] is True and listed[device["file"]] is True and len(listed) == 5
     os.unlink(str(tmp_path / "go"))           # the last words of a process that ends
     console.wait(lambda m: m["t"] == "rec" and m["kind"] == "fault" and number_of(m["data"]) == 4)
     console.record("exit", attempt="A", scope="command")

@@ -72,3 +72,22 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="cannot be written"):
         fetch(Node(b"x"), "n1", "/a", tmp_path / "file" / "a.log", lambda count: None)
+
+
+def test_the_log_that_carries_the_loss_is_meant_while_it_is_of_the_newest_round() -> None:
+    logs = [log("n1", 0, 0), log("n1", 3, 0), log("n2", 0, 1), log("n2", 3, 1), log("n1", None, None)]
+
+    def meant(loss: tuple[str, str], **asked: Any) -> list[str]:
+        return [one.path for one in choose(logs, **{"rank": None, "merged": False, "round_": None, "everything": False, **asked}, loss=loss)]
+
+    assert meant(("n2", "/n2/1/0")) == ["/n2/1/0"]
+    assert meant(("n1", "/n1/None/None")) == ["/n1/None/None"]
+    assert meant(("n1", "/n1/0/0")) == ["/n2/1/3"]
+    assert meant(("n2", "/n2/1/0"), rank=3) == ["/n2/1/3"]
+
+
+def test_process_logs_are_copied_and_not_shown_with_the_others() -> None:
+    logs = [log("n1", 0, 0), Log(node="n1", path="/d/plog/debug/plog/plog-7_1.log", rank=None, local_rank=None, round=None, size=1, plog=True)]
+    assert choose(logs, rank=None, merged=True, round_=None, everything=False) == logs[:1]
+    assert choose(logs, rank=None, merged=False, round_=None, everything=True) == logs
+    assert logs[1].name == "n1:plog-7_1.log"

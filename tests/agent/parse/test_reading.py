@@ -7,7 +7,6 @@ from typing import Any, Dict, List, Tuple
 import pytest
 
 from agent.parse import reading, scan
-from console.core.log_report import FileReport
 
 SCANNER = scan.Scanner()
 WHOLE = (" [2025-09-05 16:08:14] iteration %8d/    2000 | consumed samples:          128 | elapsed time per iteration (ms): 5837.9 | learning rate: 1.000E-05 | "
@@ -54,18 +53,6 @@ def test_what_follows_a_whole_record_is_not_taken_for_its_rest() -> None:
         both = read([(WHOLE % 7).encode(), other.encode()])
         assert next(iter(both.values()))["extra"] == {}
         assert both == read([(WHOLE % 7 + other).encode()])
-
-
-@pytest.mark.parametrize("width", [80, 100, 160])
-def test_the_report_tells_it_once_and_whole(width: int) -> None:
-    text = (wrapped(WHOLE % 7, width) + NEXT % 8).encode()
-    for cut in [at + 1 for at in range(len(text)) if text[at:at + 1] == b"\n"]:
-        report = FileReport("x", SCANNER)
-        report.feed(text[:cut])
-        report.feed(text[cut:])
-        report.close()
-        assert [(data["iteration"], data["lm_loss"], data["grad_norm"], data["line"]) for data in report.found["iteration"]] == [
-            (7, 2.117073, 1.234, 1), (8, 2.0, 1.1, text.count(b"\n"))]
 
 
 TIMERS = """(min, max) time across ranks (ms):

@@ -72,6 +72,7 @@ def make_script(spec: JobSpec, place: Place) -> str:
         host = mount.split(":")[0]
         lines.append(f"[ -e {quote(host)} ] || fail {quote(f'{host} is not on this node, so it cannot be mounted')}")
     lines += [
+        f"{engine} ps -q >/dev/null || fail {quote(f'{engine} does not answer on this node')}",
         f"found=$({engine} inspect --type container --format "
         "'{{.State.Running}}|{{index .Config.Labels \"rankdeck.job\"}}|{{index .Config.Labels \"rankdeck.attempt\"}}' "
         f"{name} 2>/dev/null) || found=''",
@@ -110,13 +111,16 @@ def make_script(spec: JobSpec, place: Place) -> str:
 
 
 def remove_script(spec: JobSpec, place: Place) -> str:
-    """Undoes the container phase: removes the container if it is this attempt's, and nothing else. Safe to repeat."""
-    engine, name = spec.container.runtime, quote(container_name(spec))
+    """Undoes the container phase: removes the container if it is this attempt's, and nothing else. Safe to repeat.
+
+    An engine that does not answer is a failure, not an absent container.
+    """
+    engine = spec.container.runtime
+    ours = " ".join(f"--filter {quote(f'label={label}={value}')}" for label, value in zip(LABELS, (spec.run.name, place.attempt, str(place.node_index)), strict=True))
     return "\n".join([
         *_head(),
-        f"found=$({engine} inspect --type container --format '{{{{index .Config.Labels \"rankdeck.attempt\"}}}}' {name} 2>/dev/null) || exit 0",
-        f'[ "$found" = {quote(place.attempt)} ] || exit 0',
-        f"{engine} rm -f {name} >/dev/null",
+        f"found=$({engine} ps -aq {ours})",
+        '[ -z "$found" ] || ' + f'{engine} rm -f $found >/dev/null',
     ]) + "\n"
 
 

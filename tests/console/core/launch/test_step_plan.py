@@ -100,7 +100,7 @@ def test_a_step_has_a_container_of_its_own_or_the_jobs() -> None:
     (node,) = planned(job(container=BOX), "convert").nodes
     make, start = (command.script for command in node.commands)
     assert "--name box--convert " in make and "--device=/dev/davinci0" in make and "rankdeck.job=q--convert" in make
-    assert "box--convert" in node.undo[0].script and "--user ma-user" in start and "util.py" in node.files["ranked.sh"]
+    assert "rankdeck.job=q--convert" in node.undo[0].script and "--user ma-user" in start and "util.py" in node.files["ranked.sh"]
     assert "keep" not in json.loads(node.files["job.json"]).get("container", {})
     (node,) = planned(job(container={**BOX, "reuse": "reuse"}), "convert").nodes
     assert "--name box " in node.commands[0].script

@@ -101,11 +101,25 @@ def launch(args: argparse.Namespace) -> int:
             say(f"{submission.job} is started as attempt {submission.attempt}")
             if not args.detach:
                 _see_it_up(desk, args, made, submission, show, document)
+            if args.wait and document["ok"]:
+                _afterwards(desk, made, tell, document)
     document["nodes"] = [
         {"node": node.node, "node_index": node.node_index, "dir": node.dir,
          "phases": [{"phase": event.phase, "state": event.state, "why": event.why, "took_s": event.took_s} for (name, _), event in phases.items() if name == node.node]}
         for node in made.nodes]
     return _end(args, document, "")
+
+
+def _afterwards(desk: Desk, made: LaunchPlan, tell: Callable[[FleetEvent], None], document: dict[str, Any]) -> None:
+    """The steps for when the job has been trained."""
+    for step in made.after:
+        try:
+            desk.backend.carry_out(step, tell, lambda node, line: say(f"{node}: {line}"))
+        except LaunchError as error:
+            document.update(ok=False, error=error_mapping(error))
+            say(f"rankdeck: {error}")
+            return
+        say(f"{step.job}: done")
 
 
 def _see_it_up(desk: Desk, args: argparse.Namespace, made: LaunchPlan, submission: Submission, show: Callable[[FleetEvent], None],

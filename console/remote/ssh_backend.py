@@ -85,13 +85,13 @@ class SshBackend:
                               got=f"{len(plan.problems)} problems", fix="See `rankdeck plan`.")
         self._must_be_armed("launch")
         for step in plan.before:
-            self._carry_out_first(step, emit, say)
+            self.carry_out(step, emit, say)
         launch = _Launch(plan, self._nodes, self._clock, emit, gate or gate_of(plan))
         launch.carry_out()
         return Submission(job=plan.job, attempt=plan.attempt, epoch=launch.epoch, nodes=tuple(node.node for node in plan.nodes))
 
-    def _carry_out_first(self, step: LaunchPlan, emit: Callable[[FleetEvent], None], say: Say) -> None:
-        """A step, to its end; an interrupt ends it. Raises LaunchError."""
+    def carry_out(self, step: LaunchPlan, emit: Callable[[FleetEvent], None], say: Say) -> None:
+        """A step, to its end; an interrupt ends it. Raises LaunchError when it did not come up or did not end well."""
         started = self.submit(step, emit, Gate(level="none", job=None))
         try:
             see_through(step, self._nodes, self._clock, say)

@@ -175,6 +175,31 @@ def test_steps_that_the_job_asks_for_come_first(site: Site, tmp_path: Path, caps
     assert not document["ok"] and "tiny--preprocess failed" in document["error"]["what"] and document["epoch"] is None and ran(site, document) == ""
 
 
+LAST = (" [2026-11-22 05:10:01.000000] iteration        2/       2 | consumed samples:            2 | elapsed time per iteration (ms): 5.0 | "
+        "learning rate: 1.000000E-03 | global batch size:     1 | lm loss: 5.550000E+00 | loss scale: 1.0 | grad norm: 1.234 | "
+        "number of skipped iterations:   0 | number of nan iterations:   0 |")
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_trained_job_is_exported_by_who_waits(works: bool, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = site.sshd.home / "ws" / "code"
+    (code / "ModelLink").mkdir(parents=True)
+    (code / "go.sh").write_text(f"echo '{LAST}'\n")
+    python = tmp_path / "bin" / "python"
+    python.write_text('#!/bin/bash\nwhile [ $# -gt 0 ]; do [ "$1" = --save-dir ] && to=$2; shift; done\n' + ('mkdir -p "$to/mg2hg"\n' if works else "echo cannot read it >&2; exit 4\n"))
+    python.chmod(0o755)
+    job = job_file(
+        site, tmp_path, runner={"kind": "env-script", "entry": "go.sh", "workdir": "~/ws/code"}, export={"dir": "~/ws/hf"}, run={"mode": "pretrain"},
+        model={"family": "qwen", "size": "7B", "weights": "~/ws/tok", "tokenizer": "~/ws/tok"}, data={"prefix": "~/ws/data/o_text_document", "input": ""},
+        preflight={"waive": [{"id": one, "reason": "a laptop"} for one in ("W4",)]})
+    assert site.run("plan", job) == 0
+    assert "After the training, with launch --wait: tiny--export" in capsys.readouterr().out
+    document, err = launched(site, job, capsys)
+    assert document["result"]["status"] == "finished", err
+    assert document["ok"] is works and (site.sshd.home / "ws" / "hf").is_dir() is works, err
+    assert works or ("cannot read it" in document["error"]["got"] and "tiny--export failed" in document["error"]["what"])
+
+
 def test_a_plan_is_held_against_an_attempt_that_only_its_node_has(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (site.sshd.home / "go.sh").write_text("true\n")
     runner = {"kind": "script", "entry": "~/go.sh", "workdir": "~/ws"}

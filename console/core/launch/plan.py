@@ -90,6 +90,8 @@ class LaunchPlan:
     """How long a prepared node waits for its commit."""
     before: tuple[LaunchPlan, ...] = ()
     """Steps that the job asks for, carried out in this order before it; each a launch of its own (``step_plan``)."""
+    after: tuple[LaunchPlan, ...] = ()
+    """Steps for when it has been trained, carried out by who stays to its end."""
     code: Shipment | None = None
     """What is sent to every node; it gets its name there in phase prepare."""
 
@@ -110,13 +112,14 @@ def make_plan(spec: JobSpec, inventory: Inventory, attempt: str, locate: Locate 
     problems = as_problems(waivers.apply(spec, found), locate)
     fits = not any(problem.severity == "error" for problem in problems)
     before: tuple[LaunchPlan, ...] = ()
-    if fits and steps.asked_for(spec):
+    after: tuple[LaunchPlan, ...] = ()
+    if fits and (steps.asked_for(spec) or steps.asked_after(spec)):
         # A step is planned as a launch is: that module stands on this one.
-        from console.core.launch.step_plan import before_launch
+        from console.core.launch.step_plan import after_training, before_launch
 
-        before = before_launch(spec, inventory, attempt, locate)
+        before, after = before_launch(spec, inventory, attempt, locate), after_training(spec, inventory, attempt, locate)
     return LaunchPlan(job=spec.run.name, attempt=attempt, nodes=_nodes(spec, inventory, attempt) if fits else (),
-                      problems=problems, derived=_derived(spec), before=before)
+                      problems=problems, derived=_derived(spec), before=before, after=after)
 
 
 def as_problems(found: Iterable[Finding], locate: Locate | None = None) -> tuple[Problem, ...]:
@@ -178,7 +181,8 @@ def plan_mapping(plan: LaunchPlan) -> dict[str, Any]:
         "problems": [dataclasses.asdict(problem) for problem in plan.problems],
         "derived": dict(plan.derived),
         "nodes": [node_mapping(node) for node in plan.nodes],
-        "before": [{"job": step.job, "attempt": step.attempt, "nodes": [node_mapping(node) for node in step.nodes]} for step in plan.before],
+        **{when: [{"job": step.job, "attempt": step.attempt, "nodes": [node_mapping(node) for node in step.nodes]} for step in steps_then]
+           for when, steps_then in (("before", plan.before), ("after", plan.after))},
         "code": code_mapping(plan.code) if plan.code else None,
     }
 
@@ -212,7 +216,10 @@ def plan_text(plan: LaunchPlan) -> str:
         lines += ["", f"Before the launch: {step.job}, attempt {step.attempt}", *_node_lines(step.nodes)]
     if plan.code:
         lines += ["", f"Code: {plan.code.source} ({plan.code.size_bytes:,} bytes, sha256 {plan.code.digest[:12]})", f"  becomes {plan.code.to} on every node in phase prepare"]
-    return "\n".join([*lines, *_node_lines(plan.nodes)]) + "\n"
+    lines += _node_lines(plan.nodes)
+    for step in plan.after:
+        lines += ["", f"After the training, with launch --wait: {step.job}, attempt {step.attempt}", *_node_lines(step.nodes)]
+    return "\n".join(lines) + "\n"
 
 
 def _node_lines(nodes: Iterable[NodePlan]) -> list[str]:

@@ -21,11 +21,13 @@ from console.core.launch.fleet_rules import check_fleet
 from console.core.launch.inventory import Inventory, Node
 from console.core.launch.plan import LaunchPlan, NodeCommand, NodePlan, as_problems
 from console.core.launch.step_names import job_of_step
-from console.core.launch.steps import HEAD, Step, asked_for, refusal, step
+from console.core.launch.steps import HEAD, Step, asked_after, asked_for, refusal, step
 from console.core.launch.trainer_steps import JOB_FILE
 from console.core.launch.words import Place, path_word, quote
 from trainer.spec.job import JobSpec, to_mapping
 
+AFTER = 16
+"""Ids of steps that come after are so far behind the job's own."""
 RULES = ("F2", "E", "K", "C", "U")
 """Whose errors forbid a step; how the job is cut and trained is none of its business."""
 
@@ -60,6 +62,12 @@ def before_launch(spec: JobSpec, inventory: Inventory, attempt: str, locate: Loc
     """The steps that the job asks for, in order: on its first node, with storage that is each node's own on all."""
     nodes = spec.fleet.nodes if spec.checkpoint.storage == "per-node" else spec.fleet.nodes[:1]
     return tuple(make_step_plan(spec, inventory, name, _later(attempt, at), nodes, locate) for at, name in enumerate(asked_for(spec), 1))
+
+
+def after_training(spec: JobSpec, inventory: Inventory, attempt: str, locate: Locate | None = None) -> tuple[LaunchPlan, ...]:
+    """The steps for when the job has been trained, on its first node; those that cannot be worked out are left out (rule U1 tells)."""
+    made = (make_step_plan(spec, inventory, name, _later(attempt, AFTER + at), spec.fleet.nodes[:1], locate) for at, name in enumerate(asked_after(spec)))
+    return tuple(one for one in made if one.ok)
 
 
 def _later(attempt: str, by: int) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from console.core.errors import FileError
 from console.core.launch import trainer_steps
@@ -80,13 +80,19 @@ def asked_for(spec: JobSpec) -> tuple[str, ...]:
     return tuple(name for name in BEFORE if wanted[name])
 
 
+def asked_after(spec: JobSpec) -> tuple[str, ...]:
+    """The steps that the job wants carried out when it has been trained: S3's scripts do not export by themselves."""
+    return ("export",) if spec.export.dir and spec.export.at_end and spec.runner.kind == "env-script" else ()
+
+
 def check(spec: JobSpec) -> Iterator[Finding]:
     """What the steps that the job asks for would have to know (rule U1)."""
-    for name in asked_for(spec):
+    for name in (*asked_for(spec), *asked_after(spec)):
         try:
             step(spec, name)
         except FileError as refused:
-            yield refusal(refused)
+            found = refusal(refused)
+            yield found if name in BEFORE else replace(found, severity="warning", message=f"nothing will be exported: {found.message}")
 
 
 def refusal(refused: FileError) -> Finding:

@@ -70,7 +70,8 @@ def _counts(text: str) -> List[Match[str]]:
 def _iteration(match: Match[str], prefix: str, rest: str) -> Optional[Dict[str, Any]]:
     if prefix.rstrip(" \t:")[-1:] in _OTHER_ENDS and _OTHER_COUNT.search(prefix[-40:]):
         return None
-    data, count = fields.filled(fields.pairs(rest.lstrip(" \t:,")))
+    timers = rest.find("time (ms) |")    # glued on
+    data, count = fields.filled(fields.pairs((rest if timers < 0 else rest[:timers]).lstrip(" \t:,")))
     if not count or (match.group(1).lower() != "iteration" and data["lm_loss"] is None):
         return None
     iteration, total = int(match.group(2)), int(match.group(3))

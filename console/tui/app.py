@@ -382,8 +382,9 @@ def run(feed: Feed, submit: Callable[[Wish], None], clock: Clock, layout_spec: L
     environ = os.environ if environ is None else environ
     # Under a driver of another kind (textual serve) there is no terminal, and none is needed.
     on_terminal = not environ.get("TEXTUAL_DRIVER")
-    if on_terminal and (environ.get("TERM", "dumb") in ("", "dumb", "unknown") or not sys.stdout.isatty() or not sys.stdin.isatty()):
-        raise ConsoleError("the screen needs a terminal that can move its cursor", where="TERM", got=environ.get("TERM") or "nothing",
+    if on_terminal and (environ.get("TERM", "dumb") in ("", "dumb", "unknown") or not sys.stdout.isatty() or not sys.stdin.isatty()
+                        or not sys.stderr.isatty()):  # Textual draws on standard error
+        raise ConsoleError("the screen needs a terminal that can move its cursor", where="TERM", got=(environ.get("TERM") or "nothing") + ("" if sys.stderr.isatty() else ", and standard error that leads elsewhere"),
                            expected="a terminal such as xterm-256color or tmux", fix="--plain shows the same as text, and so does rankdeck status.")
     app = ConsoleApp(feed, submit, clock, layout_spec, layout_css, options=options, environ=environ)
 

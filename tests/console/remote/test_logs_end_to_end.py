@@ -23,10 +23,17 @@ for i in $(seq 1 500); do echo " [2026-11-22 05:10:$((10 + i % 40)).0] line $i";
 printf '\033]52;c;aGVsbG8=\007 evil\n' >> "$RANKDECK_DIR/round-00/local_rank-0.log"
 for i in $(seq 1 20); do echo "other $i"; done > "$RANKDECK_DIR/round-00/local_rank-1.log"
 """
+# The first rank prints the loss, as under LLaMA-Factory, and CANN a log of its own.
+FIRST_RANK = r"""
+mkdir -p "$RANKDECK_DIR/round-00" "$RANKDECK_DIR/plog/debug/plog"
+for i in 1 2 3; do echo " iteration $i/3 | lm loss: $i.5E+00 | grad norm: 1.0 |"; done > "$RANKDECK_DIR/round-00/local_rank-0.log"
+echo "nothing of interest" > "$RANKDECK_DIR/round-00/local_rank-1.log"
+echo "[ERROR] HCCL(77,python):2026-11-22-05:10:01.516.606 [x.cc:11]EI0002: notify wait timeout" > "$RANKDECK_DIR/plog/debug/plog/plog-77_20261122051001.log"
+"""
 
 
 @pytest.fixture
-def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str, str]]]:
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Iterator[Callable[..., tuple[int, str, str]]]:
     """``rankdeck logs job ARGS`` of a job with two logs: (exit status, standard output, standard error)."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
@@ -36,7 +43,7 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     try:
         console, clock = site.console(), RealClock()
         site.resident(console)
-        SshBackend(console, clock).submit(plan("job", "20260101T000000Z-abcd", site, SCRIPT), lambda event: None)
+        SshBackend(console, clock).submit(plan("job", "20260101T000000Z-abcd", site, getattr(request, "param", SCRIPT)), lambda event: None)
         until(lambda: [event for event in site.store.of(RecordArrived) if event.kind == "exit"], "the end of the job")
         fleet = tmp_path / "fleet.yaml"
         node: dict[str, Any] = {"name": "n1", "host": "127.0.0.1", "port": site.node.port, "user": "ops", "key": site.node.key, "python": site.node.python,
@@ -78,3 +85,12 @@ def test_the_end_a_search_a_copy_and_following(logs: Callable[..., tuple[int, st
 
     status, out, err = logs("--rank", "5")
     assert status == 1 and "no such log" in err
+
+
+@pytest.mark.parametrize("logs", [FIRST_RANK], indirect=True)
+def test_the_log_that_carries_the_loss_is_the_one_that_is_shown(logs: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    status, out, err = logs()
+    assert status == 0 and [line.split()[1] for line in out.splitlines()] == ["1/3", "2/3", "3/3"]
+    assert "carries the loss: no other log prints iterations" in err
+    assert logs("--download", str(tmp_path / "copy"))[0] == 0
+    assert "EI0002" in (tmp_path / "copy" / "n1" / "plog" / "debug" / "plog" / "plog-77_20261122051001.log").read_text()

@@ -80,6 +80,13 @@ class ContainerPhase:
         if group and self.has(attempt):
             self._change(attempt, again_at=clock.wall_s() + AGAIN_S)
 
+    def pending(self) -> bool:
+        """Whether any container is still to be taken away one day."""
+        try:
+            return any(name.endswith(".json") for name in os.listdir(self._folder))
+        except OSError:
+            return False
+
     def sweep(self) -> int:
         """Undo everything that is due; how much was tried."""
         due = self.due()

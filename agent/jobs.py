@@ -146,7 +146,9 @@ class Desk:
         if pointer.has("committed.json"):
             raise Refused("attempt %s was committed" % pointer.attempt, where=pointer.dir, got="a running or ended attempt",
                           expected="a prepared one", move="Stop it instead")
-        return {"released": self._end(pointer.changed(operator=operator), "aborted", args.get("why") or "")}
+        held = self.locks.held_by(pointer.attempt)
+        left = self._end(pointer.changed(operator=operator), "aborted", args.get("why") or "")
+        return dict({"released": held}, **({"left": left} if left else {}))
 
     def stop(self, args: dict[str, Any], operator: str) -> dict[str, Any]:
         """Ask an attempt to end: SIGTERM to the command's group; ``kill`` follows after grace_s. Raises Refused."""
@@ -321,14 +323,16 @@ class Desk:
         for process in processes.of_attempt(pointer.attempt, pointer.dir):
             processes.send(process.pid, process.ticks, signal.SIGTERM)
 
-    def _end(self, pointer: Pointer, state: str, why: str) -> list[int]:
-        """Take an uncommitted attempt away; the pointer stays until the watch has recorded how it ended."""
+    def _end(self, pointer: Pointer, state: str, why: str) -> str:
+        """Take an uncommitted attempt away; why its container could not go, "" when it has. The pointer stays until
+        the watch has recorded how it ended."""
         attempts.save(self._home.attempts, pointer.changed(ended=state, why=why, operator=pointer.operator))
         # Before its directory: what the container still writes there would come back as root's.
         self.phase.cancel(pointer.attempt)
-        self.phase.undo(pointer.attempt, _UNDO_S)
+        left = self.phase.undo(pointer.attempt, _UNDO_S)
         self._clear(pointer)
-        return self.locks.release(pointer.attempt)
+        self.locks.release(pointer.attempt)
+        return left
 
     def _clear(self, pointer: Pointer) -> None:
         import shutil  # here, not above: it brings three compressors along, 1 MiB

@@ -253,7 +253,7 @@ class Resident:
             jobs.kill(pointer, gently=count < _GENTLE_KILLS)
 
     def _check_idle(self) -> None:
-        if self._open_attempts != 0 or self._clients.all or self._desk.locks.all():
+        if self._open_attempts != 0 or self._clients.all or self._desk.locks.all() or self._desk.phase.pending():
             self._busy_at = clock.mono_s()
         elif clock.mono_s() >= self._busy_at + self._options.idle_s:
             self._leave("no job and no client for %d s" % self._options.idle_s)

@@ -176,7 +176,7 @@ OPS: dict[str, tuple[str, dict[str, tuple[type, ...]], str]] = {
     "left": ("read", {"attempt": TEXT}, "processes: [pid], container: bool, holders of the given devices, complete"),
     # With settle_s, the attempt ends by itself when no commit with settled: true follows so soon.
     "commit": ("write", {"attempt": TEXT, "epoch": WHOLE}, "pid of the shim; saying it twice is harmless"),
-    "abort": ("write", {"attempt": TEXT, "why": TEXT}, "what a prepare or lock left is gone"),
+    "abort": ("write", {"attempt": TEXT, "why": TEXT}, "released: [device]; left: why its container could not be taken away yet, where so"),
     "stop": ("write", {"attempt": TEXT, "grace_s": NUMBER, "why": TEXT},
              "state: stopping (the end comes as an exit record)"),
     "note": ("write", {"what": TEXT, "text": TEXT}, "nothing: what a console does here by other means stands in the audit trail"),

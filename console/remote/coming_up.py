@@ -31,7 +31,8 @@ REQUEST_S = 15.0
 CLEAN_S = 20.0
 LOOK_S = 0.2
 TAIL_BYTES = 4000
-TAIL_LINES = 12
+TAIL_LINES = 8
+LINE_MARKS = 200
 
 
 class Links(Protocol):
@@ -139,7 +140,7 @@ class ComingUp:
 def last_lines(text: str) -> str:
     """The end of a log for an error's message: its last lines that say something, without control characters."""
     shown = ("".join(mark if mark.isprintable() else " " for mark in line).rstrip() for line in re.split(r"[\r\n]+", text))
-    return "\n".join([line[:300] for line in shown if line.strip()][-TAIL_LINES:])
+    return "\n".join([line[:LINE_MARKS] for line in shown if line.strip()][-TAIL_LINES:])
 
 
 def command_line(node: NodePlan) -> str:

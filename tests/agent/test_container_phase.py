@@ -177,6 +177,18 @@ def test_a_request_of_another_epoch_or_in_the_wrong_state_is_refused(node: Node,
     until(lambda: os.path.exists(os.path.join(node.dir("A"), "exit-command.json")), "the end")
 
 
+def test_an_abort_tells_of_a_container_that_could_not_go_and_the_sweep_goes_on(node: Node, desk: jobs.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared(node, desk)
+    make(node, desk, undo="[ ! -e '%s/down' ] || { echo no daemon >&2; exit 1; }; rm -f '%s/A'\n" % (engine(node), engine(node)))
+    (engine(node) / "down").touch()
+    assert "no daemon" in desk.abort({"attempt": "A", "why": ""}, "ann")["left"]
+    assert (engine(node) / "A").exists() and desk.phase.pending()
+    (engine(node) / "down").unlink()
+    pass_time(monkeypatch, 60.0)
+    desk.phase.sweep()
+    assert not (engine(node) / "A").exists() and not desk.phase.pending()
+
+
 def test_a_time_limit_stops_as_an_operator_would(node: Node, desk: jobs.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared(node, desk, script="trap 'echo told; exit 5' TERM\nwhile :; do sleep 0.05; done\n", time_limit_s=50.0, stop_grace_s=9.0)
     desk.commit({"attempt": "A", "epoch": EPOCH}, "ann")

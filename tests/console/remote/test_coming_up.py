@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from console.core.launch.plan import NodeCommand, NodePlan
-from console.remote.coming_up import TAIL_LINES, command_line, last_lines
+from console.remote.coming_up import LINE_MARKS, TAIL_LINES, command_line, last_lines
 
 
 def node(script: str, ranked: str = "") -> NodePlan:
@@ -25,4 +25,4 @@ def test_the_command_is_shown_without_its_variables(script: str, expected: str) 
 def test_the_last_lines_are_those_that_say_something() -> None:
     text = "".join(f"line {at}\n\n" for at in range(50)) + "\x1b[31mRuntimeError\x1b[0m\r\n  \n" + "x" * 1000
     lines = last_lines(text).split("\n")
-    assert len(lines) == TAIL_LINES and len(lines[-1]) == 300 and "RuntimeError" in lines[-2] and "\x1b" not in lines[-2]
+    assert len(lines) == TAIL_LINES and len(lines[-1]) == LINE_MARKS and "RuntimeError" in lines[-2] and "\x1b" not in lines[-2]

@@ -38,8 +38,9 @@ _COUNTS = re.compile(r"(?:_count|_cnt|_total_err_cnt)$")
 # Type -> a field that only it prints; looked at in this order.
 _KINDS = (("list", "total_count"), ("ecc", "hbm_double_bit_error_count"), ("ecc", "ddr_double_bit_error_count"),
           ("board", "board_id"), ("memory", "hbm_manufacturer_id"), ("memory", "hbm_clock_speed_mhz"), ("memory", "ddr_clock_speed_mhz"),
-          ("common", "aicore_count"), ("common", "memory_pct"), ("usages", "hbm_bandwidth_usage_rate_pct"),
-          ("usages", "aicore_pct"), ("health", "health"), ("power", "power_w"), ("power", "power_dissipation_w"),
+          ("common", "aicore_count"), ("usages", "hbm_bandwidth_usage_rate_pct"), ("usages", "ddr_bandwidth_usage_rate_pct"),
+          ("usages", "memory_bandwidth_usage_rate_pct"), ("common", "memory_pct"),
+          ("usages", "aicore_pct"), ("health", "health"), ("power", "power_w"), ("power", "power_dissipation_w"), ("power", "rated_power_dissipation_w"),
           ("temp", "temperature_c"), ("volt", "voltage_v"), ("flash", "flash_count"), ("ecc-enable", "hbm_ecc_enable_status"),
           ("fault-events", "fault_event_count"), ("version", "npu_smi_version"),
           ("sensors", "soc_max_temperature_c"), ("sensors", "ndie_temperature_c"), ("sio-info", "tx_error_count"),
@@ -73,8 +74,7 @@ def parse(text: str) -> Dict[str, Any]:
             name = values.field(key)
             if name == "npu_id":
                 npu_id = values.whole(printed[0])
-                if not any(values.field(other) != "npu_id" and values.field(other) != "chip_count" for other, _ in group):
-                    seen.setdefault("npu_ids", []).append(npu_id)
+                seen.setdefault("npu_ids", []).append(npu_id)
             elif name == "total_count":
                 total = values.whole(printed[0])
                 seen[name] = total
@@ -88,7 +88,8 @@ def parse(text: str) -> Dict[str, Any]:
     if kind is None and any(chip["processes"] is not None for chip in chips):
         kind = "proc-mem"
     if kind == "list":
-        chips = [_chip(found, []) for found in seen.get("npu_ids", [])] or chips
+        # Newer releases name product and serial number of each; the others print its id alone.
+        chips = [next((chip for chip in chips if chip["npu_id"] == found), None) or _chip(found, []) for found in seen.get("npu_ids", [])] or chips
     return {"kind": kind, "total": total, "chips": chips, "errors": errors, "cut": bool(values.whole_lines(text)[1].strip())}
 
 

@@ -70,6 +70,8 @@ def _blocks(blocks: Dict[str, Any]) -> Dict[str, Any]:
         if chip["mcu"]:
             continue
         printed = {field: chip["values"].get(name) for field, name in _FROM_VALUES.items()}
+        if printed["power_w"] is None:
+            printed["power_w"] = chip["values"].get("power_dissipation_w")    # the 310B's word for the same
         device = _device(dict(printed, npu_id=chip["npu_id"], chip_id=chip["chip_id"]))
         if any(value is not None for value in device.values()):
             devices.append(device)

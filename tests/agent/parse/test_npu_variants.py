@@ -91,6 +91,43 @@ def test_blocks_of_several_devices_in_one_text() -> None:
         assert [(device["npu_id"], device["chip_id"], device["aicore_pct"]) for device in found["devices"]] == [(3, 0, 93), (4, 0, 94)] and found["complete"]
 
 
+def block(npu: int, *lines: str) -> str:
+    rows = "".join("\t%-30s : %s\n" % tuple(line.split("=")) if line else "\n" for line in lines)
+    return "\tNPU ID                         : %d\n\tChip Count                     : 1\n\n%s" % (npu, rows)
+
+
+@pytest.mark.parametrize("text, output, device", [
+    (block(1, "Temperature (C)=45", "Chip ID=0", "", "Temperature (C)=40", "Chip Name=mcu"), "npu-temp", {"temperature_c": 45}),
+    (block(1, "NPU Temperature (C)=45", "Chip ID=0"), "npu-temp", {"temperature_c": 45}),
+    (block(1, "Rated Power Dissipation(W)=8", "Chip ID=0"), "npu-power", {"power_w": None}),    # what it may take, not what it takes
+    (block(1, "Chip ID=0", "Power Dissipation(W)=6.1"), "npu-power", {"power_w": 6.1}),
+    (block(1, "NPU Real-time Power(W)=NA", "Chip ID=0"), "npu-power", {"power_w": None}),
+    (block(1, "NPU Real-time Power(W)=93.5", "Chip ID=0", "", "Power Dissipation(W)=20.1", "Chip Name=mcu"), "npu-power", {"power_w": 93.5}),
+    (block(1, "DDR Capacity(MB)=7767", "DDR Clock Speed(MHz)=1600", "Chip ID=0"), "npu-memory", {"memory_total_mb": 7767, "hbm_total_mb": None}),
+    (block(1, "Memory Capacity(MB)=15171", "Memory Usage Rate(%)=14", "Aicore Usage Rate(%)=12", "Memory Bandwidth Usage Rate(%)=1", "Chip ID=0"),
+     "npu-usages", {"aicore_pct": 12}),
+    (block(1, "HBM Usage Rate(%)=5", "Aicore Usage Rate(%)=0", "Aicube Usage Rate(%)=0", "HBM Bandwidth Usage Rate(%)=0", "NPU Utilization(%)=31", "Chip ID=0"),
+     "npu-usages", {"aicore_pct": 0, "npu_pct": 31}),
+    (block(1, "Chip ID=0", "Memory Usage Rate(%)=3", "Aicore Usage Rate(%)=9", "Aicore Freq(MHZ)=1800", "Temperature(C)=41", "NPU Real-time Power(W)=69.9"),
+     "npu-common", {"aicore_pct": 9, "temperature_c": 41, "power_w": 69.9}),
+    (block(1, "Chip ID=0", "Health=Critical"), "npu-health", {"health": "Critical"}),
+])
+def test_the_spellings_of_the_releases(text: str, output: str, device: Dict[str, Any]) -> None:
+    found = document(text)
+    assert found["output"] == output and found["complete"], found
+    (one,) = found["devices"]
+    assert (one["npu_id"], one["chip_id"]) == (1, 0) and {name: one[name] for name in device} == device
+
+
+def test_a_list_with_products_and_one_without() -> None:
+    ids = ["\tNPU ID                         : %d\n%s\tChip Count                     : 1\n\n" % (npu, product)
+           for npu, product in ((1, "\tProduct Name                   : Card\n\tSerial Number                  : S1\n"), (4, ""))]
+    for text in ("\tTotal Count                    : 2\n\n" + ids[0] + ids[1], "\tTotal Count                    : 2\n\n" + ids[1] + ids[0]):
+        found = document(text)
+        assert found["output"] == "npu-list" and found["complete"] and sorted(device["npu_id"] for device in found["devices"]) == [1, 4]
+    assert not document("\tTotal Count                    : 3\n\n" + ids[0] + ids[1])["complete"]
+
+
 @pytest.mark.parametrize("text", [
     "-bash: npu-smi: command not found\n", "zsh: command not found: npu-smi\n", "bash: npu-smi：未找到命令\n", "sh: 1: hccn_tool: not found\n",
     "bash: /usr/local/bin/npu-smi: Permission denied\n", "sudo: hccn_tool: command not found\n"])

@@ -84,7 +84,8 @@ def _parts(title: str, fleet: FleetSummary) -> list[Line]:
 def key_line(width: int, quit_label: str, panes: Container[str]) -> Line:
     """The keys worth knowing with these panes on the screen, as many as fit, and always the first ones."""
     line: Line = [(" ", "plain")]
-    for action in ACTIONS:
+    # What only these panes know first, behind the way out and the help.
+    for action in sorted(ACTIONS, key=lambda action: (action.name not in ("quit", "help"), not action.within)):
         if not action.label or not action.keys or (action.pane and action.pane not in panes) or (action.within and not any(pane in panes for pane in action.within)):
             continue
         label = quit_label if action.name == "quit" else action.label

@@ -13,8 +13,9 @@ from console.core.fleet.run_times import time_of
 from console.core.fleet.run_views import CheckpointRow, checkpoint_rows, usual_step_s
 from console.core.fleet.state import FleetState, RunState
 from console.core.fleet.views import age_text, bytes_text, duration_text
+from console.core.fleet.wholeness import removed
 from console.core.i18n import say
-from console.tui.lines import Line
+from console.tui.lines import Line, width_of
 from console.tui.widgets.line_pane import LinePane
 from console.tui.widgets.listings import Column, draw_table, with_moment
 
@@ -37,8 +38,10 @@ def outlook(run: RunState) -> Outlook:
     gaps = [later - earlier for earlier, later in zip(saved[-8:], saved[-7:], strict=False)]
     interval = _median(gaps) if gaps else None
     # From looks at the files where there are any: a save that is not whole saves nothing.
-    at_risk = outlook_of(run).lost_iterations
-    left = interval - at_risk if interval is not None and at_risk is not None else None
+    found = outlook_of(run)
+    at_risk = found.lost_iterations
+    # The next one follows the last that was made, whatever became of that.
+    left = saved[-1] + interval - found.iteration if interval is not None and found.iteration is not None else None
     return Outlook(at_risk=at_risk, interval=interval, risk_s=at_risk * step_s if at_risk is not None and step_s else None,
                    next_s=max(0, left) * step_s if left is not None and step_s else None)
 
@@ -73,19 +76,30 @@ def files_lines(run: RunState, now: float, width: int) -> list[Line]:
     if not run.saves:
         return [[("  " + say("a restart begins at "), "dim"), (str(found.resume_from) if found.resume_from is not None else say("the start"), "strong"),
                  ("  " + say("as printed; nobody has looked at the files"), "dim")]]
-    line: Line = [("  " + say("a restart begins at "), "dim"), (str(found.resume_from) if found.resume_from is not None else say("the start"), "strong"),
-                  ("  " + say("files seen {age} ago on {n} nodes", age=age_text(now - max(taken.at for taken in run.saves.values())), n=len(run.saves)), "dim")]
+    parts: list[Line] = [[("  " + say("a restart begins at "), "dim"), (str(found.resume_from) if found.resume_from is not None else say("the start"), "strong"),
+                          ("  " + say("files seen {age} ago on {n} nodes", age=age_text(now - max(taken.at for taken in run.saves.values())), n=len(run.saves)), "dim")]]
     if found.next_bytes is not None:
-        line += [("   " + say("next save "), "dim"), (bytes_text(found.next_bytes), "plain")]
+        parts.append([("  " + say("next save "), "dim"), (bytes_text(found.next_bytes), "plain")])
         if found.free_bytes is not None:
-            line += [(" " + say("of {free} free", free=bytes_text(found.free_bytes)), "plain" if found.fits else "bad"), (" ✓" if found.fits else " ✗ " + say("does not fit"), "good" if found.fits else "bad")]
+            parts[-1] += [(" " + say("of {free} free", free=bytes_text(found.free_bytes)), "plain" if found.fits else "bad"), (" ✓" if found.fits else " ✗ " + say("does not fit"), "good" if found.fits else "bad")]
     trackers = sorted({str(taken.data.get("tracker")) for taken in run.saves.values() if taken.data.get("tracker") is not None})
     if trackers:
-        line += [("   " + say("tracker "), "dim"), (", ".join(trackers), "plain")]
+        parts.append([("  " + say("tracker "), "dim"), (", ".join(trackers), "plain")])
     problems = [*found.problems, *((node, say("the directory cannot be read: {why}", why=str(taken.data["why"]))) for node, taken in run.saves.items() if taken.data.get("why"))]
-    lines = [line, *([("  ✗ ", "bad"), (node, "name"), ("  " + text, "plain")] for node, text in problems[:3])]
+    lines = [*flowing(parts, width), *([("  ✗ ", "bad"), (node, "name"), ("  " + text, "plain")] for node, text in problems[:3])]
     if len(problems) > 3:
         lines.append([("    " + say("and {n} more", n=len(problems) - 3), "dim")])
+    return lines
+
+
+def flowing(parts: list[Line], width: int) -> list[Line]:
+    """The parts one after the other, on as many lines as they need."""
+    lines: list[Line] = []
+    for part in parts:
+        if lines and width_of(lines[-1]) + width_of(part) + 1 <= width:
+            lines[-1] += [(" ", "plain"), *part]
+        else:
+            lines.append(list(part))
     return lines
 
 
@@ -114,26 +128,27 @@ class Checkpoints(LinePane):
         table = with_moment(table, [now - row.age_s for row in rows], self.context.moment, width)
         head: list[Line] = []
         if height >= 12 and width >= 60:
-            head = [self._outlook(run), *files_lines(run, now, width), *draw_strip(state, run, rows, now, self.context.moment, width), []]
+            head = [*flowing(self._outlook(run), width), *files_lines(run, now, width), *draw_strip(state, run, rows, now, self.context.moment, width), []]
         self.fixed_lines = len(head) + 1
         self.items = [*([None] * self.fixed_lines), *(time_of(state, run, row.iteration) or now - row.age_s for row in rows)]
         return head + table
 
-    def _outlook(self, run: RunState) -> Line:
+    def _outlook(self, run: RunState) -> list[Line]:
         found = outlook(run)
-        line: Line = []
+        parts: list[Line] = []
         if found.at_risk is not None:
             tone = "warn" if found.interval is not None and found.at_risk > 2 * found.interval else "strong"
-            line += [("  " + say("at risk "), "dim"), (say("{n} iterations", n=found.at_risk), tone),
-                     (f" ({duration_text(found.risk_s)})" if found.risk_s is not None else "", "plain")]
+            parts.append([("  " + say("at risk "), "dim"), (say("{n} iterations", n=found.at_risk), tone),
+                          (f" ({duration_text(found.risk_s)})" if found.risk_s is not None else "", "plain")])
         if found.interval is not None:
-            line += [("   " + say("saved every "), "dim"), (f"{found.interval}", "plain")]
+            parts.append([("  " + say("saved every "), "dim"), (f"{found.interval}", "plain")])
         if found.next_s is not None:
-            line += [("   " + say("next in about "), "dim"), (duration_text(found.next_s), "plain")]
+            parts.append([("  " + say("next in about "), "dim"), (duration_text(found.next_s), "plain")])
         took = outlook_of(run).save_s
         if took is not None:
-            line += [("   " + say("a save takes "), "dim"), (duration_text(took), "plain")]
-        sizes = [seen.size_bytes for seen in run.checkpoints.values() if seen.state == "saved" and seen.size_bytes]
+            parts.append([("  " + say("a save takes "), "dim"), (duration_text(took), "plain")])
+        gone = removed(run)
+        sizes = [seen.size_bytes for seen in run.checkpoints.values() if seen.state == "saved" and seen.size_bytes and seen.iteration not in gone]
         if sizes:
-            line += [("   " + say("together "), "dim"), (bytes_text(sum(sizes)), "plain")]
-        return line
+            parts.append([("  " + say("together "), "dim"), (bytes_text(sum(sizes)), "plain")])
+        return parts

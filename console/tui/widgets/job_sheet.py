@@ -26,10 +26,10 @@ def sheet_lines(sheet: JobSheet, now: float, width: int) -> list[Line]:
     if sheet.plan is None:
         return lines or [[("  ◌ " + say("reading {path}", path=sheet.path), "busy")]]
     plan = sheet.plan
-    head: Line = [(" ✓ " + say("ready to launch"), "good") if plan.ok else (" ✗ " + say("not ready to launch"), "bad"), (f"  {plan.job}", "name"),
-                  (f"  {plan.attempt}  {clock_text(sheet.at, now)}", "dim")]
+    head: Line = [(" ✓ " + say("ready to launch"), "good") if plan.ok else (" ✗ " + say("not ready to launch"), "bad"), (f"  {plan.job}", "name")]
     if plan.ok:
         head.append((f"  {say('launched')}" if plan.attempt in sheet.used else f"  {say('R launches it, once armed')}", "key"))
+    head.append((f"  {plan.attempt}  {clock_text(sheet.at, now)}", "dim"))
     lines.append(head)
     for problem in plan.problems:
         lines += _problem(problem, width, place=True)

@@ -245,9 +245,9 @@ class Follower:
             return 0
         if end < len(block):
             block = block[:end]
-        self._parse(block, int(self._state["offset"]), records)
+        newlines = self._parse(block, int(self._state["offset"]), records)
         self._state = dict(self._state, offset=int(self._state["offset"]) + end, tail=_digest((tail + block[-TAIL_BYTES:])[-TAIL_BYTES:]),
-                           line=int(self._state["line"]) + block.count(b"\n"))
+                           line=int(self._state["line"]) + newlines)
         return end
 
     def _read_from(self, offset: int, want: int) -> Tuple[bytes, bytes]:
@@ -265,11 +265,13 @@ class Follower:
         self._at_end = len(data) < want + back
         return data[:back], data[back:]
 
-    def _parse(self, block: bytes, base: int, records: List[Record]) -> None:
+    def _parse(self, block: bytes, base: int, records: List[Record]) -> int:
+        """Put the records of the block into ``records``; return how many newlines are in it."""
         memory = _copied(self._state["memory"])    # ours: the state that was handed out stays
         self._storm = dict(self._state["storm"])
         self._spent = _spent(self._storm)
-        found = reading.read_block(block, self._fitting_scanner(block), memory, spans=self._known_spans(block, base), admit=lambda rule, offset: self._admits(rule, base + offset),
+        spans = self._known_spans(block, base)
+        found = reading.read_block(block, self._scanner if spans is not None else self._fitting_scanner(block), memory, spans=spans, admit=lambda rule, offset: self._admits(rule, base + offset),
                                    spent=lambda offset: self._spent_at(base + offset))
         self._state["memory"] = memory
         self._state["storm"] = self._storm
@@ -294,6 +296,8 @@ class Follower:
             count[(offset, one.kind)] = index + 1
             key = "%s:%d:%s%s" % (self._state["file_id"], offset, one.kind, ":%d" % index if index else "")
             records.append({"kind": one.kind, "key": key, "data": data, "v": one.version})
+        last = found[-1] if found and found[-1].offset >= 0 else None    # those before it are counted
+        return last.line + block.count(b"\n", last.offset) if last else block.count(b"\n")
 
     def _day(self) -> Optional[times.Day]:
         """The day of the last line in the file, by the node's clock."""
@@ -310,7 +314,7 @@ class Follower:
     def _known_spans(self, block: bytes, base: int) -> Optional[List[Tuple[int, int]]]:
         """Where grep says the block's lines of interest are, when a great deal is waiting to be read; else None."""
         if self._backlog is None and self._file is not None and not self._at_end and not self._no_grep and self.behind_bytes >= backlog.LEAST_BYTES:
-            self._backlog = backlog.Backlog.begin(self._file, base, os.fstat(self._file.fileno()).st_size, self._scanner.texts)
+            self._backlog = backlog.Backlog.begin(self._file, base, os.fstat(self._file.fileno()).st_size, self._scanner.stubs(block))
             self._no_grep = self._backlog is None
         if self._backlog is None:
             return None

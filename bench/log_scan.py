@@ -1,7 +1,7 @@
 """How fast a log is searched for iterations, checkpoints and all fault signatures, beside grep on the same file.
 
 The log is made: 1 GB (RANKDECK_BENCH_MB, in MB, for less) of lines as trainers, torch, NCCL and CANN print
-them, one in two hundred an iteration, one in five thousand a fault. Each round takes every reader in turn, so
+them, one in two hundred an iteration (one in ten of these with its timers), one in five thousand a fault. Each round takes every reader in turn, so
 that what else the machine does hits all alike. Seconds are processor time: one core. grep's output is read
 through a pipe (on /dev/null it would stop at the first match).
 """
@@ -60,13 +60,15 @@ def lines(rng: random.Random) -> Iterator[str]:
                    f"(ms): {x:.1f} | throughput per GPU (TFLOP/s/GPU): {x / 3:.1f} | learning rate: {x / 1e8:.6E} | global batch size:   512 | "
                    f"lm loss: {x / 200:.6E} | loss scale: 1.0 | grad norm: {x / 900:.3f} | number of skipped iterations:   0 | "
                    "number of nan iterations:   0 |")
+            if iteration % 10 == 0:
+                yield f"time (ms) | forward-compute: {x:.2f} | backward-compute: {x * 2:.2f} | optimizer-unscale-and-check: {x / 7:.2f} | batch-generator: {x / 31:.2f}"
         elif kind < 0.20:
             yield (f"[{rng.choice(_LEVELS)}] {rng.choice(_PARTS)}({n},python):2026-02-05-{clock}.{n % 1000:03d}.{n % 997:03d} "
                    f"[{one}_{two}.cc:{n % 3000}][{n}] {words}, stream_id={n % 64}")
         elif kind < 0.35:
             yield f"node-{n % 512:03d}:{n}:{n + 7} [{n % 8}] NCCL INFO Channel {n % 32:02d}/32 : {n % 64}[{n:x}] -> {n % 63}[{n * 3:x}] via P2P/IPC/read {words}"
         elif kind < 0.5:
-            yield f"time (ms) | forward-compute: {x:.2f} | backward-compute: {x * 2:.2f} | optimizer-unscale-and-check: {x / 7:.2f} | batch-generator: {x / 31:.2f}"
+            yield f"load (%) | {one}-{two}: {x / 10:.2f} | {three}-compute: {x / 20:.2f} | optimizer-unscale-and-check: {x / 70:.2f} | batch-generator: {x / 31:.2f}"
         elif kind < 0.65:
             yield f"2026-02-05 {clock},{n % 1000:03d} - {one}.{two} - INFO - {words} = {n} ({x:.3f})"
         elif kind < 0.8:

@@ -12,7 +12,7 @@ import re
 from typing import AbstractSet, Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from agent.catalogue.loader import Signature, load
-from agent.parse import training
+from agent.parse import frequency, stubs, training
 from agent.parse.anchors import Search
 from agent.parse.text import NO_RANK, clean, named_place, printed_time
 
@@ -62,6 +62,10 @@ class Scanner:
     def texts(self) -> Tuple[bytes, ...]:
         """All anchors: a line without any of them is of no interest."""
         return tuple(self._owners)
+
+    def stubs(self, sample: bytes) -> List[bytes]:
+        """Pieces of the anchors, one of which every line of interest holds, quickly found in logs like the sample."""
+        return stubs.of(self.texts, frequency.counted(sample) if len(sample) >= frequency.LEAST_BYTES else frequency.usual)
 
     def lines(self, block: bytes, spans: Optional[Sequence[Tuple[int, int]]] = None) -> List[Line]:
         """The lines of the block that hold an anchor, ascending. The last one may lack its end.

@@ -134,6 +134,7 @@ class _Launch:
         self.epoch = int(clock.wall_s() * 1000)
         self._touched: set[str] = set()
         self._committed: set[str] = set()
+        self._left: dict[str, str] = {}
         self._reached: dict[str, LaunchPhase] = {}
         self._began_s: dict[tuple[str, LaunchPhase], float] = {}
 
@@ -296,6 +297,8 @@ class _Launch:
             may_run = sorted(set(left) & self._committed)
             fix += f" Not undone on {', '.join(sorted(left))}: " + (
                 f"it may run on {', '.join(may_run)}; stop it there." if may_run else "the nodes undo it themselves when no start comes.")
+        for node, why in sorted(self._left.items()):
+            fix += f" Its container may be left on {node} ({why}); the node tries again by itself."
         raise LaunchError(f"{phase} failed on {first}: {error.args[0]}", node=first, phase=phase, where=error.where,
                           got=error.got, expected=error.expected, fix=fix.strip())
 
@@ -314,7 +317,9 @@ class _Launch:
                 if not session.alive:
                     raise
                 # Perhaps there is nothing to stop; then this works, and otherwise it says why not.
-        session.request("abort", {"attempt": self._plan.attempt, "why": why}, UNDO_S)
+        left = session.request("abort", {"attempt": self._plan.attempt, "why": why}, UNDO_S).get("left")
+        if left:
+            self._left[node] = str(left).strip()
 
     def _tell(self, node: str, phase: LaunchPhase, state: PhaseState, why: str = "") -> None:
         if state != "waiting":

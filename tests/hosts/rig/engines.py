@@ -75,7 +75,7 @@ class Engines:
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         self._processes: list[subprocess.Popen[str]] = []
-        self._daemons: list[subprocess.Popen[bytes]] = []
+        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Engines:
         try:
@@ -121,12 +121,22 @@ class Engines:
     def _daemon(self, name: str) -> None:
         # Short: the daemon makes sockets below it.
         folder = self.rig.folder / name / "d"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         argv = [*self.network.enter(name), "dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "x"), "--pidfile", str(folder / "pid"),
                 "-H", "unix:///run/docker.sock", "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false",
                 "--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", f"/{self.network.namespace(name)}", "--shutdown-timeout", "3"]
-        with (folder / "log").open("wb") as log:
-            self._daemons.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+        with (folder / "log").open("ab") as log:
+            self._daemons[name] = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def stop(self, name: str) -> None:
+        """End a node's daemon as its service would: its containers end too, and stay as ended ones."""
+        self._daemons[name].terminate()
+        self._daemons[name].wait(30)
+
+    def start(self, name: str) -> None:
+        """Start a node's daemon again, and wait until it answers."""
+        self._daemon(name)
+        self._wait(name)
 
     def _wait(self, name: str) -> None:
         deadline = time.monotonic() + STARTED_S
@@ -135,7 +145,7 @@ class Engines:
                 self.docker(name, "version")
                 return
             except RigError as error:
-                if time.monotonic() > deadline or any(daemon.poll() is not None for daemon in self._daemons):
+                if time.monotonic() > deadline or self._daemons[name].poll() is not None:
                     raise RigError(f"dockerd of {name} does not come up: {(self.rig.folder / name / 'd' / 'log').read_text()[-3000:]}") from error
             time.sleep(0.1)
 
@@ -172,9 +182,9 @@ class Engines:
                 found = self.docker(name, "ps", "-aq").split()
                 if found:
                     self.docker(name, "rm", "-f", *found)
-        for daemon in self._daemons:
+        for daemon in self._daemons.values():
             daemon.terminate()
-        for daemon in self._daemons:
+        for daemon in self._daemons.values():
             try:
                 daemon.wait(15)
             except subprocess.TimeoutExpired:

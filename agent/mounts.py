@@ -49,10 +49,14 @@ def _through_mounts(theirs: list[tuple[str, str, str]], ours: list[tuple[str, st
         return []
     device, root, point = max(above, key=lambda mount: len(mount[2]))
     rest = _below(path, point) or ""
-    place = os.path.normpath(root + "/" + rest)
-    found = [(len(mount[1]), os.path.normpath(mount[2] + "/" + (_below(place, mount[1]) or ""))) for mount in ours
+    place = _at(root, rest)
+    found = [(len(mount[1]), _at(mount[2], _below(place, mount[1]) or "")) for mount in ours
              if mount[0] == device and _below(place, mount[1]) is not None]
     return [seen for _, seen in sorted(found, reverse=True)]
+
+
+def _at(folder: str, rest: str) -> str:
+    return folder if not rest else folder.rstrip("/") + "/" + rest
 
 
 def _below(path: str, folder: str) -> str | None:

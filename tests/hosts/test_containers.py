@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from console.store import read_records
 from tests.hosts.console_process import ROOT, eventually
 from tests.hosts.rig.engines import IMAGE
 from tests.hosts.site import LINE, NODES, Site
@@ -80,8 +81,11 @@ def test_a_container_started_by_hand_is_adopted_and_left_alone(site: Site) -> No
     go.write_text("")
     line = LINE.replace("$(printf %8d $at)", "       7").replace("$(printf %7d $TRAIN_ITERS)", "     20")
     line = line.replace("$((at * 8))", "56").replace("$(printf '%.6f' 5.$((99 - at % 90)))", "5.5")
-    (site.work / "theirs.sh").write_text(f'echo " {line}"\nwhile [ -e {go} ]; do sleep 0.1; done\n')
-    site.docker.docker("n1", "run", "-d", "--net=host", "-v", "/usr:/usr:ro", "-v", f"{site.work}:{site.work}", "-e", "RANK=3", "-e", "LOCAL_RANK=0",
+    # CANN's own logs go below its home, which is a directory of the host's, named by the pid that it has in the container.
+    plog = "$HOME/ascend/log/debug/plog"
+    fault = "[ERROR] HCCL($$,python):2026-11-22-05:10:01.516.606 [x.cc:11][9]EI0002: notify wait timeout"
+    (site.work / "theirs.sh").write_text(f'mkdir -p {plog}\necho "{fault}" > {plog}/plog-$$_20261122051001516.log\necho " {line}"\nwhile [ -e {go} ]; do sleep 0.1; done\n')
+    site.docker.docker("n1", "run", "-d", "--net=host", "-v", "/usr:/usr:ro", "-v", f"{site.work}:{site.work}", "-v", f"{site.work}/home:/home/theirs", "-e", "HOME=/home/theirs", "-e", "RANK=3", "-e", "LOCAL_RANK=0",
                        "-e", "WORLD_SIZE=16", "--name", "theirs", IMAGE, "/bin/bash", "-c", f"bash {site.work}/theirs.sh > {log} 2>&1")
     eventually(lambda: log.exists() and "lm loss" in log.read_text(), 10, "their log")
     status, document, err = site.run("adopt", "theirs", "--node", "n1", "--container", "theirs")
@@ -94,4 +98,6 @@ def test_a_container_started_by_hand_is_adopted_and_left_alone(site: Site) -> No
     go.unlink()
     document = json.loads(watching.communicate(timeout=40)[0])
     assert document["result"]["iteration"] == 7 and not document["ok"], document
+    faults = [event.data for event in read_records(site.store, "rig", kinds=["fault"], job="theirs")]
+    assert [(fault["code"], fault["rank"], fault["file"].partition("/ascend/")[0]) for fault in faults] == [("EI0002", 3, f"{site.work}/home")], faults
     assert site.docker.containers("n1") == ["theirs"]

@@ -254,6 +254,72 @@ TABLE: tuple[Adjustment, ...] = (
         swaps=(Swap(old="aux_loss * num_tokens)", new="aux_loss * num_tokens * reduce_group.size())", devices=ALL),),
     ),
     Adjustment(
+        place="megatron.core.models.common.embeddings.rope_utils:_apply_rotary_pos_emb_bshd",
+        why="where all of a head turns, the part that does not is cut off and put back empty: copies, forward and backward",
+        source_sha256="2d6f53f0fe6f5352d43f16b920a92ec8562445eb19b6a82555a1e90c79fe0d82",
+        swaps=(
+            Swap(
+                old="    t, t_pass = t[..., :rot_dim], t[..., rot_dim:]\n",
+                new="    t, t_pass = (t[..., :rot_dim], t[..., rot_dim:]) if rot_dim < t.shape[-1] else (t, None)\n",
+                devices=ALL,
+            ),
+            Swap(old="    return torch.cat((t, t_pass), dim=-1)", new="    return t if t_pass is None else torch.cat((t, t_pass), dim=-1)", devices=ALL),
+        ),
+    ),
+    Adjustment(
+        place="megatron.core.transformer.mlp:MLP.forward",
+        why="an offset of 0 is added to half of every MLP's activations",
+        source_sha256="c68406f3ca95514d26cb5a883f94aa2308eb7fbd3ed5da190da355fbcebab61d",
+        swaps=(
+            Swap(
+                old="(\n                        x_linear + self.config.glu_linear_offset\n                    )",
+                new="(\n                        x_linear + self.config.glu_linear_offset if self.config.glu_linear_offset else x_linear\n                    )",
+                devices=ALL,
+            ),
+        ),
+    ),
+    Adjustment(
+        place="megatron.core.tensor_parallel.layers:linear_with_grad_accumulation_and_async_allreduce",
+        why="with nothing to gather, reduce or fuse this is torch's linear, whose backward needs no Python",
+        source_sha256="a7dce2d67feac8f06e5c985dc44629ff4abe36114cac789b8c5d2c28b3c1cfc2",
+        swaps=(
+            Swap(
+                old="    return LinearWithGradAccumulationAndAsyncCommunication.apply(*args)",
+                new="    if bias is None and grad_output_buffer is None and not (gradient_accumulation_fusion or allreduce_dgrad or sequence_parallel):\n"
+                "        return torch.nn.functional.linear(input, weight)\n"
+                "    return LinearWithGradAccumulationAndAsyncCommunication.apply(*args)",
+            ),
+        ),
+    ),
+    Adjustment(
+        place="megatron.core.distributed.param_and_grad_buffer:_ParamAndGradBucketGroup.start_param_sync",
+        why="gloo copies the parameters of a group of one through a buffer that is made for it",
+        source_sha256="ec6000db1595ca418ca5f67461e5164d0ed31a0ab05cf9d54ee6ee7f437e35ef",
+        swaps=(
+            Swap(
+                old="        async_op = self.ddp_config.overlap_param_gather and not force_sync\n",
+                new="        async_op = self.ddp_config.overlap_param_gather and not force_sync\n"
+                "        if self.intra_distributed_optimizer_instance_size == 1 and not async_op:\n"
+                "            self.param_gather_dispatched = True\n"
+                "            return\n",
+            ),
+        ),
+    ),
+    Adjustment(
+        place="megatron.core.distributed.param_and_grad_buffer:_ParamAndGradBucketGroup.start_grad_sync",
+        why="gloo copies the gradients of a group of one through a buffer that is made for it",
+        source_sha256="d8391c531988157b5446317bc44022ad38a3e751ad1f0b6bb9bfb3effd1effe7",
+        swaps=(
+            Swap(
+                old="        # Decide reduce_op.\n",
+                new="        if self.ddp_config.use_distributed_optimizer and self.intra_distributed_optimizer_instance_size == 1 \\\n"
+                "                and not self.ddp_config.overlap_grad_reduce and self.ddp_config.num_distributed_optimizer_instances == 1:\n"
+                "            return\n"
+                "        # Decide reduce_op.\n",
+            ),
+        ),
+    ),
+    Adjustment(
         place="megatron.core.optimizer.distrib_optimizer:DistributedOptimizer.state_dict",
         why="an optimizer that has not stepped yet has no step, and loading asks it for one",
         source_sha256="fe621ae6a622b58752df0330a2a30056dda222d73f22dc6bce6a5d1ac2bfa3d8",
@@ -397,9 +463,9 @@ def rewritten(function: FunctionType, swaps: list[Swap]) -> CodeType:
     assert isinstance(definition, ast.FunctionDef)
     definition.decorator_list = []
     # Free variables (zero-argument super() has one, __class__) must be free in the new code too: an outer
-    # function that is compiled and never called gives them a scope.
-    outer = ast.parse(f"def _outer({', '.join(function.__code__.co_freevars)}): pass")
-    outer.body[0].body = [definition]  # type: ignore[attr-defined]
+    # function that is compiled and never called gives them a scope. The function's own name is not one of them.
+    outer = ast.parse(f"def _outer({', '.join(function.__code__.co_freevars)}):\n    global {function.__name__}")
+    outer.body[0].body.append(definition)  # type: ignore[attr-defined]
     ast.increment_lineno(definition, function.__code__.co_firstlineno - 1)
     code = compile(outer, function.__code__.co_filename, "exec", dont_inherit=True)
     for name in ("_outer", function.__name__):

@@ -261,6 +261,60 @@ def balanced(world: Any) -> None:
     assert loss.grad.item() == 6.0
 
 
+def turned(world: Any) -> None:
+    from megatron.core.models.common.embeddings.rope_utils import _apply_rotary_pos_emb_bshd
+
+    torch.manual_seed(1)
+    t, angles = torch.randn(3, 1, 1, 8), torch.randn(3, 1, 1, 4)
+    # Half of a head turns: what turns is what turns alone, and the rest is as it was.
+    half = _apply_rotary_pos_emb_bshd(t, angles)
+    assert torch.equal(half[..., :4], _apply_rotary_pos_emb_bshd(t[..., :4].contiguous(), angles))
+    assert torch.equal(half[..., 4:], t[..., 4:])
+    with mock.patch.object(torch, "cat", wraps=torch.cat) as cat:
+        _apply_rotary_pos_emb_bshd(t[..., :4], angles)
+    assert cat.call_count == 1, "one, of the two halves that change places"
+
+
+def gated(world: Any) -> None:
+    mlp = next(module for module in world.module.modules() if type(module).__name__ == "MLP")
+    x = torch.randn(4, 1, mlp.config.hidden_size)
+    with torch.no_grad():
+        plain, _ = mlp(x)
+        gate, up = mlp.linear_fc1(x)[0].chunk(2, dim=-1)
+        assert torch.equal(plain, mlp.linear_fc2(torch.nn.functional.silu(gate) * up)[0])
+        with mock.patch.object(mlp.config, "glu_linear_offset", 1.0):
+            assert torch.equal(mlp(x)[0], mlp.linear_fc2(torch.nn.functional.silu(gate) * (up + 1.0))[0])
+
+
+def linear(world: Any) -> None:
+    from megatron.core.tensor_parallel import layers
+
+    x, weight = torch.randn(3, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
+    output = layers.linear_with_grad_accumulation_and_async_allreduce(x, weight, None, False, False, False)
+    assert torch.equal(output, torch.nn.functional.linear(x, weight))
+    assert type(output.grad_fn).__name__ == "MmBackward0"
+    other = layers.linear_with_grad_accumulation_and_async_allreduce(x, weight, torch.zeros(5), False, False, False)
+    assert type(other.grad_fn).__name__ == "LinearWithGradAccumulationAndAsyncCommunicationBackward"
+
+
+def alone(world: Any) -> None:
+    from megatron.core.distributed import param_and_grad_buffer as buffers
+
+    (group,) = world.module.bucket_groups
+    refusing = mock.Mock(side_effect=AssertionError("a collective of one"))
+    with mock.patch.multiple(buffers, dist_all_gather_func=refusing, dist_reduce_scatter_func=refusing):
+        group.param_gather_dispatched = False
+        group.start_param_sync()
+        assert group.param_gather_dispatched
+        group.start_grad_sync()
+        assert group.grad_reduce_handle is None
+        with mock.patch.object(group, "intra_distributed_optimizer_instance_size", 2):
+            for start in (group.start_param_sync, group.start_grad_sync):
+                with pytest.raises(AssertionError, match="a collective of one"):
+                    start()
+    group.cached_param_buffer_shard_list[:] = group.cached_grad_buffer_shard_list[:] = [None]
+
+
 def zero_state(world: Any) -> None:
     state = world.inner.get_parameter_state_dp_zero(use_gloo_comm=False, return_on_all_ranks=True)
     (tensors,) = state[0].values()
@@ -283,6 +337,8 @@ RANDOM = "megatron.core.tensor_parallel.random"
 MAPPINGS = "megatron.core.tensor_parallel.mappings"
 GATING = "megatron.core.transformer.moe.moe_utils:RouterGatingLinearFunction"
 BALANCE = "megatron.core.transformer.moe.router:TopKRouter.attach_and_log_load_balancing_loss"
+ROTARY = "megatron.core.models.common.embeddings.rope_utils:_apply_rotary_pos_emb_bshd"
+MLP = "megatron.core.transformer.mlp:MLP.forward"
 SEVERAL_RANKS = (
     "megatron.core.tensor_parallel.layers:LinearWithGradAccumulationAndAsyncCommunication.backward",
     "megatron.core.pipeline_parallel.p2p_communication:P2PCommunicator._communicate",
@@ -305,6 +361,11 @@ SEEN_AT_WORK: dict[str, Callable[[Any], None]] = {
     f"{GATING}.forward": routed,
     f"{GATING}.backward": routed,
     BALANCE: balanced,
+    ROTARY: turned,
+    MLP: gated,
+    "megatron.core.tensor_parallel.layers:linear_with_grad_accumulation_and_async_allreduce": linear,
+    "megatron.core.distributed.param_and_grad_buffer:_ParamAndGradBucketGroup.start_param_sync": alone,
+    "megatron.core.distributed.param_and_grad_buffer:_ParamAndGradBucketGroup.start_grad_sync": alone,
     "megatron.core.optimizer.distrib_optimizer:DistributedOptimizer.get_parameter_state_dp_zero": zero_state,
     **{place: without_cuda(place) for place in SEVERAL_RANKS},
     f"{RANDOM}:_set_cuda_rng_state": rng_state,
@@ -365,6 +426,17 @@ def sample() -> int:
     return 1
 
 
+def named() -> int:
+    return getattr(named, "told", 1)
+
+
+def test_a_function_that_names_itself_can_be_rewritten() -> None:
+    named.__code__ = adjust.rewritten(named, [adjust.Swap(old="told", new="seen")])  # type: ignore[arg-type]
+    assert named() == 1
+    named.seen = 2  # type: ignore[attr-defined]
+    assert named() == 2
+
+
 def test_words_that_do_not_occur_are_an_error() -> None:
     with pytest.raises(ValueError, match="does not occur in sample"):
         adjust.rewritten(sample, [adjust.Swap(old="three", new="four")])
@@ -400,7 +472,7 @@ def test_rows_for_one_device_leave_the_others_alone() -> None:
     # On CUDA only what is wrong there too; on an NPU also what is told by CUDA's names of types.
     assert concerned["cuda"] == {
         f"{OPTIMIZER}.state_dict", f"{OPTIMIZER}.load_state_dict", f"{OPTIMIZER}._set_main_param_and_optimizer_states",
-        f"{GATING}.forward", f"{GATING}.backward", BALANCE,
+        f"{GATING}.forward", f"{GATING}.backward", BALANCE, ROTARY, MLP,
         f"{WRITER}:_get_write_results_queue", f"{WRITER}:FileSystemWriterAsync.write_preloaded_data_multiproc"}
     assert concerned["npu"] - concerned["cuda"] == {
         f"{OPTIMIZER}.__init__", f"{OPTIMIZER}._build_model_and_main_param_groups",

@@ -89,7 +89,8 @@ def parse(text: str) -> Dict[str, Any]:
         kind = "proc-mem"
     if kind == "list":
         # Newer releases name product and serial number of each; the others print its id alone.
-        chips = [next((chip for chip in chips if chip["npu_id"] == found), None) or _chip(found, []) for found in seen.get("npu_ids", [])] or chips
+        named = {chip["npu_id"]: chip for chip in chips}
+        chips = [named.get(found) or _chip(found, []) for found in seen.get("npu_ids", [])] or chips
     return {"kind": kind, "total": total, "chips": chips, "errors": errors, "cut": bool(values.whole_lines(text)[1].strip())}
 
 

@@ -161,7 +161,12 @@ class Site:
 
     def end_of(self, process: subprocess.Popen[str], timeout_s: float = 90.0) -> tuple[int, dict[str, Any], str]:
         """What ``run`` gives, of a command that was started with --json."""
-        out, err = process.communicate(timeout=timeout_s)
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            there = run("ps", "-eo", "pid,ppid,stat,wchan:20,args").splitlines()
+            ours = [line[:250] for line in there if str(self.path) in line or any(name in line for name in self.names) or "docker exec" in line]
+            raise AssertionError("\n".join((f"{process.args!r} has not ended in {timeout_s:g} s", str(error.stderr), *ours))) from None
         try:
             return process.returncode, json.loads(out), err
         except ValueError:

@@ -44,6 +44,11 @@ mount -t tmpfs none "$1/run"
 mkdir "$1/run/sshd"
 mount --rbind "$1/run" /run
 mount --bind "$1/../npus/bin" /usr/local/sbin
+if [ -d "$1/../podman" ]; then
+    mkdir -p /var/lib/containers
+    mount --bind "$1/../podman/etc" /etc/containers
+    mount --bind "$1/../podman/store" /var/lib/containers
+fi
 echo 1 > /proc/sys/net/ipv4/ip_forward
 echo ready
 exec sleep infinity
@@ -98,12 +103,22 @@ class Engines:
         """What a docker command on a node says. Raises RigError."""
         return run(*self.network.enter(node), "docker", *words)
 
+    def podman(self, node: str, *words: str) -> str:
+        """What a podman command on a node says. Raises RigError."""
+        return run(*self.network.enter(node), "podman", *words)
+
     def containers(self, node: str) -> list[str]:
         """Names of all its containers, ended ones too."""
         return self.docker(node, "ps", "-a", "--format", "{{.Names}}").split()
 
     def _hold(self, name: str) -> int:
         folder = self.rig.folder / name / "mounts"
+        if shutil.which("podman"):
+            podman = self.rig.folder / name / "podman"
+            (podman / "store").mkdir(parents=True)
+            shutil.copytree("/etc/containers", podman / "etc")
+            # Limits no higher than ours, no systemd to ask for cgroups, and a runtime that takes cgroups as they are (crun refuses hybrid ones).
+            (podman / "etc" / "containers.conf").write_text('[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n[engine]\ncgroup_manager = "cgroupfs"\nruntime = "runc"\nevents_logger = "file"\n')
         npus = self.rig.folder / name / "npus"
         npu_sim.install(str(npus), sys.executable)
         for tool in (npus / "bin").iterdir():
@@ -167,7 +182,8 @@ class Engines:
         (factory / "set_env.sh").write_text(f'export ASCEND_TOOLKIT_HOME=/toolkit PATH={FACTORY}:$PATH LD_LIBRARY_PATH=/toolkit/lib:$LD_LIBRARY_PATH\n')
         shutil.copy(Path(__file__).with_name("ascendfactory-cli"), factory)
         first, *others = self.rig.nodes
-        path, saved = self.rig.folder / "image.tar", self.rig.folder / "saved.tar"
+        self.image = path = self.rig.folder / "image.tar"
+        saved = self.rig.folder / "saved.tar"
         with tarfile.open(path, "w") as archive:
             archive.add(root, ".")
         # Imported once: the time would make it another image.

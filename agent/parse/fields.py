@@ -37,7 +37,7 @@ _NAMES: Dict[Tuple[str, str], str] = {
     ("elapsed_ms", _SECONDS): "elapsedtimeperiteration(s), elapsedtimeperiterations, trainsteptimingins, timings/step, "
                               "perf/timeperstep, iterationtime(s), itertime(s), timeperiteration(s), steptime",
     ("consumed_samples", _WHOLE): "consumedsamples, consumedtrainsamples",
-    ("global_batch_size", _WHOLE): "globalbatchsize, gbs",
+    ("global_batch_size", _WHOLE): "globalbatchsize, gloablbatchsize, gbs",
     ("loss_scale", _FLOAT): "lossscale",
     ("skipped", _WHOLE): "numberofskippediterations, skippediterations",
     ("nan", _WHOLE): "numberofnaniterations, naniterations",
@@ -49,7 +49,7 @@ _NAMES: Dict[Tuple[str, str], str] = {
                                          "tokenspernpupersecond, tokens/s/p, throughput(tokens/s/p), tokens/s/gpu, tokens/s/npu, "
                                          "tokens/sec/gpu, tokens/sec/npu, tokens/s/device, tokens/sec/device, tokenspersecondperdevice, "
                                          "throughput(tokens/s/gpu), throughput(tokens/s/npu), throughput(tokens/sec/gpu), throughput(tokens/sec/npu), "
-                                         "throughput(token/s/gpu), throughput(token/s/npu), throughput(token/sec/gpu), perf/throughput",
+                                         "tokenspergpu(tokens/s/gpu), tokenspernpu(tokens/s/npu), throughput(token/s/gpu), throughput(token/s/npu), throughput(token/sec/gpu), perf/throughput",
 }
 KEYS: Dict[str, Tuple[str, str]] = {spelling.strip(): target for target, spellings in _NAMES.items()
                                     for spelling in spellings.split(",")}

@@ -14,7 +14,7 @@ from agent.parse.text import printed_time
 
 # "step: 20  loss: 11.83506  grad_norm:  9.6669  memory: 48.87GiB(51.44%)  tps: 4,376  tflops: 253.41  mfu: 25.62%"
 # "steps: 10 loss: 2.3012 iter time (s): 1.234 samples/sec: 12.345" (DeepSpeed's pipeline), "Step: 10, loss: 2.3"
-_TITAN = re.compile(r"(?<![\w/])(validate )?[Ss]teps?: {1,12}([0-9]{1,12})(?:/([0-9]{1,12}))?[ \t,]{1,12}(?=[a-z])")
+_TITAN = re.compile(r"(?<![\w/])(validate )?(?:[Ss]teps?|global_step): {1,12}([0-9]{1,12})(?:/([0-9]{1,12}))?[ \t,]{1,12}(?=[a-z])")
 _TITAN_PAIR = re.compile(r"[ \t,]{0,40}([A-Za-z_][\w /.()%-]{0,60}?): {0,12}")
 # "{ Epoch:[  1/  2], step:[    1/   19], loss: 10.649, per_step_time: 103328ms, lr: 0.0, overflow cond: False,
 #    loss_scale: 1.0, global_norm: [10.579812], train_throughput_per_npu: 2.896T }"; older: "loss:[ 8.1/ 8.3], time:1752.3 ms"

@@ -18,10 +18,10 @@ _ESCAPE = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 
 # torch: "[rank3]:", "[rank16]:[W908 ...", "[PG 1 Rank 0]"; torchrun --log: "[default7]:" (role and local
-# rank); Megatron and DeepSpeed: "[Rank 0]"; torch_npu: "(PID:356, Device:0, RankID:-1)"; mpirun --tag-output:
+# rank); Megatron and DeepSpeed: "[Rank 0]", MindSpeed-MM: "[Rank 0 | Local Rank 0]"; torch_npu: "(PID:356, Device:0, RankID:-1)"; mpirun --tag-output:
 # "[1,3]<stderr>:" (job, rank); CANN plog: "[ERROR] HCCL(60570,python):2025-..." and, in what it raises,
 # "EI0002: [PID: 2969] 2025-..."; verl and ray: "(WorkerDict pid=4112)".
-_RANK = re.compile(r"\[(?:PG [^\]\s]{1,40} )?(?:[Rr]ank|RANK) ?([0-9]{1,6})\]")
+_RANK = re.compile(r"\[(?:PG [^\]\s]{1,40} )?(?:[Rr]ank|RANK) ?([0-9]{1,6})(?:\]| \| ?[Ll]ocal)")
 _MPI_RANK = re.compile(r"^\[[0-9]{1,4},([0-9]{1,6})\]<std(?:out|err)>:")
 _LOCAL_RANK = re.compile(r"^\s*\[[a-z]+([0-9]{1,3})\]:")
 _TORCH_NPU = re.compile(r"\(PID:([0-9]{1,10}), ?Device:([0-9]{1,5}), ?RankID:(-?[0-9]{1,10})\)")

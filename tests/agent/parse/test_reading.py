@@ -114,3 +114,9 @@ BEGIN = "[Rank 0] [Torch] Checkpoint global_step%d is about to be saved!\n"
 def test_a_save_of_which_the_library_beneath_tells_is_told_once(text: str, told: List[Tuple[int, str]]) -> None:
     found = reading.read_block(text.encode(), SCANNER, {})
     assert [(one.data["iteration"], one.data["event"]) for one in found if one.kind == "checkpoint"] == told
+
+
+def test_a_rank_beside_its_local_rank() -> None:
+    line = b"[Rank 12 | Local Rank 4] 2026-03-01 10:00:00 INFO [x:48] => iteration  1/  100 | consumed samples: 8 | loss: 1.9E+00 | grad norm: 134.300 |\n"
+    (found,) = reading.read_block(line, SCANNER, {})
+    assert found.place == {"rank": 12} and found.data["lm_loss"] == 1.9

@@ -1,27 +1,32 @@
-"""The vendor's launchers in containers on two nodes: loss arrives, success is read in the log, a failure is told in their words."""
+"""The vendor's launchers in containers on two nodes: loss arrives, success is read in the log, a failure is told in their words.
+
+All cases are under way at once, each with agents of its own.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import pytest
 
 from console.store import read_records
-from tests.hosts.rig.engines import FACTORY
-from tests.hosts.site import Site
+from tests.hosts.rig.engines import FACTORY, Engines
+from tests.hosts.site import Site, all_at_once
 
-pytestmark = pytest.mark.ssh
+pytestmark = [pytest.mark.ssh, pytest.mark.timeout(200)]
 
 
 def factory(site: Site, dialect: str, **env: str) -> Any:
-    return site.job(f"factory-{dialect}", container={"setup": [f"cd {FACTORY} && sh install.sh modellink"]}, env=env, runner={
+    return site.job(site.path.name, container={"setup": [f"cd {FACTORY} && sh install.sh modellink"]}, env=env, runner={
         "kind": "ascendfactory", "entry": "", "workdir": FACTORY, "setup": [f"source {FACTORY}/set_env.sh"],
         "ascendfactory": {"dialect": dialect, "model_name": "qwen2-7b", "exp_name": "full-4k", "scripts_dir": f"{FACTORY}/scripts_modellink"}})
 
 
-@pytest.mark.parametrize("dialect", ["v1", "v2"])
-def test_ascendfactory(site: Site, dialect: str) -> None:
+def trains(site: Site, dialect: str) -> None:
     status, document, err = site.launch(factory(site, dialect), "--wait")
     assert status == 0 and document["ok"], json.dumps(document, indent=1) + err
     assert (document["result"]["status"], document["result"]["iteration"], document["result"]["total"]) == ("finished", 20, 20)
@@ -30,8 +35,7 @@ def test_ascendfactory(site: Site, dialect: str) -> None:
     site.wait_clean()
 
 
-@pytest.mark.parametrize(("dialect", "end"), [("v1", "crash"), ("v2", "tee")])
-def test_ascendfactory_that_fails_in_training_is_no_success(site: Site, dialect: str, end: str) -> None:
+def fails_in_training(site: Site, dialect: str, end: str) -> None:
     status, document, err = site.launch(factory(site, dialect, AF_END=end), "--wait")
     assert status == 1 and document["result"]["iteration"] == 7, json.dumps(document, indent=1) + err
     if end == "crash":
@@ -43,7 +47,7 @@ def test_ascendfactory_that_fails_in_training_is_no_success(site: Site, dialect:
     site.wait_clean()
 
 
-def test_ascendfactory_that_is_given_what_it_does_not_take(site: Site) -> None:
+def is_given_what_it_does_not_take(site: Site) -> None:
     job = factory(site, "v2")
     job.write_text(job.read_text().replace("exp_name: full-4k", "exp_name: full-4k\n    backend: unheard-of"))
     status, document, _ = site.launch(job)
@@ -53,17 +57,33 @@ def test_ascendfactory_that_is_given_what_it_does_not_take(site: Site) -> None:
     site.wait_clean()
 
 
-def test_a_script_that_crashes_into_tee_is_no_success(site: Site) -> None:
+def crashes_into_tee(site: Site) -> None:
     status, document, err = site.launch(site.job("crash", env={"CRASH_AT": "7"}), "--wait")
     assert status == 1 and document["result"]["status"] == "failed" and document["result"]["iteration"] == 6, json.dumps(document, indent=1) + err
     assert "bash -o pipefail" in document["error"]["got"] and "RuntimeError: NPU out of memory" in document["error"]["got"]
     site.wait_clean()
 
 
-def test_a_script_whose_crash_nobody_can_see_is_no_success_either(site: Site) -> None:
+def crashes_where_nobody_can_see_it(site: Site) -> None:
     # A shell without pipefail in between: the status is tee's.
     (site.work / "outer.sh").write_text(f"dash -c 'bash {site.work}/train.sh | tee outer.log'\n")
     (site.work / "train.sh").write_text((site.work / "train.sh").read_text().replace("bash -o pipefail -c train", "bash -c train").replace("\n", "\nset +o pipefail\n", 1))
     status, document, _ = site.launch(site.job("quiet", env={"CRASH_AT": "7"}, runner={"entry": str(site.work / "outer.sh")}), "--wait")
     assert status == 1 and document["result"]["status"] == "ended early" and document["result"]["iteration"] == 6, document
     site.wait_clean()
+
+
+CASES: dict[str, Callable[[Site], None]] = {
+    "ascendfactory-v1": partial(trains, dialect="v1"), "ascendfactory-v2": partial(trains, dialect="v2"),
+    "ascendfactory-v1-crash": partial(fails_in_training, dialect="v1", end="crash"), "ascendfactory-v2-tee": partial(fails_in_training, dialect="v2", end="tee"),
+    "ascendfactory-v2-refused": is_given_what_it_does_not_take, "script-tee": crashes_into_tee, "script-quiet": crashes_where_nobody_can_see_it}
+
+
+@pytest.fixture(scope="module")
+def running(request: pytest.FixtureRequest, docker: Engines, tmp_path_factory: pytest.TempPathFactory, node_python: str) -> Iterator[dict[str, Future[None]]]:
+    yield from all_at_once(request, docker, tmp_path_factory.mktemp("runners"), node_python, CASES, lambda case, site: case(site))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_vendors_launcher(running: dict[str, Future[None]], name: str) -> None:
+    running[name].result(timeout=150)

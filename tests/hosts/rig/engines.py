@@ -149,8 +149,9 @@ class Engines:
         self._daemons[name].wait(30)
 
     def start(self, name: str) -> None:
-        """Start a node's daemon again, and wait until it answers."""
-        self._daemon(name)
+        """Start a node's daemon again unless it runs, and wait until it answers."""
+        if self._daemons[name].poll() is not None:
+            self._daemon(name)
         self._wait(name)
 
     def _wait(self, name: str) -> None:

@@ -8,6 +8,7 @@ matrix are made from records, the same for everybody. An exit status alone never
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from console.core.events import LaunchPhase, LaunchProgress, PhaseState, RecordArrived
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 Cells = Mapping[tuple[str, str], LaunchProgress]
 KINDS = ("job", "rank_map", "iteration", "exit")
+TOO_EARLY = "exit status 0 before the last iteration"
 _LATER: tuple[LaunchPhase, ...] = ("rendezvous", "loading", "training")
 
 
@@ -27,6 +29,7 @@ def advance(attempt: AttemptState, event: RecordArrived, is_finished: bool) -> C
     """
     node, cells = event.node, attempt.phases
     if event.kind == "iteration":
+        cells = _told_late(cells, event)
         # One rank prints for all; what it prints has been reached by every node.
         if _state(cells, node, "training") in ("running", "done"):
             return cells
@@ -64,8 +67,17 @@ def _ended(attempt: AttemptState, event: RecordArrived, is_finished: bool) -> Ce
     elif phase == "training" and is_finished and data.get("code") == 0:
         _put(found, attempt, node, phase, "done", event.time)
     else:
-        _put(found, attempt, node, phase, "failed", event.time, how if data.get("code") != 0 else f"{how} before the last iteration")
+        _put(found, attempt, node, phase, "failed", event.time, how if data.get("code") != 0 else TOO_EARLY)
     return found
+
+
+def _told_late(cells: Cells, event: RecordArrived) -> Cells:
+    """One node's end can arrive before the last line that another wrote: ends without an error are then no failures."""
+    iteration, total = event.data.get("iteration"), event.data.get("total")
+    if not isinstance(iteration, int) or not isinstance(total, int) or iteration < total:
+        return cells
+    early = {key: replace(cell, state="done", why="") for key, cell in cells.items() if cell.state == "failed" and cell.why == TOO_EARLY}
+    return {**cells, **early} if early else cells
 
 
 def _reach(cells: dict[tuple[str, str], LaunchProgress], attempt: AttemptState, node: str, phase: LaunchPhase, at: float) -> None:

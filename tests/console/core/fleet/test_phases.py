@@ -57,6 +57,14 @@ def test_the_three_phases_with_their_times_on_every_node() -> None:
     assert [badge.text for badge in badges][-3:] == ["4.0 s", "6.0 s", "20 s"]
 
 
+def test_an_end_that_is_told_before_the_last_line_is_no_failure() -> None:
+    state = iterate(running("n1", "n2"), "n2", 1, 110.0)
+    state = end(end(state, "n1", 130.0), "n2", 131.0, code=1)
+    assert cells(state, "n1")["training"][0] == cells(state, "n2")["training"][0] == "failed"
+    state = iterate(state, "n2", 2, 120.0)
+    assert cells(state, "n1")["training"] == ("done", 20.0) and cells(state, "n2")["training"][0] == "failed"
+
+
 def test_exit_status_0_before_the_last_iteration_is_no_success() -> None:
     state = end(iterate(meet(running("n1"), "n1", 101.0), "n1", 1, 102.0), "n1", 103.0)
     assert cells(state, "n1")["training"][0] == "failed"

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from console.core.launch.plan import LaunchPlan
     from console.core.preflight.facts import Case
     from console.core.preflight.table import Report
+    from console.remote.backend import Submission
     from console.remote.prompts import Question
     from console.remote.ssh_backend import SshBackend
     from console.remote.supervisor import Supervisor
@@ -62,6 +63,11 @@ JOB_TIMEOUT_S = 90.0
 """With a job its interpreter is started, and that may be slow."""
 MEND_AT_ONCE = 32
 MEND_S = {"image-pull": 3700.0}
+COMING_UP_S = 7200.0
+"""How long a launch is watched on its way to its first iteration: weights may come from a slow disk."""
+LOOK_S = 0.3
+OVER = ("exited", "stopped", "aborted", "expired")
+"""agent.wire.JOB_STATES that nothing follows."""
 ANSWER_S = 120.0
 """How long a login's question stays open: servers give up after LoginGraceTime, 120 s."""
 
@@ -206,6 +212,30 @@ class Errands:
         finally:
             self._launching.release()
         self._tell(JobLaunched(at=self._now(), job=plan.job, attempt=plan.attempt, error=problem))
+        if not problem:
+            self._see_it_up(plan, submission)
+
+    def _see_it_up(self, plan: LaunchPlan, submission: Submission) -> None:
+        """Watch until it trains on all its nodes; where one node's part ends badly, so do the others'."""
+        from console.core.fleet.coming_up import ended_badly
+        from console.remote.coming_up import ComingUp
+
+        coming = ComingUp(plan, submission, self._place.supervisor, self._place.backend, self._place.clock)
+        until_s = self._place.clock.mono_s() + COMING_UP_S
+        while not self._closed and self._place.clock.mono_s() < until_s:
+            # Folded by the screen; only read here.
+            state = self._place.store.state
+            try:
+                if coming.look(state):
+                    return
+            except ConsoleError as error:
+                self._tell(JobLaunched(at=self._now(), job=plan.job, attempt=plan.attempt, error=str(error)))
+                return
+            run = state.runs.get(plan.job)
+            attempt = run.attempts.get(plan.attempt) if run is not None else None
+            if attempt is not None and len(attempt.node_states) == len(plan.nodes) and all(how in OVER for how in attempt.node_states.values()) and not ended_badly(attempt, submission.nodes):
+                return
+            time.sleep(LOOK_S)
 
     # --- colleagues --------------------------------------------------------------------------------------
 

@@ -146,6 +146,8 @@ class ErrandDoings:
         else:
             lines: list[Line] = [[(say("Launch"), "bad"), (" ", "plain"), (clip(plan.job, 60), "name"), ("  ", "plain"), (plan.attempt, "dim")],
                                  [(say("on {n} nodes, and on no others whatever happens meanwhile:", n=len(plan.nodes)), "plain")]]
+            for step in plan.before:
+                lines.append([("  " + say("Before the launch: {step}", step=step.job), "warn"), (f"  {', '.join(node.node for node in step.nodes)}", "name")])
             for node in plan.nodes:
                 lines += _node_lines(node)
             lines.append([(say("The plan behind this shows every line. Nothing starts unless all nodes are ready."), "plain")])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 ERRANDS: Mapping[str, str] = {
     ":check quick, standard or deep, and a job file if there is one": ":check quick、standard 或 deep，可再加作业文件",
     "Check": "检查", "Check the nodes: quick, standard or deep, and for a job file if one is named.": "检查节点：quick、standard 或 deep；可指定作业文件。",
-    "Derived": "推导值", "Finding": "发现", "Job file": "作业文件", "Login": "登录", "Mend": "修复", "Plan": "计划",
+    "Derived": "推导值", "Before the launch: {step}": "启动之前：{step}", "After the training, by launch --wait: {step}": "训练之后（launch --wait）：{step}", "Code": "代码", "Finding": "发现", "Job file": "作业文件", "Login": "登录", "Mend": "修复", "Plan": "计划",
     "Launch the job file that was planned. Shows hosts and commands and asks for the job's name first.": "启动已计划的作业文件。先显示主机和命令，并要求输入作业名。",
     "Mend what the selected cell found, where that is safe. Shows the exact commands and asks for the name first.": "修复所选格的问题（仅限安全的）。先显示确切命令，并要求输入名称。",
     "R launches it, once armed": "解锁后按 R 启动",
@@ -48,5 +48,5 @@ ERRANDS: Mapping[str, str] = {
     "the container engine answers": "容器引擎有回应", "the image is there": "镜像存在", "the same image everywhere": "各节点镜像相同", "what is mounted into the container": "容器挂载",
     "the container's name is free": "容器名未被占用", "the job's interpreter and its packages": "作业的解释器和软件包", "the same packages everywhere": "各节点软件包相同",
     "the NPUs' network links": "NPU 网络链路", "an address for each NPU": "每个 NPU 有地址", "the same TLS switch on all NPUs": "各 NPU 的 TLS 开关相同",
-    "checkpoint storage is what the job says": "检查点存储与作业所述一致", "all NPUs reach each other": "所有 NPU 互通", "how fast checkpoints are written": "检查点写入速度",
+    "needed ports are kept from outgoing connections": "所需端口不被外连占用", "checkpoint storage is what the job says": "检查点存储与作业所述一致", "all NPUs reach each other": "所有 NPU 互通", "how fast checkpoints are written": "检查点写入速度",
 }

@@ -30,6 +30,7 @@ from console.store import Store
 from tests.console.core.preflight.facts import parts, path
 from tests.console.remote.fakes import RealClock
 from tests.console.remote.test_check import FakeLinks
+from tests.console.tui import scene
 
 DEADLINE_S = 20.0
 JOB = """\
@@ -49,6 +50,7 @@ class FakeBackend:
     def __init__(self) -> None:
         self.plans: list[Any] = []
         self.problem: RequestError | None = None
+        self.cancelled: list[tuple[tuple[str, ...], str]] = []
 
     def submit(self, plan: Any, emit: Callable[[FleetEvent], None]) -> Submission:
         self.plans.append(plan)
@@ -60,6 +62,9 @@ class FakeBackend:
 
     def observe(self, submission: Submission, emit: Callable[[FleetEvent], None]) -> None:
         pass
+
+    def cancel(self, submission: Submission, grace_s: float, why: str, keep_container: bool | None = None) -> None:
+        self.cancelled.append((submission.nodes, why))
 
 
 def progress(phase: Any, state: Any = "running") -> LaunchProgress:
@@ -91,8 +96,8 @@ class Desk:
                 raise RequestError("the remedy failed", where=name)
             self.forwarding = 1
             return {"output": ""}
-        if op in ("nonce", "read"):
-            return {"text": "", "path": ""}
+        if op in ("nonce", "read", "files", "left"):
+            return {"text": "", "path": "", "files": [], "processes": [], "container": False, "holders": [], "complete": True}
         assert op == "check_facts", op
         found = parts(**{"path:/w/ckpt": path("/w/ckpt")})
         found["host"]["ip_forward"] = self.forwarding
@@ -214,6 +219,24 @@ def test_exactly_the_planned_launch_is_submitted(desk: Desk, tmp_path: Path) -> 
     assert launched.error == "" and (launched.job, launched.attempt) == ("tiny", plan.attempt) and desk.place.backend.plans == [plan]
     desk.place.store.drain()
     assert "tiny" in desk.place.store.state.runs
+
+
+def test_a_node_whose_part_ends_badly_is_told_and_the_others_are_ended(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.remote.coming_up.LAST_WORDS_S", 0.0)
+    job = job_file(tmp_path)
+    desk.errands.run(PlanJob(path=job))
+    plan = desk.until(JobPlanned).plan
+    desk.errands.run(LaunchJob(path=job, plan=plan))
+    assert desk.until(JobLaunched).error == ""
+    record = scene.Recorder()
+    run = {"job": "tiny", "attempt": plan.attempt}
+    desk.place.store.ingest([
+        *[record(node, "job", 1.0, **run, epoch=1, state=state, node_index=index, dir=f"/w/{node}", operator="op", why=None)
+          for index, (node, state) in enumerate((("n0", "running"), ("n1", "exited")))],
+        record("n1", "exit", 2.0, **run, round=None, scope="command", rank=None, local_rank=None, pid=7, code=3, signal=None, started=1.0, ended=2.0, asked=False)])
+    desk.place.store.drain()
+    failed = desk.until(JobLaunched, 2)
+    assert failed.attempt == plan.attempt and "failed on n1" in failed.error and [nodes for nodes, _ in desk.place.backend.cancelled] == [("n0",)]
 
 
 def test_a_file_that_changed_since_is_not_launched(desk: Desk, tmp_path: Path) -> None:

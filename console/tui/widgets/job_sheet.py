@@ -34,9 +34,24 @@ def sheet_lines(sheet: JobSheet, now: float, width: int) -> list[Line]:
     for problem in plan.problems:
         lines += _problem(problem, width, place=True)
     lines += [[], *_derived(plan), [(" " + say("Job file"), "head"), (f"  {sheet.path}", "dim")], *_file(sheet, width), []]
+    for step in plan.before:
+        lines += [[(" " + say("Before the launch: {step}", step=step.job), "head"), (f"  {step.attempt}", "dim")], *_nodes(step)]
+    if plan.code is not None:
+        lines += [[(" " + say("Code"), "head"), (f"  {plan.code.source} → {plan.code.to}", "plain"), (f"  {plan.code.size_bytes:,} B  sha256 {plan.code.digest[:12]}", "dim")], []]
+    lines += _nodes(plan)
+    for step in plan.after:
+        lines += [[(" " + say("After the training, by launch --wait: {step}", step=step.job), "head"), (f"  {step.attempt}", "dim")], *_nodes(step)]
+    return lines
+
+
+def _nodes(plan: LaunchPlan) -> list[Line]:
+    lines: list[Line] = []
     for node in plan.nodes:
         lines += [[(f" {node.node_index:>3} ", "dim"), (node.node, "name"), (f"  {say('devices {d}', d=', '.join(map(str, node.devices)) or '-')}  {node.dir}", "plain")],
                   [("     " + say("files: {names}", names=", ".join((*node.files, "command.sh"))), "dim")]]
+        for name, text in node.files.items():
+            if not name.endswith(".json"):
+                lines += [[("     " + name, "busy")], *([("       " + line, "plain")] for line in text.splitlines())]
         for command in node.commands:
             lines.append([(f"     {command.phase}", "busy")])
             lines += [[("       " + text, "plain")] for text in (command.script.rstrip().splitlines() or [" ".join(command.argv)])]

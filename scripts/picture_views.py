@@ -17,22 +17,26 @@ from console.tui.app import ConsoleApp, Options  # noqa: E402
 from console.tui.layout_host import BUILT_IN  # noqa: E402
 from console.tui.views import KEYS  # noqa: E402
 from console.tui.words import catalogue  # noqa: E402
-from tests.console.tui import scene  # noqa: E402
+from tests.console.tui import errand_scene, scene  # noqa: E402
 
 SIZE = (120, 36)
 PICTURES: dict[str, tuple[str, tuple[str, ...], str]] = {
     **{f"view-{name}": (name, (), "") for name in KEYS.values()},
+    "view-job": ("launch", ("escape", "tab"), ""),
     "view-past": ("training", ("left_curly_bracket",), ""),
     "view-detail": ("fleet", ("down", "down", "enter"), ""),
     "view-chinese": ("fleet", (), "zh"),
 }
 """File -> view, keys, language."""
+NEWS = {"view-checks": errand_scene.check_told(), "view-job": [errand_scene.planned()]}
+"""File -> what errands came to."""
 
 
 async def draw(view: str, keys: tuple[str, ...], target: Path) -> None:
     """Write one picture."""
     feed = scene.full_feed()
-    app = ConsoleApp(feed, feed.submit, scene.fixed_clock(), BUILT_IN, environ={}, options=Options(fps=0.001, view=view))
+    feed.said += NEWS.get(target.stem, ())
+    app = ConsoleApp(feed, feed.submit, scene.fixed_clock(), BUILT_IN, environ={}, options=Options(fps=0.001, view=view, fleet="lab"))
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()
         await pilot.press(*keys)

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 from console.core.errors import ConsoleError
 from console.core.events import Answer, FleetEvent, News
 from console.core.fleet.state import FleetState
-from console.core.intents import FollowLog, ReconnectNode, StopJob, UnfollowLog, Wish
 from console.core.launch.inventory import Inventory
 from console.store import LogRing, Store, default_path
 
 if TYPE_CHECKING:
+    from console.core.intents import Wish
     from console.errands import Errands
     from console.remote.prompts import Prompt
     from console.remote.ssh_backend import SshBackend
@@ -101,6 +101,8 @@ class Desk:
 
     def submit(self, wish: Wish) -> None:
         """Carry out what the screen asks for, in the background; returns at once."""
+        from console.core.intents import FollowLog, ReconnectNode, StopJob, UnfollowLog
+
         if isinstance(wish, (FollowLog, UnfollowLog, ReconnectNode, StopJob)):
             self.supervisor.submit(wish)
         else:

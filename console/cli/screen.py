@@ -16,7 +16,6 @@ from console.cli.desk import Desk, ask, say
 from console.core import i18n
 from console.core.errors import FileError
 from console.core.events import LinkChanged, LoginAsked
-from console.core.intents import Wish
 from console.core.launch.inventory import Inventory
 from console.desk import ScreenFeed
 from console.tui import app
@@ -25,6 +24,7 @@ from console.tui.words import catalogue
 
 if TYPE_CHECKING:
     from console.core.fleet.state import FleetState
+    from console.core.intents import Wish
     from console.herald import Herald
 
 START_LIMIT_S = 10.0

@@ -12,8 +12,10 @@ Times named ``at`` are the console's wall clock, seconds since the epoch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from console.core.records import dataclass
 
 if TYPE_CHECKING:
     from console.core.launch.plan import LaunchPlan

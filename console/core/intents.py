@@ -9,8 +9,10 @@ goes to the desk (``console.errands``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from console.core.records import dataclass
 
 if TYPE_CHECKING:
     from console.core.launch.plan import LaunchPlan

@@ -22,12 +22,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, NoReturn
 
 from console.core.errors import FileError
 from console.core.launch.document import Locate
+from console.core.records import dataclass
 
 VERSION = 1
 PANES = ("fleet-grid", "nodes", "loss", "metrics", "checkpoints", "logs", "faults", "phases", "timeline", "audit", "job")

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from console.core.intents import Access
+from console.core.records import dataclass
+
+if TYPE_CHECKING:
+    from console.core.intents import Access
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -32,8 +32,8 @@ from console.core.events import Answer
 from console.core.fleet.state import FleetState, NodeState
 from console.core.fleet.views import fleet_summary, node_rows
 from console.core.i18n import say
-from console.core.intents import ACCESS, Wish
 from console.core.layout import LayoutSpec
+from console.core.records import dataclass
 from console.tui import panes, theme
 from console.tui.actions import BY_KEY, BY_NAME, OWN_KEYS
 from console.tui.arming import Arming
@@ -47,6 +47,7 @@ from console.tui.time_cursor import Moments, TimeCursor
 from console.tui.widgets.bars import Bar, key_line, notice_line, prompt_line, top_line
 
 if TYPE_CHECKING:
+    from console.core.intents import Wish
     from console.tui.doings import Doings
     from console.tui.line_editor import LineEditor
 
@@ -139,7 +140,7 @@ class ConsoleApp(App[Ending]):
         self.navigator = Navigator(self)
         self.pacer = Pacer(clock)
         self._pressed = float("-inf")
-        self._second, self._ticked, self._heralded = -1, clock.mono_s(), 0.0
+        self._second, self._ticked, self._heralded = -1, clock.mono_s(), clock.mono_s()
         if self.options.notice or css_problem:
             self.tell(self.options.notice or css_problem, "warn")
 
@@ -167,7 +168,7 @@ class ConsoleApp(App[Ending]):
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(layout=True))
         self.tick()
         self.set_interval(1 / self.options.fps, self.tick)
-        self.set_timer(READY_AFTER_S, self._get_ready)
+        self.call_after_refresh(self.set_timer, READY_AFTER_S, self._get_ready)
 
     def _get_ready(self) -> None:
         """Load what the first picture did without, so that the first key does not wait for it."""
@@ -202,7 +203,7 @@ class ConsoleApp(App[Ending]):
                 self.write_raw(written)
             if text:
                 self.tell(text, "bad")
-        if self.options.console and (self.arming.armed or "colleagues" in self.doings.__dict__):
+        if self.options.console and (self.arming.armed or ("doings" in self.__dict__ and "colleagues" in self.doings.__dict__)):
             self.doings.colleagues.tell_armed(mono)
         changed = self.context.cursor.tick(mono - self._ticked, self.end()) or changed
         self._ticked = mono
@@ -284,6 +285,8 @@ class ConsoleApp(App[Ending]):
 
     def send(self, intent: Wish) -> None:
         """Hand an intent down; the second lock on writes, whoever made it."""
+        from console.core.intents import ACCESS
+
         if ACCESS[type(intent)] == "write" and not self.arming.armed:
             self.tell(say("refused: the console is read-only; :arm first"), "warn")
             return

@@ -25,13 +25,13 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 
 from console.core.fleet.state import FleetState
-from console.core.intents import Intent
 from console.tui.context import Context
 from console.tui.feed import Feed
 from console.tui.lines import shown
 
 if TYPE_CHECKING:
     from console.core.fleet.drill import Target
+    from console.core.intents import Intent
 
 _HOMES = {
     "fleet-grid": "device_grid:DeviceGrid",

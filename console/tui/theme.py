@@ -6,7 +6,7 @@ On screens of fewer than 30 lines panes have a line above instead of a frame aro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from rich.style import Style
@@ -16,6 +16,7 @@ from textual.css.tokenizer import TokenError
 from textual.theme import BUILTIN_THEMES
 
 from console.core.i18n import say
+from console.core.records import dataclass
 from console.tui import palette
 
 HIGH_FROM = 30

@@ -8,13 +8,13 @@ others do not. ``Alarm.key`` is the same at every look and in every console, so 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from console.core.fleet.run_views import job_view, newest_round
 from console.core.fleet.state import FleetState, NodeState, RunState
 from console.core.fleet.views import health_badge
 from console.core.i18n import say
+from console.core.records import dataclass
 
 Severity: TypeAlias = Literal["critical", "warning", "notice"]
 """critical: training stands or is about to; warning: look at it soon; notice: good to know (a job has finished)."""

@@ -7,10 +7,10 @@ Owns which end of one node's command means that the others cannot go on. Refuses
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from console.core.events import LaunchPhase
 from console.core.fleet.state import AttemptState
+from console.core.records import dataclass
 
 LATER: tuple[LaunchPhase, ...] = ("rendezvous", "loading", "training")
 OVER = ("exited", "stopped", "aborted", "expired")

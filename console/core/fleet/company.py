@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from console.core.fleet.alarms import Alarm, alarms
 from console.core.fleet.remarks import Remark
+from console.core.records import dataclass
 
 if TYPE_CHECKING:
     from console.core.fleet.state import FleetState

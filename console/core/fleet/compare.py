@@ -7,13 +7,13 @@ again counts from the iteration it resumed at, and nothing of the start before i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from console.core.fleet.points import COUNTS
 from console.core.fleet.series import Series
 from console.core.fleet.standing import Place
 from console.core.fleet.state import RunState
+from console.core.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

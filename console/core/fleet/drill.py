@@ -7,7 +7,6 @@ attempt; a process is what npu-smi shows holding an NPU, with or without a rank.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from console.core.fleet.happenings import fault_rows, signal_name
@@ -24,6 +23,7 @@ from console.core.fleet.views import (
     spans_text,
     value_text,
 )
+from console.core.records import dataclass
 
 Kind = Literal["job", "node", "npu", "rank", "process"]
 

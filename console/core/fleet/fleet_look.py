@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from console.core.fleet.views import NodeRow
+from console.core.records import dataclass
 
 Value: TypeAlias = Literal["load", "hbm", "temperature", "power"]
 VALUES: tuple[Value, ...] = ("load", "hbm", "temperature", "power")

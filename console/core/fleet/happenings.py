@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from console.core.fleet.state import AttemptState, FleetState, RunState
 from console.core.fleet.views import Badge, Tone, link_badge, natural_key
+from console.core.records import dataclass
 
 _ROLE_TONES: Mapping[str, Tone] = {"root": "bad", "unclear": "warn", "cascade": "warn", "teardown": "off", "benign": "plain"}
 

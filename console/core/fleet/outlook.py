@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from console.core.fleet.run_views import current_iteration, usual_step_s
 from console.core.fleet.state import RunState
+from console.core.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,9 @@ A remark is said on many nodes under one id, and counts once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from console.core.records import dataclass
 
 KEPT_REMARKS = 1000
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import get_args
 
 from console.core.events import LaunchPhase
@@ -19,6 +19,7 @@ from console.core.fleet.state import AttemptState, FleetState, RunState
 from console.core.fleet.views import Badge, Tone, duration_text, link_badge, natural_key, spans_text
 from console.core.fleet.wholeness import Wholeness, removed, wholeness
 from console.core.launch.step_names import is_step
+from console.core.records import dataclass
 
 PHASES: tuple[str, ...] = get_args(LaunchPhase)
 STALLED_STEPS = 10

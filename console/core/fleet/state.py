@@ -13,7 +13,7 @@ question.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from console.core.events import (
@@ -34,6 +34,7 @@ from console.core.fleet.remarks import Remark, remarked
 from console.core.fleet.series import Series
 from console.core.fleet.standing import Place, Standing
 from console.core.launch.step_names import is_step
+from console.core.records import dataclass
 
 KEPT_PIDS = 256
 KEPT_FAULTS = 1000

@@ -9,12 +9,12 @@ A badge always has a glyph of its own beside its tone, so that no status is told
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
 from typing import Any, Literal, TypeAlias
 
 from console.core.fleet.state import AttemptState, FleetState, NodeState, Taken
+from console.core.records import dataclass
 
 Tone: TypeAlias = Literal["good", "warn", "bad", "stale", "off", "busy", "plain"]
 """good: as it should be; warn: look at it; bad: act; stale: too old to trust; off: not in use, not known;

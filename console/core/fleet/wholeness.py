@@ -6,9 +6,8 @@ whole here only when every node calls its part so; ``rankdeck inspect checkpoint
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from console.core.fleet.state import RunState
+from console.core.records import dataclass
 
 SURE_S = 5.0
 """Nodes' clocks may differ by so much before a save that is not listed yet is called removed."""

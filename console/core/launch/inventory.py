@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from difflib import get_close_matches
 from typing import Any, Literal
 
 from console.core.launch.document import Locate, Path
 from console.core.launch.problems import Problem, ProblemsError
 from console.core.launch.ranges import expand
+from console.core.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

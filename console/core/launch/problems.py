@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from console.core.errors import FileError
+from console.core.records import dataclass
 
 Severity = Literal["error", "warning", "info"]
 

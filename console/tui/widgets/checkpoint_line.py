@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -15,6 +14,7 @@ from console.core.fleet.state import FleetState, RunState
 from console.core.fleet.views import age_text, bytes_text, duration_text
 from console.core.fleet.wholeness import removed
 from console.core.i18n import say
+from console.core.records import dataclass
 from console.tui.lines import Line, width_of
 from console.tui.widgets.line_pane import LinePane
 from console.tui.widgets.listings import Column, draw_table, with_moment

@@ -7,13 +7,13 @@ were measured ten to ten thousand times slower).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
 
 from console.core.fleet.run_views import Mark
 from console.core.fleet.series import Series
 from console.core.fleet.views import value_text
 from console.core.i18n import say
+from console.core.records import dataclass
 from console.tui.lines import Line, fit
 
 Bins = Sequence[tuple[float, float] | None]
@@ -105,7 +105,10 @@ class Look:
     """What lies beyond it belongs to a round that was given up, or to the future; it is drawn dim."""
 
 
-def draw_curve(series: Series, notes: Sequence[Mark], width: int, height: int, look: Look = Look(), given_up: Sequence[Series] = (),
+_PLAIN = Look()
+
+
+def draw_curve(series: Series, notes: Sequence[Mark], width: int, height: int, look: Look = _PLAIN, given_up: Sequence[Series] = (),
                beside: Sequence[Series] = ()) -> list[Line]:
     """Chart, axis and a line of marks in ``width`` x ``height`` cells. ``given_up``: what was trained again later;
     ``beside``: other runs' curves, at most three, each with its letter at its end (A, B, C)."""

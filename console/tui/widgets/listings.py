@@ -7,7 +7,6 @@ room is short, and one column takes what is left.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import ClassVar
 
@@ -15,6 +14,7 @@ from console.core.fleet.happenings import Happening, audit_rows, fault_rows
 from console.core.fleet.run_views import PHASES, phase_rows
 from console.core.fleet.state import FleetState
 from console.core.i18n import say
+from console.core.records import dataclass
 from console.tui.lines import Line, Span, fit
 from console.tui.widgets.line_pane import LinePane
 

@@ -24,7 +24,6 @@ from console.core.fleet.fleet_look import matcher
 from console.core.fleet.run_views import LogChoice, log_choices, merge_choices
 from console.core.fleet.state import FleetState
 from console.core.i18n import say
-from console.core.intents import FollowLog, UnfollowLog
 from console.tui.feed import Feed
 from console.tui.lines import Line, shown
 from console.tui.log_book import BAD, LogBook, Row, Source
@@ -151,6 +150,8 @@ class LogView(Pane):
         self.choice = choice
         if wanted == self._followed:
             return
+        from console.core.intents import FollowLog, UnfollowLog
+
         for old in self._followed:
             if old not in wanted:
                 self.post_message(self.Ask(UnfollowLog(node=old.node, path=old.path)))

@@ -138,6 +138,10 @@ def _see_it_up(desk: Desk, args: argparse.Namespace, made: LaunchPlan, submissio
             if phase in LATER and told.get((node, phase)) != cell.state:
                 told[node, phase] = cell.state
                 show(cell)
+        return told.values()
+
+    def look(state: FleetState) -> bool:
+        shown()
         return coming.look(state) and not args.wait
 
     try:
@@ -146,13 +150,11 @@ def _see_it_up(desk: Desk, args: argparse.Namespace, made: LaunchPlan, submissio
         document.update(ok=False, error=error_mapping(error))
         say(f"rankdeck: {error}")
         deadline_s = desk.clock.mono_s() + LAST_LINES_S
-        while desk.store.drain() or ("running" in shown() and desk.clock.mono_s() < deadline_s):
+        desk.store.drain()
+        while "running" in shown() and desk.clock.mono_s() < deadline_s:
             time.sleep(LOOK_S)  # how it ended on the others is on its way
+            desk.store.drain()
         view = job_view(desk.store.state, desk.store.state.runs[submission.job], desk.clock.wall_s())
-        return told.values()
-
-    def look(state: FleetState) -> bool:
-        shown()
     except KeyboardInterrupt:
         say(f"{submission.job} goes on; rankdeck attach {submission.job} watches it, rankdeck stop {submission.job} ends it")
         raise

@@ -52,3 +52,12 @@ def test_a_mixture_goes_on(pair: tuple[str, str], experts: dict[tuple[str, str],
 def test_in_half_precision_its_own_layout_is_exact() -> None:
     told = resumed.compare([("interleaved", "interleaved")], model=resumed.MODEL, precision="bf16")
     check(("interleaved", "interleaved"), told["interleaved", "interleaved"])
+
+
+def test_adapters_of_a_mixture_go_on() -> None:
+    pairs = [("EP2", "EP2"), ("EP2", "single")]
+    told = resumed.compare(pairs, model={**resumed.MIXTURE, "peft": {"type": "lora", "dropout": 0.1, "target_modules": ["linear_qkv", "linear_proj"]}})
+    assert told[pairs[0]]["resumed"] == told[pairs[0]]["whole"]
+    assert told[pairs[0]]["same state"]
+    # Another number of ranks draws other dropouts, so that only the first loss says something.
+    assert told[pairs[1]]["resumed"][0] == pytest.approx(told[pairs[1]]["whole"][0], rel=1e-2)

@@ -40,6 +40,13 @@ def test_packed_answers_and_adapters_have_the_same_gradients_everywhere(mode: st
         assert layouts.difference(got["single"], pairs) < layouts.TOLERANCE, name
 
 
+def test_adapters_of_a_mixtures_attention_have_the_same_gradients_everywhere() -> None:
+    got = layouts.measure(["mixture, single", "mixture, EP2", "mixture, CP2", "mixture, EP2 x TP2 + SP"], mode="lora", steps=3, timeout_s=150.0)
+    for name, pairs in got.items():
+        assert layouts.difference(got["mixture, single"], pairs) < layouts.TOLERANCE, name
+    assert got["mixture, single"][0][0] > got["mixture, single"][2][0], "they learn"
+
+
 def test_what_differs_is_found() -> None:
     assert layouts.difference([(1.0, 2.0)], [(1.0, 2.1)]) == pytest.approx(0.05)
     assert "| 5.0e-02 of single |" in layouts.table({"single": [(1.0, 2.0)], "other": [(1.0, 2.1)]})

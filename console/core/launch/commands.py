@@ -25,7 +25,7 @@ from trainer.spec.job import JobSpec, Secret
 __all__ = ["DIR", "RUNTIMES", "Place", "address", "endpoint", "environment", "files", "path_word", "quote", "script", "secret_lines", "unsupported"]
 
 RUNTIMES = ("process", "docker", "podman")
-"""container.runtime; podman by golden tests only."""
+"""container.runtime; podman by golden tests, and by a launch in the host tests where it is installed."""
 
 _INTERFACE_OF = """\
 import fcntl, ipaddress, socket, struct, sys

@@ -343,7 +343,8 @@ class Follower:
         return bool(seen < limit)
 
     def _spent_at(self, offset: int) -> FrozenSet[str]:
-        self._turn_window(offset)
+        if self._storm.get(WINDOW) != offset // STORM_WINDOW_BYTES:
+            self._turn_window(offset)
         return self._spent
 
     def _turn_window(self, offset: int) -> None:

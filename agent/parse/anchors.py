@@ -24,7 +24,7 @@ from agent.parse.frequency import Share
 
 SHORTEST = 4
 """Bytes of the shortest text that may be looked for."""
-_CONTEXT, _ENOUGH = 24, 7
+_CONTEXT, _ENOUGH, _FAR = 24, 7, 8
 _LENGTHS = (1, 2, 3)
 # ns: one byte of log passed by memchr and by an expression that begins with one byte or with more, a stop at that,
 # a look at what stands behind it, an occurrence found by memchr, and one found by an expression.
@@ -65,34 +65,45 @@ class _Rare:
 
 
 class _Trie:
-    """One literal, and what may stand beside it. ``after``: the two bytes behind it -> (text, where in it the literal stands)."""
+    """One literal, and what may stand beside it.
+
+    The eight bytes behind it -> (text, where in it the literal stands); of texts that end sooner the two, the one,
+    or the byte before the literal.
+    """
 
     def __init__(self, needle: bytes, members: _Members) -> None:
         self._length = len(needle)
         self._after: Dict[bytes, Tuple[Tuple[bytes, int], ...]] = {}
-        others: List[Tuple[bytes, int]] = []
+        self._near: Dict[bytes, Tuple[Tuple[bytes, int], ...]] = {}
+        self._last: Dict[bytes, Tuple[Tuple[bytes, int], ...]] = {}
+        self._before: Dict[bytes, Tuple[Tuple[bytes, int], ...]] = {}
         words: List[Tuple[bytes, bytes]] = []
         for text, place in members:
             tail = text[place + len(needle):place + len(needle) + _CONTEXT]
-            if len(tail) >= 2:
-                self._after[tail[:2]] = self._after.get(tail[:2], ()) + ((text, place),)
-            else:
-                others.append((text, place))
+            table, key = ((self._after, tail[:_FAR]) if len(tail) >= _FAR else (self._near, tail[:2]) if len(tail) >= 2
+                          else (self._last, tail) if tail else (self._before, text[place - 1:place]))
+            table[key] = table.get(key, ()) + ((text, place),)
             # Little stands behind the literal: what stands before it must be looked at as well.
             words.append((tail, text if len(tail) < _ENOUGH else b""))
-        self._others = tuple(others)
         self._search = re.compile(re.escape(needle) + b"(?=" + _trie(words) + b")")
 
     def collect(self, block: bytes, found: List[_Place], begin: int = 0) -> None:
         """Put (place, text) of every occurrence whose literal stands at ``begin`` or later into ``found``."""
-        length, after, others, starts = self._length, self._after, self._others, block.startswith
+        length, after, near, last, before, starts = self._length, self._after, self._near, self._last, self._before, block.startswith
         for match in self._search.finditer(block, begin):
             hit = match.start()
-            for text, back in after.get(block[hit + length:hit + length + 2], ()):
+            behind = hit + length
+            for text, back in after.get(block[behind:behind + _FAR], ()):
                 if starts(text, hit - back) and hit >= back:
                     found.append((hit - back, text))
-            for text, back in others:
-                if hit >= back and starts(text, hit - back):
+            for text, back in near.get(block[behind:behind + 2], ()):
+                if starts(text, hit - back) and hit >= back:
+                    found.append((hit - back, text))
+            for text, back in last.get(block[behind:behind + 1], ()) if last else ():
+                if starts(text, hit - back) and hit >= back:
+                    found.append((hit - back, text))
+            for text, back in before.get(block[hit - 1:hit], ()) if before and hit else ():
+                if starts(text, hit - back) and hit >= back:
                     found.append((hit - back, text))
 
 

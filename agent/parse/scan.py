@@ -43,6 +43,7 @@ class Scanner:
     def __init__(self, signatures: Optional[Sequence[Signature]] = None, anchors: Iterable[str] = training.ANCHORS,
                  search: Optional[Search] = None) -> None:
         self._signatures: List[Signature] = list(load() if signatures is None else signatures)
+        self._rules = [signature.rule for signature in self._signatures]
         self._anchors = tuple(anchors)
         self._owners: Dict[bytes, Tuple[int, ...]] = {}
         self._training = frozenset(anchor.encode("utf-8") for anchor in self._anchors)
@@ -80,7 +81,7 @@ class Scanner:
         for place, anchor in self._search.occurrences(block):
             if place >= end:
                 if trains or owned:
-                    found.append(Line(start, end, trains, tuple(sorted(owned.items())) if owned else ()))
+                    found.append(Line(start, end, trains, tuple(sorted(owned.items()) if len(owned) > 1 else owned.items())))
                 start, end = _bounds(block, place)
                 trains, owned = False, {}
             if place + len(anchor) > end:    # an anchor with a carriage return in it stands in no line
@@ -92,7 +93,7 @@ class Scanner:
                 for owner in owners:
                     owned.setdefault(owner, place)
         if trains or owned:
-            found.append(Line(start, end, trains, tuple(sorted(owned.items())) if owned else ()))
+            found.append(Line(start, end, trains, tuple(sorted(owned.items()) if len(owned) > 1 else owned.items())))
         return found
 
     def _lines_within(self, block: bytes, spans: Sequence[Tuple[int, int]]) -> List[Line]:
@@ -112,7 +113,8 @@ class Scanner:
 
     def faults_in(self, block: bytes, line: Line, spent: AbstractSet[str] = frozenset()) -> List[Dict[str, Any]]:
         """The faults in one of ``lines(block)``; rules in ``spent`` are not looked for."""
-        owners = [owner for owner, _ in line.signatures if self._signatures[owner].rule not in spent]
+        rules = self._rules
+        owners = [owner for owner, _ in line.signatures if rules[owner] not in spent]
         if not owners:
             return []
         if line.end - line.start <= 2 * WINDOW:

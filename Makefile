@@ -45,8 +45,11 @@ test-agent-pythons: $(DEV) ## The agent's tests under Python 3.7 and 3.13, where
 
 test-hosts: $(DEV) ## Real OpenSSH hosts in network namespaces (root, Debian)
 	@scripts/host_packages.sh
-	@RANKDECK_HOSTS=required $(BIN)/python -m pytest -m ssh tests/hosts $(ARGS); status=$$?; \
+	@RANKDECK_HOSTS=required $(BIN)/python -m pytest -m ssh tests/hosts -n $(WORKERS) --dist loadfile $(ARGS); status=$$?; \
 	$(BIN)/python -m tests.hosts.rig sweep; exit $$status
+
+fuzz: $(DEV) ## Made-up input for every parser of the agent: make fuzz ARGS="--inputs 100000 npu_table.parse"
+	@$(BIN)/python -m tests.agent.fuzz $(ARGS)
 
 bench: $(DEV) ## Measure, print a table, write build/bench/*.json
 	@$(BIN)/python -m bench $(ARGS)

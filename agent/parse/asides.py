@@ -30,13 +30,17 @@ TIMERS_LIMIT = 64
 # "  seq_length ...................................... 4096" (Megatron's dump of its arguments)
 _ARGUMENT = re.compile(r"\b(seq_length|world_size|global_batch_size|train_iters|encoder_seq_length) \.{3,80} ([0-9]{1,12})\s*$")
 
+# torchtitan: "Loading the checkpoint at step 100.", "Loading the checkpoint from outputs/checkpoint/step-100."; that it
+# has been loaded is said without the step.
+_LOADING = re.compile(r"Loading the checkpoint (?:at step |from \S{0,4000}?step-)([0-9]{1,15})(?![0-9])")
+
 TRACEBACK = "Traceback (most recent call last)"
-ANCHORS = (TIMERS, "time (ms) |", "seq_length ...", "world_size ...", "memory (MB)", "training ...", "Training ...", "Running training", "Training starts at",
+ANCHORS = ("Loading the checkpoint", TIMERS, "time (ms) |", "seq_length ...", "world_size ...", "memory (MB)", "training ...", "Training ...", "Running training", "Training starts at",
            "the start of training", "save-checkpoint", "load-checkpoint", TRACEBACK)
 
 
 def asides(text: str) -> List[Record]:
-    """The records in one (cleaned) line, kinds ``start``, ``memory``, ``timer`` (one, ms), ``timers`` (several) and ``argument``."""
+    """The records in one (cleaned) line, kinds ``start``, ``memory``, ``timer`` (one, ms), ``timers`` (several), ``loading`` and ``argument``."""
     argument = _ARGUMENT.search(text) if "..." in text else None
     if argument:
         name = "seq_length" if argument.group(1) == "encoder_seq_length" else argument.group(1)
@@ -45,6 +49,9 @@ def asides(text: str) -> List[Record]:
         return [("start", {"time": printed_time(text, last=True)})]
     if _START.match(text):
         return [("start", {"time": printed_time(text)})]
+    loading = _LOADING.search(text)
+    if loading:
+        return [("loading", {"iteration": int(loading.group(1))})]
     memory = _MEMORY.search(text)
     if memory:
         values: Dict[str, Any] = {name: value for name, value, _ in fields.pairs(text[memory.end():].lstrip(" |"))}

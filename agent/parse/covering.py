@@ -9,8 +9,8 @@ from __future__ import annotations
 import heapq
 from typing import Dict, FrozenSet, NamedTuple, Optional, Sequence, Set, Tuple
 
-_ROUNDS, _TRIED = 4, 8
-_SLANTS = (1.0, 0.3, 0.6, 2.0)
+_ROUNDS, _TRIED = 2, 4
+_SLANTS = (1.0, 0.3)
 """Greed looks at prices with these factors in turn: seen too low, few great offers win, which often are cheaper together."""
 
 

@@ -5,7 +5,8 @@ Owns counting and the guess. Refuses to know what the answer is good for (``anch
 
 from __future__ import annotations
 
-from typing import Callable, Dict
+from collections import Counter
+from typing import Callable, Dict, Tuple
 
 SAMPLE_BYTES = 1 << 16
 """So much of a sample is counted, from its middle."""
@@ -35,16 +36,13 @@ def counted(sample: bytes) -> Share:
     """As counted in the sample; never quite 0."""
     middle = max(0, (len(sample) - SAMPLE_BYTES) // 2)
     sample = sample[middle:middle + SAMPLE_BYTES]
-    tables: Dict[int, Dict[bytes, int]] = {}
+    tables: Dict[int, Dict[Tuple[int, ...], int]] = {}
 
     def share(needle: bytes) -> float:
         length = len(needle)
         table = tables.get(length)
         if table is None:    # one walk through the sample for all needles of a length
-            table = tables[length] = {}
-            for place in range(len(sample) - length + 1):
-                part = sample[place:place + length]
-                table[part] = table.get(part, 0) + 1
-        return (table.get(needle, 0) + 0.1) / len(sample)
+            table = tables[length] = Counter(zip(*[sample[place:] for place in range(length)]))
+        return (table.get(tuple(needle), 0) + 0.1) / len(sample)
 
     return share

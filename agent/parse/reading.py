@@ -30,7 +30,7 @@ _REPORT = re.compile(rb"rank {1,9}: ([0-9]{1,9}) \(local_rank: ([0-9]{1,9})\)")
 _OPEN_LIMIT = 4000
 
 Memory = Dict[str, Any]
-"""Plain JSON: {step, bar: [step, steps], drawn, saving: {iteration, path, waits}, saved, open: {text, back, lines}, timers: {data, back, lines}, seq_length, world_size, processes};
+"""Plain JSON: {step, bar: [step, steps], drawn, saving: {iteration, path, waits}, saved, loading, open: {text, back, lines}, timers: {data, back, lines}, seq_length, world_size, processes};
 {} at the beginning."""
 
 
@@ -97,6 +97,8 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
             for kind, data in asides.asides(text) if _is_aside(text) else ():
                 if kind == "argument":
                     memory[data["name"]] = data["value"]
+                elif kind == "loading":
+                    memory["loading"] = data["iteration"]
                 else:
                     if kind == "timers":
                         data["iteration"] = memory.get("step")
@@ -211,6 +213,8 @@ def _complete(kind: str, data: Dict[str, Any], memory: Memory, block: bytes, lin
                 rate = asides.tokens_per_s_per_device(data["global_batch_size"], length, memory.get("world_size"), data["elapsed_ms"])
                 data["tokens_per_s_per_device"] = None if rate is None else round(rate, 3)
     elif kind == "checkpoint":
+        if data["event"] == "loaded" and data["iteration"] is None:
+            data["iteration"] = memory.pop("loading", None)
         if data["iteration"] is None:
             begun = memory.get("saving") if data["event"] in ("saved", "failed") else None
             data["iteration"] = begun["iteration"] if begun else memory.get("step")

@@ -176,6 +176,15 @@ class ParamikoConnection:
         """Start a shell command and talk to it. Raises ConnectError."""
         return self._start(command, CHANNEL_TIMEOUT_S)
 
+    @property
+    def host_key(self) -> str:
+        """Type and key that the node has shown and that was verified, as known_hosts writes them; "" when it is gone."""
+        try:
+            key = self._transport.get_remote_server_key()
+        except paramiko.SSHException:
+            return ""
+        return f"{key.get_name()} {key.get_base64()}"
+
     def _start(self, command: str, timeout_s: float) -> ParamikoChannel:
         timeout_s = min(timeout_s, CHANNEL_TIMEOUT_S)
         with _within(self._transport, timeout_s, f"starting a command on {self._name}", self._name):

@@ -4,7 +4,7 @@ Only bytes travel so. What is there, whether it is whole, and its name are settl
 to each node (``stage``), so a node that passes on rubbish, or nothing, costs time and no more: the file is then sent
 directly, with the reason. Nodes log in to each other with what the fleet file's ``relay`` says is there, a key on
 the node itself or its user's own; no agent is forwarded and nobody is asked. Their host keys are those that the
-bastion reads on the nodes, over connections that it has verified.
+bastion has verified, and those that it reads on the nodes over the verified connections.
 """
 
 from __future__ import annotations
@@ -119,13 +119,16 @@ class Passing:
         return said[-1][:300] if said else f"exit status {status}"
 
     def _host_keys(self, node: Node) -> str:
-        """The public halves of a node's host keys, as it says itself over our verified connection; "" when it does not."""
+        """The public halves of a node's host keys: the one that we have verified, and those that it says itself over that connection."""
         if node.name not in self._keys:
             try:
-                status, out, _ = self._connect(node.name).run(sh_command("cat /etc/ssh/ssh_host_*_key.pub 2>/dev/null"))
+                connection = self._connect(node.name)
+                # The system's ssh keeps the key to itself.
+                lines = [str(getattr(connection, "host_key", ""))]
+                status, out, _ = connection.run(sh_command("cat /etc/ssh/ssh_host_*_key.pub 2>/dev/null"))
             except ConnectError:
                 return ""
-            lines = out.decode("ascii", "replace").splitlines() if status == 0 else []
+            lines += out.decode("ascii", "replace").splitlines() if status == 0 else []
             # Key type and key; the comment is anybody's text.
             self._keys[node.name] = "".join(f"{alias(node)} {' '.join(line.split()[:2])}\n" for line in lines if len(line.split()) >= 2)
         return self._keys[node.name]

@@ -8,8 +8,6 @@ says why.
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import importlib.util
 import json
 import math
 import os
@@ -24,17 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from trainer.runtime import device as devices
-from trainer.runtime import pulse, report, start
+from trainer.runtime import exports, pulse, report, start
 from trainer.runtime.anomaly import Watch
 from trainer.runtime.errors import TrainerError
-from trainer.spec import batch, manifest, parallel
+from trainer.spec import batch, parallel
 from trainer.spec.job import JobSpec
 from trainer.spec.saving_rules import time_limit_s
 
 FINAL_NAME = "final.json"
-
-EXPORT = "trainer.convert.export"
-"""Has ``export_checkpoint(spec, checkpoint: Path, out: Path)``; run by rank 0 when all is over."""
 
 FIRST_AUTO_SAVE = 10
 """checkpoint.mode auto: the iteration whose save is measured first."""
@@ -82,8 +77,8 @@ def run(spec: JobSpec) -> Final:
     )
     with process_group(spec, device):
         final = _train(spec, device, stop, began)
-    if final.reason == "finished":
-        _export(spec, final)
+    if final.reason == "finished" and spec.export.dir and spec.export.at_end and int(os.environ.get("RANK", "0")) == 0:
+        exports.write(spec, final.iteration)
     return final
 
 
@@ -209,6 +204,11 @@ class _Loop:
             if self._checkpoints.pending and not writing:
                 self._checkpoints.finish()
             self._save_if_due()
+            if exports.due(self._spec, self.position.iteration):
+                # Exported is what is on disk: the checkpoint has to be whole.
+                self._checkpoints.save(self._modules, self._optimizer, self.position)
+                if self._rank == 0:
+                    exports.on_the_way(self._spec, self.position.iteration)
             if asked:
                 return "asked"
             if over:
@@ -325,18 +325,6 @@ def _deadline(spec: JobSpec, began: float) -> float:
 
 def _events_directory(spec: JobSpec) -> Path:
     return Path(spec.logging.tensorboard_dir or f"{spec.checkpoint.dir}/tensorboard").expanduser()
-
-
-def _export(spec: JobSpec, final: Final) -> None:
-    if not (spec.export.dir and spec.export.at_end) or int(os.environ.get("RANK", "0")) != 0:
-        return
-    if importlib.util.find_spec(EXPORT) is None:
-        report.say(f" no export to {spec.export.dir}: this build has no converter; convert the checkpoint later")
-        return
-    out = Path(spec.export.dir).expanduser()
-    checkpoint = Path(spec.checkpoint.dir).expanduser() / manifest.directory_name(final.iteration)
-    importlib.import_module(EXPORT).export_checkpoint(spec, checkpoint, out)
-    report.say(f" exported weights of iteration {final.iteration} to {out}")
 
 
 def _layout(spec: JobSpec) -> dict[str, Any]:

@@ -120,3 +120,9 @@ def test_a_rank_beside_its_local_rank() -> None:
     line = b"[Rank 12 | Local Rank 4] 2026-03-01 10:00:00 INFO [x:48] => iteration  1/  100 | consumed samples: 8 | loss: 1.9E+00 | grad norm: 134.300 |\n"
     (found,) = reading.read_block(line, SCANNER, {})
     assert found.place == {"rank": 12} and found.data["lm_loss"] == 1.9
+
+
+@pytest.mark.parametrize("text", ["Loading the checkpoint at step 100.\n", "Loading the checkpoint from outputs/checkpoint/step-100.\n"])
+def test_the_step_that_is_loaded_is_said_when_it_begins(text: str) -> None:
+    found = reading.read_block((text + "Finished loading the checkpoint in 1.20 seconds.\n").encode(), SCANNER, {})
+    assert [(one.data["iteration"], one.data["event"]) for one in found] == [(100, "loaded")]

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import json
+from importlib import resources
 from random import Random
 
+import jsonschema
 import pytest
 
 from console.core.events import RecordArrived
 from console.core.fleet.carriers import Carriers
 from console.core.fleet.run_views import log_choices, loss_log
 from console.core.fleet.state import FleetState, RunState, apply
+from console.core.launch.inventory import Inventory
+from console.core.launch.report import status_mapping, status_text
 
 PLACE = ("A", 0)
 DIRS = {"n0": "/w/n0", "n1": "/w/n1"}
@@ -87,3 +92,12 @@ def test_a_step_trained_again_in_the_same_log_is_put_anew() -> None:
     carriers = Carriers()
     assert all(carriers.admit(PLACE, "n0", "x", 0, at, True) for at in (1, 2, 3, 2, 3, 4))
     assert not carriers.is_crowded(PLACE)
+
+
+def test_status_says_which_log_it_is() -> None:
+    state = FleetState(runs={"j": folded(*(record("n1", 7, at, 7.0) for at in range(1, 4)))})
+    document = status_mapping(state, Inventory(name="f", nodes=()), 10.0)
+    assert document["jobs"][0]["loss_log"] == {"node": "n1", "file": "/w/n1/round-00/local_rank-3.log", "rank": 7, "why": "no other log prints iterations"}
+    assert "loss from rank 7 on n1: no other log prints iterations" in status_text(document)
+    schema = json.loads((resources.files("console") / "schema" / "status.schema.json").read_text())
+    jsonschema.validate(document, schema)

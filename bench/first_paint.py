@@ -2,7 +2,8 @@
 
 Both run on a pseudo-terminal of 120 columns and 36 rows; the time is from the start of the process until
 the text that tells that the screen is painted has come out: the word, and the name of the fleet's first
-node. The fleet's nodes cannot be reached, which is what a console meets first in any case.
+node. The fleet's nodes cannot be reached, which is what a console meets first in any case. Both run from compiled
+bytecode, as pip installs it and ``make`` leaves it.
 """
 
 from __future__ import annotations

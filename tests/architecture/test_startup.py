@@ -13,6 +13,14 @@ import pytest
 from bench.first_paint import FLEET, seconds_until
 
 ROOT = Path(__file__).resolve().parents[2]
+# What the first picture of the default layout has no use for. It is loaded after that picture, or when it is asked for:
+# each of these cost its share of the time to it (``python -m bench first_paint``).
+LATER = (
+    "console.cli.herald", "console.core.fleet.alarms", "console.core.fleet.changes", "console.core.fleet.company", "console.core.fleet.drill",
+    "console.core.intents", "console.core.launch.compose", "console.core.launch.plan", "console.core.preflight", "console.core.triage", "console.errands",
+    "console.herald", "console.remote", "console.tui.doings", "console.tui.errand_doings", "console.tui.line_editor", "console.tui.outside",
+    "console.tui.plain", "console.tui.sheets", "console.tui.widgets.detail", "console.tui.widgets.incident", "console.tui.widgets.plan_pane",
+    "console.tui.widgets.verdict", "console.tui.words_zh", "agent", "trainer", "statistics", "shlex", "concurrent.futures.thread")
 HEAVY = ("torch", "megatron", "transformers", "paramiko", "numpy", "asyncssh", "cryptography", "omegaconf")
 
 
@@ -70,6 +78,7 @@ def test_the_first_paint_has_loaded_nothing_heavy(tmp_path: Path) -> None:
     modules = set(json.loads(told.read_text()))
     assert "console.tui.app" in modules
     assert heavy(modules) == []
+    assert [name for name in LATER if name in modules] == []
 
 
 @pytest.mark.parametrize("module", ["console.core.fleet.state", "console.core.launch.plan", "console.core.layout", "console.store", "console.remote.transport"])

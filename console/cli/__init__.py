@@ -322,6 +322,7 @@ def _add_screen(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lang", default="", choices=["", "en", "zh"], metavar="LANG", help="en or zh (default: by LC_ALL, LC_MESSAGES, LANG)")
     parser.add_argument("--fps", metavar="N", type=_rate, default=10.0, help="most frames a second, 0.2 to 60 (default: 10); a slow line gets fewer by itself")
     parser.add_argument("--plain", action="store_true", help="text instead of a screen, command by command; for screen readers and dumb terminals")
+    parser.add_argument("--mouse", action="store_true", help="click panes, lines and cells, and scroll with the wheel; the terminal then selects text only with shift held")
     parser.add_argument("--read-only", action="store_true", help="a console that cannot be armed")
 
 

@@ -60,7 +60,7 @@ def replay(args: argparse.Namespace) -> int:
         layout, style, notice = BUILT_IN, "", str(error)
     first, last = moments.times[0], moments.times[-1]
     cursor = TimeCursor(at=_begin(args.begin, first, last), first=first, replay=True, speed=args.speed, usual_speed=args.speed)
-    options = app.Options(notice=notice, view=args.view, theme=args.theme, fps=args.fps, read_only=True, layouts=files.layouts, read_layout=files.read_layout,
+    options = app.Options(notice=notice, view=args.view, theme=args.theme, fps=args.fps, read_only=True, mouse=args.mouse, layouts=files.layouts, read_layout=files.read_layout,
                           labels={node.name: node.labels for node in inventory.nodes}, cursor=cursor, moments=moments, quit_label="quit")
     feed = ReplayFeed(state)
     if args.plain or os.environ.get("TERM", "dumb") in ("", "dumb", "unknown"):

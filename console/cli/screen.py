@@ -47,7 +47,7 @@ def open_screen(args: argparse.Namespace) -> int:
     try:
         # So that the first picture has the fleet's nodes on it, also of a fleet that was never met.
         desk.store.ingest([LinkChanged(node=node.name, at=desk.clock.wall_s(), state="connecting") for node in inventory.nodes])
-        options = app.Options(notice=notice, view=args.view or ("launch" if args.job else ""), theme=args.theme, fps=args.fps, read_only=args.read_only, layouts=files.layouts,
+        options = app.Options(notice=notice, view=args.view or ("launch" if args.job else ""), theme=args.theme, fps=args.fps, read_only=args.read_only, mouse=args.mouse, layouts=files.layouts,
                               read_layout=files.read_layout, labels={node.name: node.labels for node in inventory.nodes},
                               shell=lambda node: ssh_command(inventory, node), fleet=inventory.name, console=desk.name, job_file=args.job, herald=herald.look)
         ending = app.run(Feed(desk), desk.submit, desk.clock, layout, style, options=options)

@@ -100,6 +100,8 @@ class Options:
     """What was known when, where that is known already: a replay's."""
     console: str = ""
     """This console's name among others on the nodes; empty: nobody is told anything."""
+    mouse: bool = False
+    """Whether the mouse is ours: then it no longer selects text as the terminal does."""
     fleet: str = ""
     """The fleet's name: what is typed to confirm a change of its nodes."""
     job_file: str = ""
@@ -338,6 +340,9 @@ class ConsoleApp(App[Ending]):
         self.tell(message.text, message.tone)
         self._put_bottom()
 
+    def on_pane_moved(self, message: Pane.Moved) -> None:
+        self.show()
+
     def on_pane_go(self, message: Pane.Go) -> None:
         self.doings.go_to(message.time)
 
@@ -395,7 +400,7 @@ def run(feed: Feed, submit: Callable[[Wish], None], clock: Clock, layout_spec: L
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(number, app.leave, "terminated", signal.Signals(number).name)
-        return await app.run_async(mouse=False)
+        return await app.run_async(mouse=options.mouse)
 
     ending = asyncio.run(serve())
     return ending if ending is not None else Ending(reason="failed", text=say("the screen failed; the job is not concerned"))

@@ -85,6 +85,9 @@ class Pane(ScrollView, can_focus=True):
             super().__init__()
             self.time = time
 
+    class Moved(Message):
+        """What the mouse changed in a pane is shown by others too."""
+
     def __init__(self, feed: Feed) -> None:
         super().__init__(id=f"pane-{self.pane_name}", classes="pane")
         self.feed, self.context = feed, Context()

@@ -25,6 +25,8 @@ class CheckMatrix(LinePane):
 
     pane_name: ClassVar[str] = "check"
     of_the_moment: ClassVar[bool] = False
+    _columns: tuple[int, int, list[str]] = (0, 4, [])
+    """(where the first column begins, cells of a column, the columns that are shown)."""
 
     def draw(self, state: FleetState, now: float, width: int, height: int) -> list[Line]:
         sheet = self.context.sheets.check if self.context.sheets is not None else None
@@ -45,7 +47,7 @@ class CheckMatrix(LinePane):
         cells, shown = _fitted(columns, columns.index(sheet.node) if sheet.node in columns else 0, width - label - 3)
         head.append([(fit("", label + 3), "head")] + [(fit(say("all") if name == BETWEEN else name if len(name) < cells else name[-(cells - 1):], cells - 1) + " ",
                                                       "key" if name == sheet.node else "head") for name in shown])
-        self.fixed_lines = len(head)
+        self.fixed_lines, self._columns = len(head), (label + 3, cells, shown)
         return head + [_row(row, sheet, label, cells, shown) for row in sheet.found.rows]
 
     def _summary(self, sheet: CheckSheet, now: float) -> Line:
@@ -89,6 +91,19 @@ class CheckMatrix(LinePane):
         elif at - top >= height > self.fixed_lines:
             self.scroll_to(y=at - height + 1, animate=False, force=True)
         self.refresh()
+
+    def point(self, x: int, y: int) -> None:
+        """Look at the cell that was pressed."""
+        sheet = self.context.sheets.check if self.context.sheets is not None else None
+        if sheet is None or sheet.found is None or not 0 <= y - self.fixed_lines < len(sheet.found.rows):
+            return
+        left, cells, shown = self._columns
+        sheet.check = sheet.found.rows[y - self.fixed_lines].check.id
+        if x >= left and (x - left) // cells < len(shown):
+            sheet.node = shown[(x - left) // cells]
+        self.context.generation += 1
+        self.follow()
+        self.post_message(self.Moved())
 
     def text_lines(self) -> list[str]:
         """What to type about the selected cell; where there is nothing to type, the cell's findings."""

@@ -7,9 +7,12 @@ own row, with its last values dimmed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
+
+from rich.cells import cell_len
 
 from console.core.fleet.fleet_look import FleetLook, arranged
 from console.core.fleet.state import FleetState
@@ -280,6 +283,17 @@ class DeviceGrid(LinePane):
         self.redraw()
         self._follow_choice()
         return True
+
+    def point(self, x: int, y: int) -> None:
+        """Choose the node, and the NPU, that was pressed."""
+        texts = ["".join(text for text, _ in line) for line in self._lines]
+        node = next((name for at in range(min(y, len(texts) - 1), -1, -1) for name in self._names if f" {name} " in f"{texts[at]} "), "")
+        if not node:
+            return
+        head = next((text for text in texts if "NPU 0" in text), "")
+        places = [(cell_len(head[: found.start()]), int(found[1])) for found in re.finditer(r"NPU ([0-9]+)", head)]
+        self.node, self.device = node, next((device for at, device in reversed(places) if x >= at), None)
+        self.redraw()
 
     def _follow_choice(self) -> None:
         at = next((at for at, line in enumerate(self._lines) if any(tone == "cursor" for _, tone in line)), None)

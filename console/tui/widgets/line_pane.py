@@ -133,6 +133,16 @@ class LinePane(Pane):
         self.select(places[max(0, min(len(places) - 1, to))])
         return True
 
+    def on_click(self, event: events.Click) -> None:
+        at = event.get_content_offset(self)
+        if at is not None:
+            self.point(at.x, at.y if at.y < self.fixed_lines else at.y + round(self.scroll_offset.y))
+
+    def point(self, x: int, y: int) -> None:
+        """The mouse was pressed on column ``x`` of line ``y``, both from 0."""
+        if y < len(self.items) and self.items[y] is not None:
+            self.select(y)
+
     def select(self, at: int | None) -> None:
         """Select that line and bring it into the window."""
         self.selected = at

@@ -30,7 +30,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     pytest.importorskip("megatron.core")
     directory = tmp_path_factory.mktemp("base")
     trainers = Trainers(directory)
-    job = trainers.job(train=TRAIN, checkpoint={"dir": str(directory / "ck"), "interval": 0, "mode": "auto", "mtbf_s": 1e-6}, export={"dir": str(directory / "hf"), "interval": 5})
+    job = trainers.job(
+        train={**TRAIN, "eval_interval": 6, "eval_iterations": 1}, checkpoint={"dir": str(directory / "ck"), "interval": 0, "mode": "auto", "mtbf_s": 1e-6},
+        export={"dir": str(directory / "hf"), "interval": 5}, logging={"tensorboard": True, "tensorboard_dir": str(directory / "events")})
     run = trainers.alone(job)
     assert run.finish() == 0, run.text
     yield SimpleNamespace(directory=directory, job=job, run=run, text=run.text)
@@ -97,6 +99,23 @@ def test_weights_are_exported_on_the_way_and_at_the_end(base: SimpleNamespace) -
     assert again.returncode == 0, again.stderr
     (one, other) = ((base.directory / name / "model.safetensors").read_bytes() for name in ("five", "hf/iter_0000005"))
     assert one == other
+
+
+@pytest.mark.torch
+@pytest.mark.timeout(400)
+def test_tensorboard_has_the_figures_of_the_log(base: SimpleNamespace) -> None:
+    loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
+    (path,) = (base.directory / "events").iterdir()
+    found: dict[str, dict[int, float]] = {}
+    for event in loader.EventFileLoader(str(path)).Load():
+        for value in event.summary.value:
+            found.setdefault(value.tag, {})[event.step] = value.tensor.float_val[0] if value.HasField("tensor") else value.simple_value
+    logged = {iteration: float(loss) for iteration, (loss,) in losses(base.run).items()}
+    assert found["lm loss"] == pytest.approx(logged, rel=1e-6)
+    assert set(found["grad-norm"]) == set(found["learning-rate"]) == set(logged)
+    judged = {int(iteration): float(loss) for iteration, loss in re.findall(r"validation loss at iteration (\d+) \| lm loss value: (\S+) ", base.text)}
+    assert found["lm loss validation"] == pytest.approx(judged, rel=1e-6)
+    assert set(judged) == {6, 12}
 
 
 @pytest.mark.torch

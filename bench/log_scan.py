@@ -185,4 +185,5 @@ def run(rounds: int) -> Result:
     return Result(samples=tuple(found.values()), ratios=(
         goal("scan", 100.0), ratio("grep over scan (0.6 x grep is 1.67)", found["grep -aFc"], found["scan"], at_most=1 / 0.6),
         ratio("grep over backlog with grep, wall (1.4 x grep is 0.71)", found["grep -aFc, wall"], found["backlog with grep, wall"], at_most=1 / 1.4),
+        ratio("the same, processor time of both", found["grep -aFc"], found["backlog with grep, processor"], at_most=1 / 1.4),
         goal("storm of faults", 10.0)), notes=tuple(notes))

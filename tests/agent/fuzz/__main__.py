@@ -41,10 +41,10 @@ def _stretched(data: bytes) -> bytes:
     return data.replace(b"\n", b" ") * 4
 
 
-def run(name: str, parser: parsers.Parser, seeds: List[bytes], inputs: int, seed: str, failures: int = 3, beginnings: int = 24) -> List[str]:
+def run(name: str, parser: parsers.Parser, seeds: List[bytes], inputs: int, seed: str, failures: int = 3, beginnings: int = 8) -> List[str]:
     """The first troubles of one parser in so many inputs."""
     maker = mutation.Maker(seeds, "%s %s" % (name, seed), parser)
-    found: List[str] = judging.blown_up(parser, maker.telling[:beginnings])[:failures]
+    found: List[str] = judging.blown_up(parser, maker.telling[:beginnings], failures)
     for index in range(inputs if not found else 0):
         data = maker.next()
         told = trouble(parser, data, index % MEMORY_EVERY == 0, maker.learn)

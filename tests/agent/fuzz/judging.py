@@ -38,15 +38,15 @@ def steep(parser: Parser, small: bytes, great: bytes) -> Optional[str]:
     if seconds(parser, great) < NOTICEABLE_S:
         return None
     for _ in range(3):
-        short, long = seconds(parser, small, 3), seconds(parser, great, 2)
+        short, long = seconds(parser, small, 3), seconds(parser, great)
         if long < NOTICEABLE_S or long < short * STEEP:
             return None
     return "%d bytes take %.3f s, %d bytes %.3f s" % (len(small), short, len(great), long)
 
 
-def blown_up(parser: Parser, beginnings: Sequence[bytes]) -> List[str]:
-    """Which repetitions behind which beginnings (and halves of them) take time that grows faster than they do."""
-    found = []
+def blown_up(parser: Parser, beginnings: Sequence[bytes], most: int = 3) -> List[str]:
+    """Which repetitions behind which beginnings (and halves of them) take time that grows faster than they do: the first of them."""
+    found: List[str] = []
     for beginning in dict.fromkeys([b""] + [one[:size] for one in beginnings for size in (len(one) // 2, 400)]):
         for piece in REPEATED:
             for end in (b"", b"!\n"):
@@ -54,6 +54,8 @@ def blown_up(parser: Parser, beginnings: Sequence[bytes]) -> List[str]:
                 told = steep(parser, small, great)
                 if told:
                     found.append("%r and then %r again and again: %s" % (beginning[-100:], piece, told))
+                    if len(found) >= most:
+                        return found
     return found
 
 

@@ -138,6 +138,15 @@ def test_every_plan_finds_every_text() -> None:
         anchors.Search([b"abc"])
 
 
+def test_a_rare_byte_that_turns_out_frequent_hides_nothing() -> None:
+    texts = [b"Xabc", b"abcX1", b"cXab", b"XabcX"]
+    search = anchors.Search(texts, share=lambda needle: 0.00001 if b"X" in needle else 0.2)
+    block = b"XabcX1" + b"X" * 9000 + b"abcXabcX1" + b"XXX" * 5000 + b"Xabc"
+    expected = sorted((place, text) for text in texts for place in range(len(block)) if block.startswith(text, place))
+    assert len(expected) > 6
+    assert search.occurrences(block) == expected
+
+
 def test_a_storm_of_one_fault_is_cut_short_by_who_asks() -> None:
     block = b"OSError: [Errno 28] No space left on device\nRuntimeError: x\n" * 50
     admitted: Dict[str, int] = {}

@@ -12,7 +12,7 @@ import re
 from typing import AbstractSet, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from agent.parse import asides, bars, megatron, scan, training
-from agent.parse.text import clean, label, named_place, printed_time
+from agent.parse.text import clean, label, named_place, printed_time, unboxed
 
 KINDS = ("iteration", "validation", "checkpoint", "fault", "start", "memory", "timer", "timers")
 _NEAR = 600
@@ -76,8 +76,9 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
         counted = line.start
         raw: Optional[str] = None
         if line.training and line.start >= joined_to:
-            raw = block[line.start:min(line.end, line.start + training.LINE_LIMIT)].decode("utf-8", "replace")
-            text, joined_to = _whole(raw, block, line.end)
+            raw = unboxed(block[line.start:min(line.end, line.start + training.LINE_LIMIT)].decode("utf-8", "replace"))
+            newline = line.end + block.startswith(b"\r\n", line.end)
+            text, joined_to = _whole(raw, block, newline)
             if joined_to >= len(block) - 1 and "teration" in raw and len(text) <= _OPEN_LIMIT and megatron.counts(text):
                 memory["open"] = {"text": text, "back": len(block) - line.start, "lines": block.count(b"\n", line.start)}
             place = _place(raw)
@@ -92,7 +93,7 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
             if asides.TIMERS in text:
                 timing = {"data": {"iteration": memory.get("step"), "ms": {}, "time": printed_time(text)}, "back": len(block) - line.start,
                           "lines": block.count(b"\n", line.start)}
-                if _timers_from(block, line.end, timing, memory):
+                if _timers_from(block, newline, timing, memory):
                     found.append(Found("timers", timing["data"], line.start, newlines, training.VERSION, place))
             for kind, data in asides.asides(text) if _is_aside(text) else ():
                 if kind == "argument":
@@ -170,7 +171,10 @@ def _place(raw: str) -> Dict[str, int]:
 
 def _whole(raw: str, block: bytes, end: int) -> Tuple[str, int]:
     """(the line, with what was wrapped of it put back; where in the block that ends)."""
-    if "teration" not in raw or (raw.rstrip().endswith("|") and not _may_go_on(block, end)):
+    if "teration" not in raw:
+        return raw, end
+    raw = clean(raw) if "\x1b" in raw else raw
+    if raw.rstrip().endswith("|") and not _may_go_on(block, end):
         return raw, end
     following, ends = _lines_from(block, end)
     text, taken = megatron.joined(raw.rstrip("\n"), following)

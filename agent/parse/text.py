@@ -6,12 +6,13 @@ itself (``training``, ``scan``) and to judge what a time means (node clocks are 
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Dict, Optional
 
 from agent.parse.times import printed_time
 
-__all__ = ["NO_RANK", "clean", "label", "named_place", "printed_time"]
+__all__ = ["NO_RANK", "clean", "label", "named_place", "printed_time", "unboxed", "unstamped"]
 
 # CSI sequences (colours, cursor), OSC sequences (titles, clipboard) up to BEL or ST, and two-byte escapes.
 _ESCAPE = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|[@-Z\\\\^_])")
@@ -28,6 +29,11 @@ _TORCH_NPU = re.compile(r"\(PID:([0-9]{1,10}), ?Device:([0-9]{1,5}), ?RankID:(-?
 _PLOG = re.compile(r"^\s*\[(?:ERROR|WARNING|EVENT|INFO|DEBUG)\] ?[A-Z_]{2,12}\(([0-9]{1,10}),")
 _RAISED = re.compile(r"\b[A-Z]{1,2}[0-9A-F]{4}(?::\s*)?\[PID: ?([0-9]{1,10})\]")
 _RAY = re.compile(r"^\s*\([\w.]+,? pid=([0-9]{1,10})[,)]")
+# docker logs --timestamps, kubectl logs --timestamps; containerd's files have the stream and a flag behind it
+_STAMP = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,18}(?:Z|[+-][0-9]{2}:[0-9]{2}) (?:std(?:out|err) [FP] )?")
+# docker's json-file: {"log":"text\n","stream":"stdout","time":"2025-03-01T10:00:00.1Z"}
+_BOX = '{"log":"'
+_BOXED = re.compile(r'(?:[^"\\]|\\.)*')
 # srun --label: "   7: text"
 _LABEL = re.compile(r"^ {0,8}([0-9]{1,6}): ")
 
@@ -37,6 +43,8 @@ NO_RANK = 4294967295
 
 def clean(text: str) -> str:
     """The text without escape sequences and control characters (tab is kept), trailing blanks off."""
+    if text.startswith(_BOX):
+        text = unboxed(text)
     if text.isprintable():
         return text.rstrip()
     if "\x1b" in text:
@@ -44,9 +52,27 @@ def clean(text: str) -> str:
     return _CONTROL.sub("", text).rstrip()
 
 
+def unboxed(text: str) -> str:
+    """The line of a container engine's own log file without the JSON around it; any other text as it is."""
+    found = _BOXED.match(text, len(_BOX)) if text.startswith(_BOX) else None
+    if found is None:
+        return text
+    try:
+        # Half of a surrogate pair could not be printed again.
+        return str(json.loads('"%s"' % found.group())).encode("utf-8", "replace").decode("utf-8").rstrip("\r\n")
+    except ValueError:
+        return text
+
+
+def unstamped(text: str) -> str:
+    """The text without the time that a container engine put before the line."""
+    return _STAMP.sub("", text) if text[10:11] == "T" and text[:2] == "20" else text
+
+
 def named_place(text: str) -> Dict[str, int]:
     """What the line says of its own origin: any of ``rank``, ``local_rank``, ``device``, ``pid``."""
     place: Dict[str, int] = {}
+    text = unstamped(text)
     if "(" in text:
         found = _TORCH_NPU.search(text) if "RankID" in text else None
         if found:
@@ -76,5 +102,5 @@ def label(text: str) -> Optional[int]:
 
     It is the rank only where srun starts one task per rank; who asks must have evidence for that.
     """
-    found = _LABEL.match(text)
+    found = _LABEL.match(unstamped(text))
     return int(found.group(1)) if found else None

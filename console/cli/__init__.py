@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from console.cli import colleague_arguments, step_arguments
+from console.cli import colleague_arguments, stage_arguments, step_arguments
 
 if TYPE_CHECKING:
     from console.core.errors import ConsoleError
@@ -224,17 +224,7 @@ def build_parser(only: str = "") -> argparse.ArgumentParser:
     _add_wait(adopted)
 
     staged = add("stage", _stage, "Send code, the trainer, data and images to nodes: by digest, resumed, verified there.", fleet=True, link=True)
-    staged.add_argument("--to", metavar="DIR", required=True, help="directory on the nodes")
-    staged.add_argument("--node", metavar="NODE", action="append", default=[], help="a node; may be repeated (default: all)")
-    staged.add_argument("--code", metavar="DIR[@COMMIT]", action="append", default=[], help="a directory, or what git has of it at a commit")
-    staged.add_argument("--trainer", action="store_true", help="the project's own trainer")
-    staged.add_argument("--wheels", metavar="DIR", default="", help="with --trainer: a directory of wheels to go along")
-    staged.add_argument("--data", metavar="PATH", action="append", default=[], help="a file or a directory as it is")
-    staged.add_argument("--image", metavar="FILE", action="append", default=[], help="an archive of `docker save`, loaded there")
-    staged.add_argument("--parallel", metavar="N", type=_count, default=8, help="nodes at once (default: 8)")
-    staged.add_argument("--limit-mb", metavar="MB_S", type=float, default=0.0, help="megabytes a second over all nodes (default: no limit)")
-    staged.add_argument("--before", metavar="COMMAND", default="", help="run here first, for instance to fetch from an object store")
-    staged.add_argument("--after", metavar="COMMAND", default="", help="run here when everything has arrived")
+    stage_arguments.add_arguments(staged, _count)
     _add_wait(staged)
 
     stepped = add("run-step", _run_step, step_arguments.TEXT, fleet=True, link=True)

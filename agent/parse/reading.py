@@ -76,7 +76,8 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
         counted = line.start
         raw: Optional[str] = None
         if line.training and line.start >= joined_to:
-            raw = unboxed(block[line.start:min(line.end, line.start + training.LINE_LIMIT)].decode("utf-8", "replace"))
+            begin = line.start if block[line.start] else line.end - len(block[line.start:line.end].lstrip(b"\0"))    # a hole: the file was cut while it was written
+            raw = unboxed(block[begin:min(line.end, begin + training.LINE_LIMIT)].decode("utf-8", "replace"))
             newline = line.end + block.startswith(b"\r\n", line.end)
             text, joined_to = _whole(raw, block, newline)
             if joined_to >= len(block) - 1 and "teration" in raw and len(text) <= _OPEN_LIMIT and megatron.counts(text):

@@ -1,13 +1,16 @@
 """``rankdeck inspect``: what captured files say, offline. Files in, one document or a report out.
 
-Owns reading the files in bounded memory. Refuses to parse (``agent.parse`` does, the same code as on the
+Owns reading the files in bounded memory, packed ones and UTF-16 too. Refuses to parse (``agent.parse`` does, the same code as on the
 nodes) and to connect to anything.
 """
 
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +26,10 @@ LINE_LIMIT = 4 << 20
 """A line without an end is cut here: memory stays bounded."""
 NPU_LIMIT = 16 << 20
 """No npu-smi output is longer."""
+_BINARY_SHARE = 0.03
+"""A text has no more control characters than this, of its first block."""
+_CONTROLS = bytes(byte for byte in (*range(1, 32), 127) if byte not in b"\t\n\r\x08\x0b\x0c\x1b")
+_PACKED = ((b"\x1f\x8b", "gzip"), (b"BZh", "bz2"), (b"\xfd7zXZ\0", "lzma"))
 
 
 def log(args: argparse.Namespace) -> int:
@@ -72,12 +79,16 @@ def npu(args: argparse.Namespace) -> int:
 
 def blocks(name: str) -> Iterator[bytes]:
     """The file in blocks of whole lines (the last may lack its end); a line over LINE_LIMIT is cut. Raises FileError."""
-    rest = b""
+    rest, begun = b"", False
     with opened(name) as stream:
         while True:
             more = stream.read(BLOCK_BYTES)
             if not more:
                 break
+            if not begun and _binary(more):
+                raise FileError("this is no log", where=_where(name), got="bytes that no text has", expected="text, or text packed by gzip, bzip2 or xz",
+                                fix="Unpack it, or name the log itself")
+            begun = True
             rest += more
             end = rest.rfind(b"\n") + 1
             if not end and len(rest) >= LINE_LIMIT:
@@ -91,16 +102,39 @@ def blocks(name: str) -> Iterator[bytes]:
 
 @contextmanager
 def opened(name: str) -> Iterator[IO[bytes]]:
-    """The named file, or standard input for ``-``. Raises FileError for what cannot be read."""
+    """The named file, or standard input for ``-``, unpacked and as UTF-8. Raises FileError for what cannot be read."""
+    from lzma import LZMAError
+
     try:
         if name == "-":
-            yield sys.stdin.buffer
+            yield _text_of(sys.stdin.buffer)
         else:
             with Path(name).open("rb") as stream:
-                yield stream
+                yield _text_of(stream)
+    except (EOFError, zlib.error, LZMAError) as error:
+        raise FileError("cannot be unpacked", where=_where(name), got=str(error), expected="a whole archive", fix="Copy it again") from error
     except OSError as error:
         raise FileError("cannot be read", where=_where(name), got=error.strerror or str(error), expected="a readable file",
                         fix="Check the path, or give - for standard input") from error
+
+
+def _text_of(stream: Any) -> Any:
+    """What is packed in the stream, and of UTF-16 (which Windows' shells write) the same in UTF-8."""
+    stream = stream if hasattr(stream, "peek") else io.BufferedReader(stream)
+    head = stream.peek(8)[:8]
+    for magic, module in _PACKED:
+        if head.startswith(magic):
+            import importlib
+
+            stream = io.BufferedReader(importlib.import_module(module).open(stream))
+            head = stream.peek(8)[:8]
+    return codecs.EncodedFile(stream, "utf-8", "utf-16", "replace") if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else stream
+
+
+def _binary(block: bytes) -> bool:
+    """Whether no text begins so. Holes of zeros, as a crash leaves them in logs, do not count."""
+    head = block[:1 << 16].replace(b"\0", b"")
+    return len(head) - len(head.translate(None, _CONTROLS)) > max(16, len(head) * _BINARY_SHARE)
 
 
 def _where(name: str) -> str:

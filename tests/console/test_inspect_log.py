@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import math
+import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +132,40 @@ def test_standard_input_and_what_cannot_be_read(tmp_path: Path, capsys: pytest.C
     empty = tmp_path / "empty"
     empty.write_bytes(b"")
     assert inspected(capsys, str(empty)) == (0, {"lines": 0, "iterations": [], "validations": [], "checkpoints": [], "faults": []})
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress, lambda raw: raw.decode().encode("utf-16"),
+                                    lambda raw: gzip.compress(raw.decode().encode("utf-16"))], ids=["gz", "bz2", "xz", "utf-16", "utf-16-gz"])
+def test_packed_logs_and_those_of_other_systems(packed: Callable[[bytes], bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = (LOGS / "mindspeed-llm.log").read_bytes()
+    plain, other = tmp_path / "plain", tmp_path / "other"
+    plain.write_bytes(raw)
+    other.write_bytes(packed(raw))
+    want = inspected(capsys, str(plain))
+    assert json.dumps(inspected(capsys, str(other))).replace(str(other), str(plain)) == json.dumps(want)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(packed(raw))))
+    assert json.dumps(inspected(capsys, "-")).replace('"-"', f'"{plain}"') == json.dumps(want)
+    if other.read_bytes()[:2] != b"\xff\xfe":
+        other.write_bytes(packed(raw)[:-20])
+        assert run(capsys, "log", str(other))[0] == 2
+
+
+def test_a_packed_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = sorted(TABLES.glob("*.txt"))[0]
+    for packed in (gzip.compress(table.read_bytes()), table.read_text(encoding="utf-8").encode("utf-16")):
+        (tmp_path / "x").write_bytes(packed)
+        assert inspected(capsys, str(tmp_path / "x"), what="npu") == inspected(capsys, str(table), what="npu")
+
+
+def test_what_is_no_text_is_no_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(random.Random(1).randbytes(100_000))
+    status, out, _ = run(capsys, "log", str(path), "--json")
+    assert (status, json.loads(out)["error"]["what"]) == (2, "this is no log")
+    record = b" iteration 1/ 9 | lm loss: 2.5 |\n"
+    for text in (b"\0" * 100_000 + record, "训练开始\n".encode("gbk") * 1000 + record, b"\x1b[31mred\x1b[0m\r" * 1000 + b"\n" + record):
+        path.write_bytes(text)
+        assert inspected(capsys, str(path))[1]["iterations"][0]["lm_loss"] == 2.5
 
 
 def test_sparkline() -> None:

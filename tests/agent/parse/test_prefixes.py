@@ -71,3 +71,9 @@ def test_the_json_of_an_engines_log_file_is_taken_off() -> None:
 @pytest.mark.parametrize("text", ['{"log":"', '{"log":"\\', '{"log":"\\u12', '{"log":"\\ud800 ValueError: x"}', '{"log":"ValueError: \\ud800"}', '{"log":5}'])
 def test_json_that_is_cut_or_wrong_raises_nothing(text: str) -> None:
     json.dumps(read(text.encode()), ensure_ascii=False).encode("utf-8")
+
+
+def test_a_record_behind_the_hole_of_a_log_that_was_cut_while_written() -> None:
+    (found,) = reading.read_block(b"x\n" + b"\0" * 200_000 + RECORD.encode(), SCANNER, {})
+    assert (found.kind, found.data) == read(RECORD.encode())[0]
+    assert (found.offset, found.line) == (2, 1)

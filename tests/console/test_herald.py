@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psutil
 
-from console.herald import AGAIN_S, Herald, osc9, run_hook
 from console.core.events import LinkChanged
 from console.core.fleet.alarms import Alarm
 from console.core.fleet.state import FleetState, apply
+from console.herald import AGAIN_S, Herald, osc9, run_hook
 from tests.console.tui import scene
 
 STATE = scene.full_feed().state

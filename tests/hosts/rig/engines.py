@@ -43,7 +43,7 @@ mount --rbind "$1/dev" /dev
 mount -t tmpfs none "$1/run"
 mkdir "$1/run/sshd"
 mount --rbind "$1/run" /run
-mount --bind "$1/../npus/bin" /usr/local/sbin
+mount --bind "$1/../npus-$3/bin" /usr/local/sbin
 if [ -d "$1/../podman" ]; then
     mkdir -p /var/lib/containers
     mount --bind "$1/../podman/etc" /etc/containers
@@ -119,12 +119,12 @@ class Engines:
             shutil.copytree("/etc/containers", podman / "etc")
             # Limits no higher than ours, no systemd to ask for cgroups, and a runtime that takes cgroups as they are (crun refuses hybrid ones).
             (podman / "etc" / "containers.conf").write_text('[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n[engine]\ncgroup_manager = "cgroupfs"\nruntime = "runc"\nevents_logger = "file"\n')
-        npus = self.rig.folder / name / "npus"
+        npus = self.rig.folder / name / f"npus-{name}"
         npu_sim.install(str(npus), sys.executable)
         for tool in (npus / "bin").iterdir():
             tool.write_text(tool.read_text().replace("exec ", f"RANKDECK_SIM_NODE_DIR={npus} exec ", 1))
         process = subprocess.Popen(
-            [*self.rig.network.enter(name), "unshare", "--mount", "--propagation", "private", "sh", "-c", _SETUP, "sh", str(folder), str(DEVICES)],
+            [*self.rig.network.enter(name), "unshare", "--mount", "--propagation", "private", "sh", "-c", _SETUP, "sh", str(folder), str(DEVICES), name],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_end_with_parent)
         self._processes.append(process)
         assert process.stdout is not None and process.stderr is not None

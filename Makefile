@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help demo test check test-hosts test-agent-pythons bench picture guide clean
+.PHONY: help demo test check test-hosts test-agent-pythons bench picture guide fuzz clean
 
 BIN := .venv/bin
 DEMO := .venv/.ready-demo

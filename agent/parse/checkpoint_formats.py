@@ -3,7 +3,8 @@
 Each ``judge_*`` takes the iteration's own files (``Folder``) and returns a ``Verdict``. Formats as written by
 Megatron-LM and MindSpeed-LLM (``mp_rank_*`` and torch_dist, core 0.16), PyTorch distributed checkpoint,
 transformers' Trainer, DeepSpeed 0.14, and the HyperPod recipes' adapter for NeMo. A file that was cut off is
-found by its own structure where it has one: a zip's end record, a safetensors header, a pickle's table.
+found by its own structure where it has one: a zip's end record, a safetensors header, a pickle's table. One that
+holds something else under the same name (packed, enciphered, another library's) is held to be whole, and named.
 Refuses to find iterations or to weigh one against another (``checkpoint``).
 """
 
@@ -25,11 +26,17 @@ TABLE_LIMIT = 64 << 20
 TEXT_LIMIT = 8 << 20
 
 _MP_RANK = re.compile(r"mp_rank_(\d{2,})(?:_(\d{3,}))?(?:_(\d{3,}))?\Z")
+_SHARD = re.compile(r"__(\d{1,6})_(\d{1,4})\.distcp\Z")
 _SHARD_NAME = re.compile(rb"__\d{1,6}_\d{1,6}\.distcp")
 _OF = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)\Z")
 _TP_EP_FSDP = re.compile(r"tp(\d+)_ep(\d+)_fsdp(\d+)\Z")
 _TP_EP = re.compile(r"tp(\d+)_ep(\d+)\Z")
 _ZERO = re.compile(r"(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)(?:_\d+)?_optim_states\.pt\Z")
+
+_TORCH = re.compile(rb"PK|P\Z|\x80")    # before torch 1.6 a bare pickle
+_KINDS = {".safetensors": re.compile(rb".{0,7}\Z|.{8}(?:\{|\Z)", re.DOTALL), ".json": re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:[\[{]|\Z)"),
+          ".pt": _TORCH, ".pth": _TORCH, ".bin": _TORCH, ".ckpt": _TORCH}
+"""How the kinds of files that can be judged begin, whole or cut."""
 
 
 class Folder:
@@ -63,6 +70,8 @@ class Verdict:
         self.format = format
         self.problems: List[str] = []
         self.good = ""
+        self.unread: List[str] = []
+        """Files of a kind that is not known here."""
         self.layout: Dict[str, Any] = {"tp": None, "pp": None, "ep": None, "world_size": None}
         self.resumable = True
         self.iteration: Optional[int] = None
@@ -70,6 +79,8 @@ class Verdict:
     @property
     def why(self) -> str:
         """The first problem and how many there are besides; of a complete one what that was judged by."""
+        if not self.problems and self.unread and not self.good:
+            return "every file that belongs to it is there; not looked into, being of an unknown kind: " + some(sorted(self.unread))
         if not self.problems:
             return self.good or "every file that belongs to it is there and whole"
         more = len(self.problems) - 1
@@ -86,8 +97,8 @@ def some(names: List[str], limit: int = 3) -> str:
     return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 
 
-def damage(folder: Folder, names: List[str]) -> List[str]:
-    """What is wrong with these files by their own structure, a text each."""
+def damage(folder: Folder, names: List[str], unread: Optional[List[str]] = None) -> List[str]:
+    """What is wrong with these files by their own structure, a text each; those of an unknown kind go to ``unread``."""
     found = []
     empty = sorted(name for name in names if folder.files.get(name) == 0)
     if empty:
@@ -96,7 +107,11 @@ def damage(folder: Folder, names: List[str]) -> List[str]:
         size = folder.files.get(name, 0)
         if not size:
             continue
-        if name.endswith(".safetensors"):
+        if name.endswith(tuple(_KINDS)) and _foreign(folder.read(name, 0, 16), _KINDS["." + name.rpartition(".")[2]]):
+            if unread is not None:
+                unread.append(name)
+            wrong = ""
+        elif name.endswith(".safetensors"):
             wrong = _safetensors(folder, name, size)
         elif name.endswith((".pt", ".pth", ".bin", ".ckpt")):
             wrong = _zip(folder, name, size)
@@ -107,6 +122,11 @@ def damage(folder: Folder, names: List[str]) -> List[str]:
         if wrong:
             found.append("%s %s" % (name, wrong))
     return found
+
+
+def _foreign(head: bytes, begins: "re.Pattern[bytes]") -> bool:
+    """Whether a file that begins so is of another kind; one of zeros alone is a hole that a crash left."""
+    return bool(head.strip(b"\0")) and begins.match(head) is None
 
 
 def judge_legacy(folder: Folder) -> Verdict:
@@ -145,7 +165,7 @@ def judge_legacy(folder: Folder) -> Verdict:
         absent = sorted(optimizer - files[name])
         if absent:
             verdict.problems.append("%s has no %s, others have" % (name, absent[0]))
-    verdict.problems += damage(folder, list(folder.files))
+    verdict.problems += damage(folder, list(folder.files), verdict.unread)
     return verdict
 
 
@@ -167,7 +187,7 @@ def judge_dcp(folder: Folder, megatron: bool) -> Verdict:
             ep=_argument(arguments, "expert_model_parallel_size"), world_size=_argument(arguments, "world_size"))
     if not shards:
         verdict.problems.append("no *.distcp shard")
-    verdict.problems += damage(folder, [name for name in folder.files if name != ".metadata"])
+    verdict.problems += damage(folder, [name for name in folder.files if name != ".metadata"], verdict.unread)
     return verdict
 
 
@@ -176,6 +196,15 @@ def _hold_against_table(folder: Folder, shards: List[str], verdict: Verdict) -> 
     table = folder.read(".metadata", 0, min(size, TABLE_LIMIT))
     if size <= TABLE_LIMIT:
         ends = shard_ends(table)
+        if ends is None and _foreign(table[:16], _TORCH):
+            verdict.unread.append(".metadata")
+            # What the names alone tell: ranks and a rank's files are counted from 0.
+            last: Dict[int, int] = {}
+            for match in map(_SHARD.match, shards):
+                if match:
+                    rank, part = int(match.group(1)), int(match.group(2))
+                    last[rank] = max(last.get(rank, 0), part)
+            ends = {"__%d_%d.distcp" % (rank, part): 1 for rank in range(max(last, default=-1) + 1) for part in range(last.get(rank, 0) + 1)}
         if ends is None:
             verdict.problems.append(".metadata is torn: not a whole pickle")
             return
@@ -236,6 +265,7 @@ def judge_hf(folder: Folder) -> Verdict:
         if inner.files:
             part = judge_deepspeed(inner) if name.startswith("global_step") else judge_dcp(inner, False)
             verdict.problems += ["%s: %s" % (name, problem) for problem in part.problems]
+            verdict.unread += [name + "/" + one for one in part.unread]
     if state:
         found = _json(folder, "trainer_state.json")
         if not isinstance(found, dict):
@@ -243,7 +273,7 @@ def judge_hf(folder: Folder) -> Verdict:
         elif isinstance(found.get("global_step"), int):
             verdict.iteration = found["global_step"]
     verdict.resumable = state and bool(distributed or top & {"optimizer.pt", "optimizer.bin"})
-    verdict.problems += damage(folder, [name for name in folder.files if "/" not in name and name not in indexes and name != "trainer_state.json"])
+    verdict.problems += damage(folder, [name for name in folder.files if "/" not in name and name not in indexes and name != "trainer_state.json"], verdict.unread)
     return verdict
 
 
@@ -261,7 +291,7 @@ def judge_deepspeed(folder: Folder) -> Verdict:
         ranks, parts = max(one for one, _ in zero) + 1, sorted({part for _, part in zero})
         absent = ["zero_pp_rank_%d_mp_rank_%02d" % (one, part) for part in parts for one in range(ranks) if (one, part) not in set(zero)]
         verdict.missing(absent, ranks * len(parts), "optimizer states")
-    verdict.problems += damage(folder, list(folder.files))
+    verdict.problems += damage(folder, list(folder.files), verdict.unread)
     return verdict
 
 
@@ -277,6 +307,7 @@ def judge_hyperpod_auto(folder: Folder) -> Verdict:
         inner = folder.inside(name)
         part = judge_dcp(inner, False)
         verdict.problems += ["%s: %s" % (name, problem) for problem in part.problems]
+        verdict.unread += [name + "/" + one for one in part.unread]
         if ".local.metadata" not in inner.files:
             verdict.problems.append("%s: no .local.metadata: this shard was not finished" % name)
             continue
@@ -299,6 +330,7 @@ def judge_hyperpod_manual(folder: Folder) -> Verdict:
     for name in sorted(_grid(folder, _TP_EP, verdict)):
         part = judge_dcp(folder.inside(name), False)
         verdict.problems += ["%s: %s" % (name, problem) for problem in part.problems]
+        verdict.unread += [name + "/" + one for one in part.unread]
     return verdict
 
 

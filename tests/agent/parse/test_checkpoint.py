@@ -196,6 +196,26 @@ def test_a_shard_shorter_than_the_table_says() -> None:
     assert one(files)["why"] == "1 of 4 shards are cut off: __2_0.distcp has 40 bytes, .metadata speaks of 90"
 
 
+OTHER = b"another library's way to write tensors"
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_files_of_an_unknown_kind_are_named_and_not_condemned(name: str) -> None:
+    files = {path: OTHER if path.endswith((".pt", ".pth", ".bin", ".safetensors", "/.metadata")) else data for path, data in WHOLE[name][0].items()}
+    row = one(files)
+    assert row["complete"] and "of an unknown kind" in row["why"], row["why"]
+    for path in (path for path in files if files[path] == OTHER):
+        for wrong in (b"", b"\0" * 500):
+            assert not any(row["complete"] for row in survey(dict(files, **{path: wrong}))["iterations"]), (path, wrong)
+
+
+@pytest.mark.parametrize("gone", ["__1_0.distcp", "__0_0.distcp", "__1_1.distcp __1_0.distcp"])
+def test_a_gap_in_the_shards_is_seen_without_a_table(gone: str) -> None:
+    files = dict(megatron_dcp(), **{"__%d_%d.distcp" % (rank, part): b"d" for rank in range(3) for part in range(2)}, **{".metadata": OTHER})
+    row = one(at("iter_0000010", {path: data for path, data in files.items() if path not in gone.split()}))
+    assert not row["complete"] and "shards missing: " + gone.split()[-1] in row["why"]
+
+
 TRACKER = manifest.TRACKER_NAME
 
 

@@ -41,7 +41,9 @@ class LoginDialog(ModalScreen[Wish | None]):
             yield Static(text_of([[(say("The server asks this. The answer is sent to it and kept nowhere."), "dim")]]))
 
     def on_mount(self) -> None:
-        self.query_one(Input).focus()
+        line = self.query_one(Input)
+        line.cursor_blink = False  # twice a second is a lot on a slow line
+        line.focus()
         self.set_interval(LOOK_S, self._look)
 
     def _look(self) -> None:

@@ -57,7 +57,9 @@ class StopDialog(ModalScreen[StopJob | None]):
             yield Static("", id="refusal")
 
     def on_mount(self) -> None:
-        self.query_one(Input).focus()
+        line = self.query_one(Input)
+        line.cursor_blink = False  # twice a second is a lot on a slow line
+        line.focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()

@@ -108,9 +108,7 @@ def test_a_device_that_a_container_holds_is_told_with_its_owner(place: Place) ->
 
 def test_a_daemon_that_is_down_is_told_and_the_other_node_is_judged(place: Place) -> None:
     # The last one here: it does not come back.
-    daemon = place.docker._daemons[1]
-    daemon.terminate()
-    daemon.wait(20)
+    place.docker.stop("n2")
     asked = place.check(IMAGE)
     (found,) = problems(asked, "engine-daemon")
     assert (found["node"], found["severity"]) == ("n2", "error") and "its daemon is down" in found["got"] and "systemctl start docker" in found["command"]

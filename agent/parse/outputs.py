@@ -6,6 +6,7 @@ Owns the order of asking, and the joining of the parsers' own shapes into the do
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Dict, List, Optional
 
@@ -14,6 +15,13 @@ from agent.parse.text import clean
 
 # "[root@node1 ~]#", "(base) ops@node1:~$": the last line of what was copied from a terminal.
 _PROMPT = re.compile(r"^(?:\([\w.-]+\) ?)?(?:\[[^\]|]{1,80}\]|[\w.-]+@[\w.-]+:[^|]{0,80}?)? ?[#$%>]$")
+# What stands before every line where an output was passed on: "node-1: " (pdsh, ansible), "> " (a mail), the time of
+# a container's log (with the stream behind it), torchrun's "[default0]:", a number (cat -n).
+_NODE = re.compile(r"[A-Za-z][\w.-]{0,63}: ?")
+_PASSED_ON = (_NODE, re.compile(r"> ?"), re.compile(r"\[[a-z]+\d+\]: ?"), re.compile(r" {0,8}\d{1,6}(?:\t|(?=\s*\Z))"),
+              re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]{8,18}(?:Z|[+-]\d\d:\d\d) ?(?:std(?:out|err) [FP] ?)?"))
+# "node1 | CHANGED | rc=0 >>": ansible's line above the output, which looks like a row of a table
+_ANSIBLE = re.compile(r"(?m)^[\w.-]{1,64} \| [A-Z]+!? \| rc=\d{1,3} >>[ \t]*\r?\n")
 # Field of a device <- what the -t types call it. The rest of a type's values stay in its own shape.
 _FROM_VALUES = {"health": "health", "power_w": "power_w", "temperature_c": "temperature_c", "aicore_pct": "aicore_pct",
                 "bus_id": "pcie_bus_info", "memory_total_mb": "ddr_total_mb", "hbm_total_mb": "hbm_total_mb",
@@ -29,6 +37,16 @@ def document(text: str) -> Optional[Dict[str, Any]]:
     one text, those of the first, and all of them as ``outputs``.
     """
     text = text.lstrip("\ufeff")    # what some editors put before a file's first line
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            json.loads(text)
+            return None    # a document of some program's, this one's too
+        except (ValueError, RecursionError):
+            pass
+    text = _ANSIBLE.sub("", _bare(text)) if "rc=" in text else _bare(text)
+    rest = values.whole_lines(text)[1]
+    if rest.strip() and _ended(text):    # a prompt
+        text = text[:len(text) - len(rest)]
     table = npu_table.parse(text)
     if table["devices"] or table["processes"] or table["tool_version"]:
         return dict(table, output="table")
@@ -52,7 +70,34 @@ def document(text: str) -> Optional[Dict[str, Any]]:
     blocks = npu_keyvalue.parse(text)
     if npu_keyvalue.recognised(blocks):
         return _blocks(blocks)
-    return dict(table, output="table") if npu_table.recognised(table) else None
+    if npu_table.recognised(table):
+        return dict(table, output="table")
+    networks = hccn_many.parse(text + "\n") if not text.endswith("\n") else []
+    if len(networks) != 1:
+        return None
+    # All there is has no end: it tells what was asked for, and no value.
+    return _document("hccn-" + networks[0]["kind"], {name: value if name == "kind" else None for name, value in networks[0].items()}, [], False)
+
+
+def _bare(text: str) -> str:
+    """The text without what was put before every line of it, or blank between any two, in passing it on; else as it is."""
+    lines = text.splitlines(True)
+    if len(lines) >= 6 and not "".join(lines[1::2]).strip():
+        lines = lines[::2]
+    written = [line for line in lines if line.strip()]
+    for pattern in _PASSED_ON if len(written) > 1 else ():
+        if all(pattern.match(line) for line in written):
+            bare = [pattern.sub("", line, count=1) for line in lines]
+            if pattern is not _NODE or _one_node(written, bare):
+                return "".join(bare)
+    return "".join(lines)
+
+
+def _one_node(written: List[str], bare: List[str]) -> bool:
+    """Whether the word before every line is a node's name: the same throughout, and no key of what stands behind it."""
+    words = {line.partition(":")[0] for line in written}
+    return len(words) == 1 and not words & {"ipaddr", "netmask"} and (
+        any(character in "-.0123456789" for character in "".join(words)) or any(":" in line or "|" in line or "  " in line.strip() for line in bare))
 
 
 def _ended(text: str) -> bool:

@@ -132,7 +132,7 @@ def _chosen(state: FleetState, name: str, where: str) -> tuple[RunState, float]:
 
 
 def _begin(text: str, first: float, last: float) -> float:
-    from console.tui.doings import moment_of
+    from console.tui.time_doings import moment_of
 
     if not text:
         return first

@@ -5,22 +5,19 @@ An action that names a pane is done by that pane (``act``), one that names a vie
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from console.core.errors import ConsoleError
-from console.core.fleet.drill import Target
 from console.core.fleet.fleet_look import ORDERS, VALUES
-from console.core.fleet.run_views import LogChoice, log_choices, stop_targets
+from console.core.fleet.run_views import log_choices, stop_targets
 from console.core.fleet.views import duration_text, natural_key
 from console.core.i18n import say
 from console.core.intents import ReconnectNode, StopJob
-from console.tui import outside
 from console.tui.actions import BY_NAME, complete, parse, seconds
+from console.tui.drill_doings import DrillDoings
 from console.tui.line_editor import LineEditor
 from console.tui.lines import clip
 from console.tui.views import HOME, KEYS, VIEWS
@@ -32,15 +29,13 @@ if TYPE_CHECKING:
     from console.tui.colleague_doings import ColleagueDoings
     from console.tui.errand_doings import ErrandDoings
 
-STEP_S, LEAP_S = 10.0, 300.0
-_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 
 
-class Doings:
+class Doings(DrillDoings):
     """Methods take the argument as typed, "" when there is none."""
 
     def __init__(self, app: ConsoleApp) -> None:
-        self._app = app
+        super().__init__(app)
         self._history: dict[str, list[str]] = {}
 
     def do(self, name: str, argument: str) -> None:
@@ -198,147 +193,6 @@ class Doings:
             app.wear(spec, css)
         app.navigator.go(HOME)
 
-    # --- drilling down -----------------------------------------------------------------------------------
-
-    def open(self, argument: str) -> None:
-        pane = self._app.host.current
-        chosen = pane.chosen() if pane is not None else None
-        run = self._app.feed.state.current
-        if isinstance(chosen, float):
-            self.go_to(chosen)
-        elif chosen is not None:
-            self._app.navigator.open(chosen)
-        elif self._app.navigator.view == "detail":
-            self._app.tell(say("there is nothing below this"))
-        elif run is not None:
-            self._app.navigator.open(Target(kind="job", job=run.job))
-        else:
-            self._app.tell(say("nothing is selected; arrows select"))
-
-    def describe(self, argument: str) -> None:
-        if argument and argument not in self._app.feed.state.nodes:
-            self._app.tell(say("no node is called {name}", name=argument), "warn")
-            return
-        target = Target(kind="node", node=argument) if argument else self._app.navigator.selected()
-        if target is not None:
-            self._app.navigator.open(target)
-        else:
-            self.open("")
-
-    def tree(self, argument: str) -> None:
-        run = self._app.feed.state.current
-        target = self._app.navigator.selected() or Target(kind="job", job=run.job if run is not None else "")
-        self._app.navigator.open(target, as_tree=True)
-
-    def log(self, argument: str) -> None:
-        app = self._app
-        target = app.navigator.selected() if not argument else None
-        shown = app.host.pane("logs")
-        if target is not None and not isinstance(app.host.current, LogView):
-            argument = str(target.rank) if target.rank >= 0 else target.node
-            if target.rank < 0 and target.device >= 0:
-                ranks = [choice for choice in self._choices() if choice.node == target.node and choice.rank is not None]
-                argument = next((str(choice.rank) for choice in ranks if choice.path.endswith(f"-{target.device}.log")), target.node)
-            app.navigator.go("logs")
-            shown = app.host.pane("logs")
-        elif shown is None:
-            app.navigator.go("logs")
-            shown = app.host.pane("logs")
-            if not argument:
-                return
-        if isinstance(shown, LogView):
-            if not argument:
-                shown.cycle(1)
-            else:
-                shown.know(app.feed.state)
-                if not shown.find_log(argument):
-                    app.tell(say("no log of {word} in the newest round", word=argument), "warn")
-
-    def _choices(self) -> Sequence[LogChoice]:
-        run = self._app.feed.state.current
-        return log_choices(run) if run is not None else ()
-
-    def shell(self, argument: str) -> None:
-        app, target = self._app, self._app.navigator.selected()
-        node = argument or (target.node if target is not None else "")
-        if not node:
-            app.tell(say("a shell on which node? :shell NODE, or select one"), "warn")
-        elif node not in app.feed.state.nodes:
-            app.tell(say("no node is called {name}", name=node), "warn")
-        elif app.options.shell is None:
-            app.tell(say("no shells from here"), "warn")
-        else:
-            outside.shell(app, node, app.options.shell(node))
-
-    def yank(self, argument: str) -> None:
-        pane = self._app.host.current
-        lines = pane.text_lines() if pane is not None else []
-        if not lines:
-            self._app.tell(say("nothing to copy here"), "warn")
-            return
-        self._app.tell(outside.yank(self._app, "\n".join(lines)), "good")
-
-    def snapshot(self, argument: str) -> None:
-        try:
-            path = outside.snapshot(self._app, argument)
-        except OSError as error:
-            self._app.tell(say("not written: {why}", why=error.strerror or str(error)), "bad")
-        else:
-            self._app.tell(say("screen written to {path}", path=path), "good")
-
-    # --- time --------------------------------------------------------------------------------------------
-
-    def go_to(self, time: float) -> None:
-        """Put the time cursor at a moment."""
-        app = self._app
-        app.context.cursor.go(time, app.end())
-        app.context.generation += 1
-        app.show()
-
-    def _step(self, by_s: float) -> None:
-        app = self._app
-        first = app.moments.first
-        if not app.context.cursor.replay:
-            app.context.cursor.first = 0.0 if first is None else min(first, app.earliest())
-        app.context.cursor.move(by_s, app.end())
-        app.context.generation += 1
-
-    def earlier(self, argument: str) -> None:
-        self._step(-STEP_S)
-
-    def later(self, argument: str) -> None:
-        self._step(STEP_S)
-
-    def much_earlier(self, argument: str) -> None:
-        self._step(-LEAP_S)
-
-    def much_later(self, argument: str) -> None:
-        self._step(LEAP_S)
-
-    def at(self, argument: str) -> None:
-        try:
-            self.go_to(moment_of(argument, self._app.end()))
-        except ValueError as error:
-            self._app.tell(str(error), "warn")
-
-    def live(self, argument: str) -> None:
-        self._app.context.cursor.live()
-
-    def play(self, argument: str) -> None:
-        app, cursor = self._app, self._app.context.cursor
-        try:
-            speed = float(argument) if argument else 0.0
-        except ValueError:
-            speed = -1.0
-        if not 0 <= speed <= 10_000:
-            app.tell(say("a speed is a number such as 1, 10, 60"), "warn")
-        elif cursor.at is None:
-            app.tell(say("this is now; [ goes back"))
-        elif cursor.speed and not argument:
-            cursor.speed = 0.0
-        else:
-            cursor.speed = speed or cursor.usual_speed
-
     # --- nodes -------------------------------------------------------------------------------------------
 
     def filter(self, argument: str, given: bool = False) -> None:
@@ -482,13 +336,3 @@ class Doings:
                 app.tell(say("asked {n} nodes to stop {job}", n=len(confirmed.nodes), job=clip(confirmed.job, 40)), "good")
 
         app.push_screen(StopDialog(intent, targets, lambda: app.arming.armed), decided)
-
-
-def moment_of(text: str, now: float) -> float:
-    """A time of day (UTC, the newest such before ``now``) or so long before now, as seconds since the epoch. Raises ValueError."""
-    found = _CLOCK.fullmatch(text)
-    if found is None:
-        return now - seconds(text.lstrip("-"))
-    day = datetime.fromtimestamp(now, timezone.utc)
-    moment = day.replace(hour=int(found[1]), minute=int(found[2]), second=int(found[3] or 0), microsecond=0).timestamp()
-    return moment if moment <= now else moment - 86400

@@ -17,48 +17,40 @@ from typing import TYPE_CHECKING, TextIO
 from console.core.clock import Clock
 from console.core.events import Answer, LoginAsked, News
 from console.core.fleet.drill import facts, path_to, title, tree, under
-from console.core.fleet.fleet_look import ORDERS, FleetLook, arranged
-from console.core.fleet.happenings import audit_rows, fault_rows, timeline_rows
-from console.core.fleet.run_views import checkpoint_rows, job_view, log_choices, metric_rows, phase_rows
+from console.core.fleet.fleet_look import ORDERS, FleetLook
+from console.core.fleet.run_views import job_view, log_choices
 from console.core.fleet.views import (
-    age_text,
-    bytes_text,
     duration_text,
     fleet_summary,
     node_rows,
-    spans_text,
     value_text,
 )
 from console.core.i18n import say
 from console.core.intents import ACCESS, AnswerLogin, FollowLog, ReconnectNode, StopJob, UnfollowLog, Wish
-from console.core.triage.attribute import root_cause
 from console.tui.actions import ACTIONS, parse, seconds, usage
 from console.tui.arming import Arming
 from console.tui.feed import Feed
 from console.tui.lines import shown
 from console.tui.log_book import LogBook, Source
+from console.tui.plain_views import SHOWN, PlainViews
 from console.tui.time_cursor import Moments
 from console.tui.widgets.listings import clock_text
-from console.tui.widgets.verdict import who
 
 if TYPE_CHECKING:
     from console.core.fleet.drill import Target
-    from console.core.fleet.happenings import Happening
     from console.core.fleet.run_views import LogChoice
     from console.core.fleet.state import FleetState
     from console.tui.app import Options
     from console.tui.plain_errands import PlainErrands
 
 LOG_LINES = 20
-SHOWN = 40
-"""Lines of a list; a reader has to hear them all."""
 GRACE_S, WHY = 60.0, "asked for by the operator"
 PROMPT = "rankdeck> "
 LOOK_S = 0.3
 """How soon a login's question is put to somebody who sits at the prompt."""
 
 
-class Plain:
+class Plain(PlainViews):
     """One session; ``do`` carries out a command line and returns whether to go on."""
 
     def __init__(self, feed: Feed, submit: Callable[[Wish], None], clock: Clock, out: TextIO, *, read_only: bool = False,
@@ -170,81 +162,6 @@ class Plain:
         self._told = ""
         self.news()
 
-    # --- views -------------------------------------------------------------------------------------------
-
-    def do_fleet(self, argument: str) -> None:
-        for name, rows in arranged(node_rows(self.state, self.now), self._look, {}):
-            if name:
-                self.put(f"{self._look.group}={name}")
-            for row in rows[:SHOWN]:
-                bad = [f"NPU {cell.device} {cell.health.text}" for cell in row.cells if cell.health.tone != "good"]
-                loads = [cell.aicore_pct for cell in row.cells if cell.aicore_pct is not None]
-                self.put(f"{row.name}: {say(row.link.text)}, {len(row.cells)} NPU" + (f", AICore {min(loads):.0f}-{max(loads):.0f} %" if loads else "")
-                         + f", {say('seen {age} ago', age=row.age.text)}" + (f", {say('ranks {r}', r=spans_text(row.ranks))}" if row.ranks else "")
-                         + (f". {', '.join(bad)}" if bad else "") + (f". {row.note}" if row.note else ""))
-            if len(rows) > SHOWN:
-                self.put(say("and {n} more; filter narrows", n=len(rows) - SHOWN))
-
-    def do_launch(self, argument: str) -> None:
-        attempt = self.state.current.latest if self.state.current is not None else None
-        if attempt is None:
-            self.put(say("nothing launched yet"))
-            return
-        self.put(attempt.attempt)
-        for node, badges, why in phase_rows(attempt):
-            self.put(f"{node}: {', '.join(say(badge.text) for badge in badges)}" + (f". {why}" if why else ""))
-
-    def do_training(self, argument: str) -> None:
-        run = self.state.current
-        rows = metric_rows(run, 20) if run is not None else ()
-        if not rows:
-            self.put(say("waiting for the first iteration"))
-        for name, value, at, trend in rows:
-            known = [one for one in trend if one is not None]
-            self.put(f"{name}: {value_text(value)} @ {at}" + (f", {say('lately from {a} to {b}', a=value_text(known[0]), b=value_text(known[-1]))}" if len(known) > 1 else ""))
-
-    def do_checkpoints(self, argument: str) -> None:
-        run = self.state.current
-        rows = checkpoint_rows(self.state, run, self.now) if run is not None else ()
-        if not rows:
-            self.put(say("nothing saved yet"))
-        for row in rows[:SHOWN]:
-            self.put(f"{row.iteration}: {say(row.status.text)}, {bytes_text(row.size_bytes)}, {duration_text(row.seconds)}, {age_text(row.age_s)}, {row.path}" + (f". {row.why}" if row.complete is False and row.why else ""))
-
-    def do_incident(self, argument: str) -> None:
-        run = self.state.current
-        if run is None:
-            self.put(say("no job is known"))
-            return
-        cause = root_cause(self.state, run.job)
-        if cause is None:
-            self.put(say("nothing has failed in the newest attempt"))
-        else:
-            self.put(f"{say('Who broke first')}: {who(cause.first)}, {say('confidence {word}', word=say(cause.confidence))}")
-            for item in cause.first.evidence:
-                self.put(f"  {item.get('text')}")
-        self._happenings(timeline_rows(self.state, run))
-
-    def do_logs(self, argument: str) -> None:
-        self.do_log(argument)
-
-    def _happenings(self, rows: tuple[Happening, ...]) -> None:
-        past = [row for row in rows if self._moment is None or row.time <= self._moment]
-        for row in past[:SHOWN]:
-            place = " ".join(part for part in (row.node, "" if row.rank is None else say("rank {rank}", rank=row.rank)) if part)
-            self.put(f"{clock_text(row.time, self.now)} {say(row.badge.text)} {place} {row.what} {row.detail}")
-
-    def do_pane(self, argument: str) -> None:
-        run = self.state.current
-        lists = {"faults": lambda: self._happenings(fault_rows(self.state, run) if run is not None else ()), "audit": lambda: self._happenings(audit_rows(self.state)),
-                 "timeline": lambda: self.do_incident(""), "nodes": lambda: self.do_fleet(""), "fleet-grid": lambda: self.do_fleet(""), "loss": lambda: self.do_training(""),
-                 "metrics": lambda: self.do_training(""), "checkpoints": lambda: self.do_checkpoints(""), "phases": lambda: self.do_launch(""),
-                 "logs": lambda: self.do_log(""), "job": lambda: self.status("")}
-        if argument in lists:
-            lists[argument]()
-        else:
-            self.put(say("this layout has no pane {name}", name=argument))
-
     # --- drilling down, logs -----------------------------------------------------------------------------
 
     def do_describe(self, argument: str) -> None:
@@ -310,7 +227,7 @@ class Plain:
     # --- time, arming, writes ----------------------------------------------------------------------------
 
     def do_at(self, argument: str) -> None:
-        from console.tui.doings import moment_of
+        from console.tui.time_doings import moment_of
 
         end = self._moments.times[-1] if self._moments is not None and self._moments.times else self._clock.wall_s()
         try:

@@ -116,7 +116,7 @@ RULES: Mapping[str, Rule] = {
     "E7": _rule("Variables have an effect on this hardware", "warning", "CANN envref"),
     "E8": _rule("Secrets are named by place, not written down", "error", "Rankdeck"),
     "B1": _rule("The project's trainer knows precision and data format", "error", "Rankdeck", firm=True),
-    "B2": _rule("Text is trained on bytes of a file that is named", "error", "Rankdeck", firm=True),
+    "B2": _rule("Text and validation data are named", "error", "Rankdeck", firm=True),
     "B3": _rule("The project's trainer has storage that all nodes see", "error", "Rankdeck", firm=True),
     "B4": _rule("The project's trainer can cut the model so", "error", "Rankdeck", firm=True),
     "B5": _rule("The model's preset is one that there is", "error", "Rankdeck", firm=True),

@@ -104,7 +104,11 @@ def _groups(text: str) -> Tuple[List[List[Tuple[str, List[str]]]], List[Dict[str
     groups: List[List[Tuple[str, List[str]]]] = [[]]
     errors: List[Dict[str, Any]] = []
     blank = False
-    for raw in values.whole_lines(text)[0]:
+    lines, rest = values.whole_lines(text)
+    key, _, value = _split(clean(rest[:LINE_LIMIT]))
+    if value and values.field(key) == "chip_name" and "mcu".startswith(value.lower()):
+        lines.append(key + " : MCU")    # else what stands above, the board's own, would be a chip's
+    for raw in lines:
         line = clean(raw[:LINE_LIMIT])
         if not line.strip():
             blank = True

@@ -75,6 +75,9 @@ _ERRORS = (
     re.compile(r"^\s*\[WARNING\] ?The driver package may not be completely installed"),
 )
 
+# DCMI's own codes, -8001 to -8255: none of them is the beginning of another number that the tool prints.
+_DCMI_CODE = re.compile(r"-8[0-9]{3}$")
+
 _Titles = List[List[Tuple[str, Tuple[str, ...]]]]
 
 
@@ -264,7 +267,7 @@ def parse(text: str) -> Dict[str, Any]:
     reading.line(clean(rest[:LINE_LIMIT]))
     found = reading.result()
     for error in found["errors"]:
-        if rest.strip() and error["text"] == clean(rest[:LINE_LIMIT]).strip()[:500]:
+        if rest.strip() and error["text"] == clean(rest[:LINE_LIMIT]).strip()[:500] and not _DCMI_CODE.match(str(error["code"])):
             error["code"] = None  # its last digits may be missing
     return found
 

@@ -63,3 +63,19 @@ def test_a_single_line_without_its_end_is_told_without_its_value(text: str) -> N
     assert found is not None and not found["complete"]
     told: List[Any] = [value for name, value in found["details"].items() if name != "kind"]
     assert not any(told) and found["output"].startswith("hccn-")
+
+
+@pytest.mark.parametrize("cut, code", [(0, -8020), (1, None), (2, None), (3, None)])
+def test_a_code_without_its_lines_end_is_told_where_no_digit_can_be_missing(cut: int, code: Any) -> None:
+    text = "dcmi model initialized failed, because the device is used. ret is -8020"
+    found = outputs.document(text[:len(text) - cut])
+    assert found is not None and [error["code"] for error in found["errors"]] == [code] and not found["complete"]
+
+
+def test_the_boards_controller_is_no_device_where_the_text_ends_in_its_name() -> None:
+    text = "\tNPU ID                         : 3\n\tChip Count                     : 1\n\n\tHealth                         : OK\n\tChip ID                        : 0\n\n" \
+           "\tHealth                         : Warning\n\tChip Name                      : MCU"
+    for cut in range(3):
+        found = outputs.document(text[:len(text) - cut])
+        assert found is not None and [(device["chip_id"], device["health"]) for device in found["devices"]] == [(0, "OK")]
+        assert not found["complete"]

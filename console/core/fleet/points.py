@@ -79,5 +79,6 @@ def put_points(run: RunState, place: Place, iterations: Sequence[int], columns: 
         try:
             run.series[name].extend(iterations, column)
         except TypeError:  # some are missing, or are words
-            known = [(iteration, value) for iteration, value in zip(iterations, map(number, column), strict=True) if value is not None]
+            known = [(iteration, found) for iteration, value in zip(iterations, column, strict=True)
+                     if value is not None and (found := number(value)) is not None]
             run.series[name].extend([iteration for iteration, _ in known], [value for _, value in known])

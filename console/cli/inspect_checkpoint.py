@@ -71,7 +71,7 @@ def text(found: dict[str, Any]) -> str:
         layout = " ".join(f"{name}={row['layout'][name]}" for name in ("tp", "pp", "ep", "fsdp", "world_size") if row["layout"].get(name))
         saved = time.strftime("%m-%d %H:%M:%S", time.gmtime(row["saved_at"])) if row["saved_at"] else "-"
         rows.append((str(row["iteration"]) if row["iteration"] is not None else "-", row["format"], ("yes" if row["resumable"] else "weights") if row["complete"] else "NO",
-                     layout or "-", _size(row["bytes"]), saved, f"{row['seconds']:.1f} s" if row["seconds"] is not None else "-", "" if row["complete"] else row["why"]))
+                     layout or "-", _size(row["bytes"]), saved, f"{row['seconds']:.1f} s" if row["seconds"] is not None else "-", "" if row["complete"] and "unknown kind" not in row["why"] else row["why"]))
     said = {"ok": f"tracker: {found['tracker']}", "missing": "no tracker", "torn": f"tracker torn: {found['tracker_text']!r}", "release": "tracker: release"}
     lines = [*(table(rows) if found["iterations"] else ["no save found"]), "", said[found["tracker_state"]]]
     lines.append(f"go on from: {found['resume_from']}" if found["resume_from"] is not None else "nothing here to go on from")

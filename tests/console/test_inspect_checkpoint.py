@@ -71,6 +71,12 @@ def test_weights_alone_are_fine_and_nothing_is_not(tmp_path: Path, capsys: pytes
     assert inspect(capsys, put(tmp_path / "dcp", dcp()))[0] == 1  # no iteration in its name
 
 
+def test_what_could_not_be_looked_into_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, {"iter_0000010/mp_rank_00/model_optim_rng.pt": b"enciphered", "latest_checkpointed_iteration.txt": b"10"})
+    assert main(["inspect", "checkpoint", str(tmp_path)]) == 0
+    assert "not looked into, being of an unknown kind: mp_rank_00/model_optim_rng.pt" in capsys.readouterr().out
+
+
 def test_not_a_directory_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "checkpoint", str(tmp_path / "nothing")]) == 2
     assert "no such directory" in capsys.readouterr().err

@@ -17,6 +17,8 @@ import pytest
 pytestmark = [pytest.mark.tmux, pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")]
 DRIVE = Path(__file__).with_name("drive.py")
 DEADLINE_S = 40.0
+HIDDEN = ("TMUX", "TMUX_PANE", "NO_COLOR", "COLORTERM", "TEXTUAL_THEME", "COLUMNS", "LINES")
+"""Of the environment: what says of another terminal (pytest-xdist sets the size of none) how it looks."""
 
 
 def until(what: Callable[[], object], why: str) -> None:
@@ -33,7 +35,7 @@ class Terminal:
 
     def __init__(self, folder: Path) -> None:
         self._socket, self.log = folder / "tmux", folder / "intents"
-        self._environ = {name: value for name, value in os.environ.items() if name not in ("TMUX", "TMUX_PANE", "NO_COLOR", "COLORTERM", "TEXTUAL_THEME")}
+        self._environ = {name: value for name, value in os.environ.items() if name not in HIDDEN}
         # Line by line: the shell's prompt must not look like the screen, and no start-up file may change it.
         self._environ.update(PS1="prompt$ ", HISTFILE="", LANG="C.UTF-8", LC_ALL="C.UTF-8", ENV="", SHELL="/bin/sh", TERM="xterm-256color")
 

@@ -23,7 +23,6 @@ import fcntl
 import getpass
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ from typing import Any, Literal
 
 from console.core.errors import ConsoleError
 from console.lab import remains
+from console.lab.ports import free_port
 
 Kind = Literal["interactive", "headless"]
 JOB = "demo-gpt"
@@ -241,7 +241,7 @@ def job_mapping(root: Path, shape: Shape) -> dict[str, Any]:
         "run": {"name": shape.job, "seed": shape.seed},
         "paths": {"work": str(root / "work")},
         "fleet": {"nodes": list(TRAINING), "spares": [SPARE], "npus_per_node": shape.nproc_per_node,
-                  "master_port": _free_port(NODES[TRAINING[0]]), "nic": "lo"},
+                  "master_port": free_port(NODES[TRAINING[0]]), "nic": "lo"},
         "container": {"runtime": "process"},
         "runner": {"kind": "torchrun", "python": sys.executable, "trainer_dir": str(INSTALL_DIR)},
         "model": {"num_layers": shape.num_layers, "hidden_size": shape.hidden_size, "num_attention_heads": 4, "vocab_size": 256,
@@ -286,12 +286,6 @@ def _await_ready(fleet: DemoFleet) -> None:
                 fix="Is the demo extra installed (pip install 'rankdeck[demo]')? The server's last words: "
                     + (" | ".join(log[-3:]) or "none"))
         time.sleep(0.02)
-
-
-def _free_port(address: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
 
 
 def _hold(root: Path) -> int:

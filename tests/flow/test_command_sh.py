@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from console.core.launch import inventory
 from console.core.launch.plan import make_plan
+from console.lab.ports import free_port
 from tests.console.core.launch.jobs import ATTEMPT
 from trainer.spec import job
 
@@ -27,12 +27,6 @@ if "fail" in sys.argv and os.environ["RANKDECK_ROUND"] == "0":
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.1.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.mark.torch
 @pytest.mark.parametrize("arguments", [["plain", "two words", "$(touch owned)"], ["fail"]])
 def test_two_nodes_meet(tmp_path: Path, arguments: list[str]) -> None:
@@ -41,7 +35,7 @@ def test_two_nodes_meet(tmp_path: Path, arguments: list[str]) -> None:
     (work / "train.py").write_text(WORKER)
     spec = job.from_mapping({
         "run": {"name": "meet"}, "paths": {"work": "~/wörk dir"}, "checkpoint": {"dir": "~/ckpt"}, "train": {"iterations": 1, "global_batch_size": 4},
-        "fleet": {"nodes": ["a", "b"], "npus_per_node": 2, "master_port": free_port(), "nic": "lo"},
+        "fleet": {"nodes": ["a", "b"], "npus_per_node": 2, "master_port": free_port("127.0.1.1"), "nic": "lo"},
         "runner": {"python": sys.executable, "entry": "~/wörk dir/train.py", "args": arguments}, "env": {"FREE": "it's $HOME\n`id`"},
         "recovery": {"in_place": 1, "join_timeout_s": 60}})
     fleet = inventory.from_mapping({"nodes": [{"name": "a", "host": "127.0.1.1", "npus": 0}, {"name": "b", "host": "127.0.1.2", "npus": 0}]}, name="f", where="f")

@@ -84,9 +84,9 @@ async def test_a_question_that_is_over_closes_and_the_next_one_opens() -> None:
         assert "One-time code" in screen.text()
         await hear(screen, asked(1, is_open=False))
         dialog = screen.app.screen
-        assert isinstance(dialog, LoginDialog)
-        dialog._look()
-        await screen.pilot.pause()
+        if isinstance(dialog, LoginDialog):  # else its own timer has been quicker
+            dialog._look()
+            await screen.pilot.pause()
         await screen.later(2)
         assert "Token:" in screen.text() and not wishes(screen, AnswerLogin)
 

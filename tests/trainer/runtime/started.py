@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from console.lab.ports import free_port
 from tests.trainer.spec.test_arithmetic import job
 
 SPEC = job(1, 1, train={"iterations": 5, "global_batch_size": 2, "seq_length": 16})
@@ -103,13 +103,6 @@ class Trainers:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(run.process.pid, signal.SIGKILL)
             run.process.wait()
-
-
-def free_port(address: str) -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
 
 
 def losses(*runs: Run) -> dict[int, set[str]]:

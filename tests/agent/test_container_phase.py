@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent import clock, jobs
+from agent import clock, jobs, processes
 from agent.container_phase import ContainerPhase
 from agent.refusal import Refused
 from tests.agent.conftest import ROOT, Node, until
@@ -156,6 +156,8 @@ def test_after_the_end_it_is_removed_or_kept_by_choice(node: Node, desk: jobs.De
         desk.phase.sweep()
         assert (engine(node) / "A").exists()
         other = {"keep_container": not keep} if "other" in how else {}
+        # Between fork and exec a signal would be the shim's own, and lost; a resident would send it again later.
+        until(lambda: _runs("sleep", node.dir("A")), "the command")
         desk.stop(dict({"attempt": "A", "grace_s": 5.0, "why": ""}, **other), "ann")
     until(lambda: os.path.exists(os.path.join(node.dir("A"), "exit-command.json")), "the end")
     desk.phase.sweep()
@@ -217,3 +219,14 @@ def test_over_the_wire(node: Node) -> None:
     console.record("exit", attempt="A", scope="command")
     until(lambda: not (engine(node) / "A").exists(), "the container's end")
     until(lambda: console.do("left", attempt="A")["container"] is False, "its record's end")
+
+
+def _runs(word: str, folder: str) -> bool:
+    """Whether a process of the attempt is that program."""
+    for process in processes.of_attempt("A", folder):
+        try:
+            if Path("/proc/%d/cmdline" % process.pid).read_bytes().split(b"\0")[0].endswith(word.encode()):
+                return True
+        except OSError:
+            pass
+    return False

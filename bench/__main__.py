@@ -9,6 +9,7 @@ import json
 import os
 import pkgutil
 import platform
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,8 @@ def main() -> int:
     if unknown:
         parser.error(f"no bench is called {', '.join(unknown)}; there are {', '.join(benches)}")
 
+    # So that what a bench has started is ended with it.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     results: dict[str, Result] = {}
     failed = False
     for name in arguments.names or benches:

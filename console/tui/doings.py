@@ -15,7 +15,7 @@ from console.core.fleet.fleet_look import ORDERS, VALUES
 from console.core.fleet.run_views import log_choices, stop_targets
 from console.core.fleet.views import duration_text, natural_key
 from console.core.i18n import say
-from console.core.intents import ReconnectNode, StopJob
+from console.core.intents import ReconnectNode, StopJob, Wish
 from console.tui.actions import BY_NAME, complete, parse, seconds
 from console.tui.drill_doings import DrillDoings
 from console.tui.line_editor import LineEditor
@@ -330,8 +330,8 @@ class Doings(DrillDoings):
             return
         intent = replace(intent, nodes=tuple(target.node for target in targets))
 
-        def decided(confirmed: StopJob | None) -> None:
-            if confirmed is not None:
+        def decided(confirmed: Wish | None) -> None:
+            if isinstance(confirmed, StopJob):
                 app.send(confirmed)
                 app.tell(say("asked {n} nodes to stop {job}", n=len(confirmed.nodes), job=clip(confirmed.job, 40)), "good")
 

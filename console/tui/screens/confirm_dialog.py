@@ -16,7 +16,7 @@ from console.core.i18n import say
 from console.core.intents import Wish
 from console.tui.lines import Line, shown
 from console.tui.palette import style
-from console.tui.screens.stop_dialog import text_of
+from console.tui.screens.text import text_of
 
 
 class ConfirmDialog(ModalScreen[Wish | None]):
@@ -24,9 +24,11 @@ class ConfirmDialog(ModalScreen[Wish | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c", "leave", show=False)]
 
-    def __init__(self, wish: Wish, lines: Sequence[Line], word: str, hint: str, armed: Callable[[], bool]) -> None:
+    def __init__(self, wish: Wish, lines: Sequence[Line], word: str, hint: str, armed: Callable[[], bool], wrong: str = "") -> None:
+        """``word``: what has to be typed; ``hint``: shown in the empty line; ``wrong``: said when it is another word."""
         super().__init__()
         self._wish, self._lines, self._word, self._hint, self._armed = wish, tuple(lines), word, hint, armed
+        self._wrong = wrong or say("That is not the name. Nothing was done.")
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog danger"):
@@ -42,7 +44,7 @@ class ConfirmDialog(ModalScreen[Wish | None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
         if event.value not in (self._word, shown(self._word)):
-            self._refuse(say("That is not the name. Nothing was done."))
+            self._refuse(self._wrong)
         elif not self._armed():
             self._refuse(say("No longer armed. Nothing was done; esc, then :arm."))
         else:

@@ -14,7 +14,7 @@ from textual.widgets import Static
 from console.core.i18n import say
 from console.tui.actions import GROUPS, key_text, usage
 from console.tui.lines import Line, fit
-from console.tui.screens.stop_dialog import text_of
+from console.tui.screens.text import text_of
 
 _KEYS, _USAGE = 10, 21
 

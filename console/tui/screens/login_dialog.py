@@ -18,7 +18,7 @@ from console.core.events import LoginAsked
 from console.core.i18n import say
 from console.core.intents import AnswerLogin, Wish
 from console.tui.lines import clip
-from console.tui.screens.stop_dialog import text_of
+from console.tui.screens.text import text_of
 
 LOOK_S = 0.5
 QUESTION_CHARACTERS = 2000

@@ -15,7 +15,7 @@ from console.core.fleet.fleet_look import matcher
 from console.core.i18n import say
 from console.tui.actions import ACTIONS, Action, key_text, usage
 from console.tui.lines import Line, fit
-from console.tui.screens.stop_dialog import text_of
+from console.tui.screens.text import text_of
 
 SHOWN = 14
 

@@ -1,4 +1,7 @@
-"""The resident over its socket: replay, credit, several clients, gaps, attempts from launch to end, SIGKILL at any point."""
+"""The resident over its socket: replay, credit, several clients, gaps, attempts from launch to end, SIGKILL at any point.
+
+Long because every case needs the same running resident and the helpers above it; each is short by itself.
+"""
 
 from __future__ import annotations
 

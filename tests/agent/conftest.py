@@ -56,7 +56,11 @@ class Console:
                 self.send(t="credit", stream="records", n=credit)
 
     def send(self, **message: Any) -> None:
-        self.link.sendall(wire.encode(message))
+        """Send it, or leave it to the reading side to find that the resident has hung up."""
+        try:
+            self.link.sendall(wire.encode(message))
+        except (BrokenPipeError, ConnectionResetError):
+            return  # what it said before is still to be read, and a wait for more fails with "closed: True"
 
     def pull(self, wait_s: float = 0.05) -> int:
         """Take in what has come, waiting a moment for it; how many messages."""

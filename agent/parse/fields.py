@@ -117,7 +117,7 @@ def _collapsed(name: str) -> str:
 
 
 def _value(token: str, rest: Optional[str]) -> Number:
-    return number(token + "." + rest if rest and "." not in token else token)
+    return number(token + "." + rest if rest and token.lstrip("+-").isdigit() else token)
 
 
 def pairs(text: str) -> Iterator[Pair]:

@@ -70,15 +70,16 @@ def parse(text: str) -> Dict[str, Any]:
     seen: Dict[str, Any] = {}
     for group in groups:
         body: List[Tuple[str, List[str]]] = []
-        for key, printed in group:
-            name = values.field(key)
+        names = [values.field(key) for key, _ in group]
+        of_a_board = "board_id" in names    # there the count is a value; elsewhere it heads a list
+        for name, (key, printed) in zip(names, group):
             if name == "npu_id":
                 npu_id = values.whole(printed[0])
                 seen.setdefault("npu_ids", []).append(npu_id)
             elif name == "total_count":
                 total = values.whole(printed[0])
                 seen[name] = total
-            elif name != "chip_count" or any(values.field(other) == "board_id" for other, _ in group):
+            elif name != "chip_count" or of_a_board:
                 body.append((key, printed))
         for part in _chips_of(body):
             chip = _chip(npu_id, part)

@@ -89,7 +89,7 @@ def gather(ask: dict[str, Any], samplers: Any = None) -> dict[str, Any]:
         parts["path:" + path] = _bound(_path, path)
     if ask.get("level") != "quick":
         parts["network"] = lambda: _network(samplers)
-        parts["containers"] = _containers
+        parts["containers"] = lambda: _containers(str(ask.get("engine") or ""))
         image = ask.get("image")
         if image:
             parts["image"] = lambda: containers.image(str(image), engine=ask.get("engine") or None)
@@ -211,8 +211,8 @@ def _network(samplers: Any) -> dict[str, Any]:
     return network.read(devices, budget_s=10.0)
 
 
-def _containers() -> dict[str, Any]:
-    data = containers.read()
+def _containers(engine: str) -> dict[str, Any]:
+    data = containers.read(engine=engine)
     return dict(data, root_space=_path(data["root_dir"])["space"] if data["root_dir"] else None)
 
 

@@ -25,54 +25,72 @@ Runner = Callable[..., command.Result]
 Finder = Callable[[str], Optional[str]]
 
 
-def read(timeout_s: float = TIMEOUT_S, runner: Runner = command.run, finder: Finder = command.find) -> Dict[str, Any]:
+def read(timeout_s: float = TIMEOUT_S, runner: Runner = command.run, finder: Finder = command.find, engine: Optional[str] = None) -> Dict[str, Any]:
     """A ``containers`` record's data.
 
-    ``daemon``: up, down, denied or timeout (podman has none and is up when it answers). ``containers``: of
-    agent.parse.containers' inspect, with the mounts, labels and devices that matter here.
+    ``engine``: the one that is wanted, where a node has several; without it, or where it is not installed,
+    the first of ENGINES. It is what the record tells of; the containers are those of all engines, each with
+    its ``engine``, because any of them may hold an NPU. ``daemon``: up, down, denied or timeout (podman has
+    none and is up when it answers). ``containers``: of agent.parse.containers' inspect, with the mounts,
+    labels and devices that matter here. ``absent``: also "containers:podman", of an engine beside.
     """
     if not _alone.acquire(timeout=timeout_s):
         return dict(_EMPTY, containers=[], absent={"*": "timeout"}, took_s=round(timeout_s, 3))
     try:
-        return _read(timeout_s, runner, finder)
+        return _read(timeout_s, runner, finder, engine)
     finally:
         _alone.release()
 
 
-def _read(timeout_s: float, runner: Runner, finder: Finder) -> Dict[str, Any]:
+def _read(timeout_s: float, runner: Runner, finder: Finder, wanted: Optional[str]) -> Dict[str, Any]:
     started = time.monotonic()
-    data: Dict[str, Any] = dict(_EMPTY, containers=[], absent={})
-    path = None
-    for engine in ENGINES:
-        path = finder(engine)
-        if path is not None:
-            data["engine"] = engine
-            break
-    if path is None:
-        data["absent"] = {"*": "missing"}
-        return data
-    version = runner([path, "--version"], timeout_s)
-    data["version"] = parse.parse_version(version.out)
-    listed = runner([path, "ps", "--no-trunc", "--format", "{{json .}}" if data["engine"] == "docker" else "json"], timeout_s)
+    paths = {name: path for name, path in ((name, finder(name)) for name in ENGINES) if path is not None}
+    if not paths:
+        return dict(_EMPTY, containers=[], absent={"*": "missing"})
+    first = wanted if wanted in paths else next(iter(paths))
+    found: Dict[str, Dict[str, Any]] = {}
+
+    def look(engine: str) -> None:
+        found[engine] = _one(engine, paths[engine], timeout_s, runner)
+
+    # Side by side: one that hangs must not use up the time of the others.
+    beside = [threading.Thread(target=look, args=(engine,), name="list-" + engine, daemon=True) for engine in paths if engine != first]
+    for each in beside:
+        each.start()
+    look(first)
+    for each in beside:
+        each.join()
+    data = found.pop(first)
+    for engine, other in sorted(found.items()):
+        data["containers"] += other["containers"]
+        if "containers" in other["absent"]:
+            data["absent"]["containers:" + engine] = other["absent"]["containers"]
+    data["took_s"] = round(time.monotonic() - started, 3)
+    return data
+
+
+def _one(engine: str, path: str, timeout_s: float, runner: Runner) -> Dict[str, Any]:
+    """The record of one engine alone."""
+    data: Dict[str, Any] = dict(_EMPTY, engine=engine, containers=[], absent={})
+    data["version"] = parse.parse_version(runner([path, "--version"], timeout_s).out)
+    listed = runner([path, "ps", "--no-trunc", "--format", "{{json .}}" if engine == "docker" else "json"], timeout_s)
     data["daemon"] = _daemon(listed)
     if data["daemon"] != "up":
-        data["absent"] = {"containers": "denied" if data["daemon"] == "denied" else "timeout" if data["daemon"] == "timeout" else "error"}
-        data["took_s"] = round(time.monotonic() - started, 3)
+        data["absent"]["containers"] = data["daemon"] if data["daemon"] in ("denied", "timeout") else "error"
         return data
     ids = [row["id"] for row in parse.parse_ps(listed.out)["containers"] if row["id"]]
     data["complete"] = True
     if ids:
         seen = runner([path, "inspect", "--type", "container"] + ids[:INSPECTED_MAX], timeout_s)
         parsed = parse.parse_inspect(seen.out)
-        data["containers"] = [_kept(one) for one in parsed["containers"]]
+        data["containers"] = [dict(_kept(one), engine=engine) for one in parsed["containers"]]
         # One that ended meanwhile makes the engine complain and list the others.
         data["complete"] = len(parsed["containers"]) >= len(ids) or (bool(parsed["containers"]) and seen.status is not None)
         if not parsed["containers"]:
-            data["absent"] = {"containers": seen.reason or "unparseable"}
-    data["root_dir"] = _root(path, str(data["engine"]), timeout_s, runner)
+            data["absent"]["containers"] = seen.reason or "unparseable"
+    data["root_dir"] = _root(path, engine, timeout_s, runner)
     if data["root_dir"] is None:
-        data["absent"] = dict(data["absent"], root_dir="unparseable")
-    data["took_s"] = round(time.monotonic() - started, 3)
+        data["absent"]["root_dir"] = "unparseable"
     return data
 
 

@@ -60,6 +60,27 @@ def test_a_daemon_that_does_not_serve(ps: Result, daemon: str, reason: str) -> N
     assert (data["engine"], data["daemon"], data["absent"]["containers"], data["complete"]) == ("docker", daemon, reason, False)
 
 
+def test_two_engines_on_a_node() -> None:
+    engines = {"docker": Engine("docker"), "podman": Engine("podman", inspect=Result(0, json.dumps([dict(INSPECT[0], Id="ef" * 32, Name="theirs")]), 0.1, ""))}
+
+    def run(argv: list[str], timeout_s: float) -> Result:
+        return engines[argv[0].rpartition("/")[2]].run(argv, timeout_s)
+
+    def find(tool: str) -> str:
+        return "/usr/bin/" + tool
+
+    data = containers.read(runner=run, finder=find, engine="podman")
+    assert wire.problems_in("containers", data) == []
+    assert data["engine"] == "podman" and data["absent"] == {}
+    assert [(one["engine"], one["name"]) for one in data["containers"]] == [("podman", "theirs"), ("docker", "ascendspeed")]
+    assert containers.read(runner=run, finder=find)["engine"] == "docker"
+
+    engines["docker"].answers["ps"] = Result(None, "", 8.0, "timeout")
+    data = containers.read(runner=run, finder=find, engine="podman")
+    assert (data["daemon"], data["complete"], data["absent"]) == ("up", True, {"containers:docker": "timeout"})
+    assert [one["name"] for one in data["containers"]] == ["theirs"]
+
+
 def test_no_engine() -> None:
     assert containers.read(finder=lambda tool: None)["absent"] == {"*": "missing"}
 

@@ -124,7 +124,7 @@ def occupied(node: NodeFacts, case: Case) -> Found:
         yield Finding(node=node.name, where=place, severity=severity, what="the device is in use",
                       got=who + job + (f" and {len(holders) - 1} more" if len(holders) > 1 else "") + (f", since {stamp(since)}" if since else ""),
                       expected="free", fix="Ask its owner, or wait; nothing is ended from here",
-                      command=f"docker top {inside['name']}" if inside else f"ps -fp {first.get('pid')}")
+                      command=f"{_engine(node, inside)} top {inside['name']}" if inside else f"ps -fp {first.get('pid')}")
     if node.lacks("occupancy"):
         yield unknown(node, "who holds the NPUs", node.lacks("occupancy"), command="sudo fuser -v /dev/davinci*")
     if not seen.get("holders") and (seen.get("absent") or {}).get("holders") == "denied":
@@ -137,7 +137,12 @@ def occupied(node: NodeFacts, case: Case) -> Found:
         if given and one.get("id") not in held:
             yield Finding(node=node.name, where="davinci" + ",".join(map(str, given)), severity="warning", what="devices are given to another container",
                           got=f"{one.get('name')} ({one.get('image')}), since {one.get('started')}", expected="free: NPUs go to one container at a time (-8020)",
-                          fix="Ask its owner whether it is still wanted; it keeps them until it is stopped", command=f"docker ps --filter name={one.get('name')}")
+                          fix="Ask its owner whether it is still wanted; it keeps them until it is stopped", command=f"{_engine(node, one)} ps --filter name={one.get('name')}")
+
+
+def _engine(node: NodeFacts, container: Mapping[str, Any]) -> str:
+    """Whose container it is; the node's first engine where an agent of before does not tell."""
+    return str(container.get("engine") or node.part("containers").get("engine") or "docker")
 
 
 def link(node: NodeFacts, case: Case) -> Found:

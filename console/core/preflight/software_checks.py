@@ -110,6 +110,8 @@ def container_name(node: NodeFacts, case: Case) -> Found:
         return
     name = case.job.container.name or f"rankdeck-{case.job.run.name}"
     for one in node.part("containers").get("containers") or ():
+        if one.get("engine") not in (None, case.engine):
+            continue    # names are an engine's own
         if one.get("name") == name and (one.get("labels") or {}).get("rankdeck.job") != case.job.run.name:
             yield Finding(node=node.name, where=name, what="a container of this name runs already", got=f"{one.get('image')}, since {one.get('started')}", expected="none",
                           fix="Choose another container.name, or say container.reuse", command=f"{case.engine} inspect {name}")

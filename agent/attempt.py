@@ -27,8 +27,9 @@ def is_name(text: Any) -> bool:
 class Pointer:
     """What the agent keeps of an attempt outside of its directory.
 
-    ended: "aborted" or "expired" when the directory was taken away, else "". closed: everything of it has
-    been recorded, nothing is followed any more. deadline: node wall clock, s, for the commit.
+    ended: "aborted" or "expired" when the directory was taken away, else "". clearing: it is ended, and its
+    directory may still be there. closed: everything of it has been recorded, nothing is followed any more.
+    deadline: node wall clock, s, for the commit.
     """
 
     def __init__(self, data: dict[str, Any]) -> None:
@@ -43,6 +44,7 @@ class Pointer:
         self.deadline: float = float(data.get("deadline") or 0.0)
         self.ended: str = data.get("ended") or ""
         self.why: str = data.get("why") or ""
+        self.clearing: bool = bool(data.get("clearing"))
         self.closed: bool = bool(data.get("closed"))
 
     def path(self, name: str) -> str:

@@ -204,6 +204,11 @@ class Desk:
             for pointer in [each for each in attempts.load_all(self._home.attempts) if each.closed][:-_CLOSED_KEPT]:
                 disk.remove(os.path.join(self._home.attempts, pointer.attempt + ".json"))
         for pointer in attempts.load_all(self._home.attempts):
+            if pointer.clearing:
+                # Whoever ended it was killed before all of it was gone.
+                self._take_away(pointer)
+                changed += 1
+                continue
             if pointer.ended or pointer.closed or pointer.has("exit-command.json"):
                 continue
             watched = adopted.read(pointer)
@@ -325,13 +330,18 @@ class Desk:
 
     def _end(self, pointer: Pointer, state: str, why: str) -> str:
         """Take an uncommitted attempt away; why its container could not go, "" when it has. The pointer stays until
-        the watch has recorded how it ended."""
-        attempts.save(self._home.attempts, pointer.changed(ended=state, why=why, operator=pointer.operator))
+        the watch has recorded how it ended and nothing of the attempt is left."""
+        pointer = pointer.changed(ended=state, why=why, operator=pointer.operator, clearing=True)
+        attempts.save(self._home.attempts, pointer)
+        return self._take_away(pointer)
+
+    def _take_away(self, pointer: Pointer) -> str:
         # Before its directory: what the container still writes there would come back as root's.
         self.phase.cancel(pointer.attempt)
         left = self.phase.undo(pointer.attempt, _UNDO_S)
         self._clear(pointer)
         self.locks.release(pointer.attempt)
+        attempts.save(self._home.attempts, pointer.changed(clearing=False))
         return left
 
     def _clear(self, pointer: Pointer) -> None:
@@ -344,6 +354,8 @@ class Desk:
             folder = os.path.dirname(folder)
             try:
                 os.rmdir(folder)
+            except FileNotFoundError:
+                continue  # gone already: somebody was killed between this one and the next
             except OSError:
                 break
 

@@ -120,6 +120,9 @@ class Watch:
             if not watched.end_stored:
                 continue
             if watched.pointer.ended:
+                known = attempts.load(self._home.attempts, attempt)
+                if known is not None and known.clearing:
+                    continue  # the next resident has to find it, if we are killed before its directory is gone
                 disk.remove(os.path.join(self._home.attempts, attempt + ".json"))
             elif watched.idle_polls < 2 or not watched.last_look:
                 continue
@@ -145,8 +148,9 @@ class Watch:
                               "node_index": pointer.node_index, "dir": pointer.dir, "operator": operator, "why": why},
                       "job:%s:%s" % (pointer.attempt, state))
         if pointer.ended:
-            watched.ended = True
-            batch.recorded_ends.append(pointer.attempt)
+            if not watched.ended:
+                watched.ended = True
+                batch.recorded_ends.append(pointer.attempt)
             return
         if pointer.has("launcher.log"):
             watched.logs.setdefault(pointer.path("launcher.log"), (None, None, clock.mono_s()))

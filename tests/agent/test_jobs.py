@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from agent import attempt as attempts
-from agent import clock, jobs, processes
+from agent import clock, jobs, processes, watch
+from agent.follow import Follower
 from agent.refusal import Refused
 from tests.agent.conftest import ROOT, Node, rank_script, until
 
@@ -93,10 +94,10 @@ def test_an_older_epoch_is_refused_even_after_the_newer_one_is_gone(desk: jobs.D
 
 
 def test_a_lock_that_nobody_prepared_lapses(desk: jobs.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock(desk, "A", 1, [0], ttl_s=5.0)
+    lock(desk, "A", 1, [0], ttl_s=60.0)
     with pytest.raises(Refused):
         lock(desk, "B", 2, [0])
-    pass_time(monkeypatch, 6.0)
+    pass_time(monkeypatch, 61.0)
     assert lock(desk, "B", 2, [0]) == {"locked": [0]}
     assert desk.locks.all()[0]["attempt"] == "B"
 
@@ -159,11 +160,11 @@ def test_saying_prepare_or_commit_twice_is_harmless(node: Node, desk: jobs.Desk)
 
 
 def test_commit_of_another_epoch_of_a_stranger_or_too_late_is_refused(node: Node, desk: jobs.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.prepare(node.prepare_args("A", epoch=5, ttl_s=5.0), "ann")
+    desk.prepare(node.prepare_args("A", epoch=5, ttl_s=60.0), "ann")
     for attempt, epoch in (("A", 4), ("A", 6), ("B", 5)):
         with pytest.raises(Refused):
             desk.commit({"attempt": attempt, "epoch": epoch}, "ann")
-    pass_time(monkeypatch, 6.0)
+    pass_time(monkeypatch, 61.0)
     with pytest.raises(Refused) as refused:
         desk.commit({"attempt": "A", "epoch": 5}, "ann")
     assert "too late" in refused.value.what
@@ -171,13 +172,43 @@ def test_commit_of_another_epoch_of_a_stranger_or_too_late_is_refused(node: Node
 
 
 def test_prepared_and_not_committed_expires_without_a_trace(node: Node, desk: jobs.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock(desk, "A", 1, [0], ttl_s=5.0)
-    desk.prepare(node.prepare_args("A", ttl_s=5.0), "ann")
+    lock(desk, "A", 1, [0], ttl_s=60.0)
+    desk.prepare(node.prepare_args("A", ttl_s=60.0), "ann")
     assert desk.tidy() == 0
-    pass_time(monkeypatch, 6.0)
+    pass_time(monkeypatch, 61.0)
     assert new_desk(node).tidy() == 1  # a resident that was started since
     assert os.listdir(str(node.work)) == [] and desk.locks.all() == {}
     assert state(node, "A") == "expired"
+
+
+@pytest.mark.parametrize("killed_at", range(4))
+def test_what_was_being_taken_away_when_its_resident_was_killed_is_taken_away_by_the_next(
+        node: Node, desk: jobs.Desk, monkeypatch: pytest.MonkeyPatch, killed_at: int) -> None:
+    class Killed(BaseException):
+        pass
+
+    def rmdir(*where: Any, **how: Any) -> None:
+        if len(gone) == killed_at:
+            raise Killed
+        gone.append(where)
+        real(*where, **how)
+
+    real, gone = os.rmdir, []  # type: ignore[var-annotated]
+    lock(desk, "A", 1, [0])
+    desk.prepare(node.prepare_args("A"), "ann")
+    with monkeypatch.context() as killing, pytest.raises(Killed):
+        killing.setattr(os, "rmdir", rmdir)
+        desk.abort({"attempt": "A", "why": "other node failed"}, "ann")
+    assert os.listdir(str(node.work)) == [".rankdeck"]
+    monkeypatch.setattr(watch, "_LOOK_S", 0.0)
+    looks, batch = watch.Watch(node.home, {}, Follower), None
+    for _ in range(3):
+        batch = looks.poll(batch, 1 << 20)
+    assert state(node, "A") == "aborted"    # recorded, and still known
+    assert new_desk(node).tidy() == 1
+    assert os.listdir(str(node.work)) == [] and desk.locks.all() == {}
+    looks.poll(batch, 1 << 20)
+    assert attempts.load_all(node.home.attempts) == []
 
 
 def test_abort_takes_everything_away_and_only_what_was_not_committed(node: Node, desk: jobs.Desk) -> None:
@@ -290,10 +321,10 @@ def test_stop_ends_the_group_with_sigterm(node: Node, desk: jobs.Desk) -> None:
 def test_who_ignores_sigterm_is_killed_after_the_grace_wherever_it_hid(node: Node, desk: jobs.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     stubborn = "%s -c 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(\"deaf\", flush=True); time.sleep(600)'" % sys.executable
     folder = launch(node, desk, script="trap '' TERM\nsetsid %s &\n%s\n" % (stubborn, stubborn))
-    until(lambda: (folder / "launcher.log").exists() and (folder / "launcher.log").read_text().count("deaf") == 2)
-    desk.stop({"attempt": "A", "grace_s": 5.0, "why": ""}, "bob")
+    until(lambda: (folder / "launcher.log").read_text().count("deaf") == 2)
+    desk.stop({"attempt": "A", "grace_s": 60.0, "why": ""}, "bob")
     assert desk.overdue() == []
-    pass_time(monkeypatch, 6.0)
+    pass_time(monkeypatch, 61.0)
     pointer, = new_desk(node).overdue()  # known to a resident that was started since
     assert jobs.kill(pointer, gently=False) >= 3
     until((folder / "exit-command.json").exists)
@@ -302,7 +333,8 @@ def test_who_ignores_sigterm_is_killed_after_the_grace_wherever_it_hid(node: Nod
 
 
 def test_a_second_stop_can_shorten_the_grace_and_overwrites_nothing(node: Node, desk: jobs.Desk) -> None:
-    folder = launch(node, desk, script="trap '' TERM\nwhile :; do sleep 0.05; done\n")
+    folder = launch(node, desk, script="trap '' TERM\necho ready\nwhile :; do sleep 0.05; done\n")
+    until(lambda: "ready" in (folder / "launcher.log").read_text())
     desk.stop({"attempt": "A", "grace_s": 600.0, "why": "first"}, "ann")
     desk.stop({"attempt": "A", "grace_s": 0.0, "why": "second"}, "bob")
     assert json.loads((folder / "stop.json").read_text())["why"] == "first"
@@ -313,7 +345,7 @@ def test_a_second_stop_can_shorten_the_grace_and_overwrites_nothing(node: Node, 
 def test_workers_are_killed_first_so_that_their_shims_can_tell(node: Node, desk: jobs.Desk) -> None:
     folder = launch(node, desk, script=rank_script("sh -c \"trap '' TERM; echo ready; while :; do sleep 0.05; done\"", before="trap '' TERM"))
     log = folder / "round-00" / "local_rank-0.log"
-    until(lambda: log.exists() and "ready" in log.read_text())
+    until(lambda: "ready" in log.read_text())
     desk.stop({"attempt": "A", "grace_s": 0.0, "why": ""}, "ann")
     jobs.kill(desk.overdue()[0], gently=True)
     until((folder / "exit-command.json").exists)
@@ -324,11 +356,11 @@ def test_workers_are_killed_first_so_that_their_shims_can_tell(node: Node, desk:
 def test_what_nobody_says_has_begun_everywhere_ends_by_itself(node: Node, desk: jobs.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     for attempt in ("A", "B", "C"):
         desk.prepare(node.prepare_args(attempt, "sleep 60\n", 1), "ann")
-        desk.commit(dict({"attempt": attempt, "epoch": 1}, **({} if attempt == "C" else {"settle_s": 30.0})), "ann")
+        desk.commit(dict({"attempt": attempt, "epoch": 1}, **({} if attempt == "C" else {"settle_s": 300.0})), "ann")
     desk.commit({"attempt": "B", "epoch": 1, "settled": True}, "ann")
     assert desk.tidy() == 0
-    pass_time(monkeypatch, 31.0)
-    assert desk.tidy() == 1 and state(node, "A") == "stopping"
+    pass_time(monkeypatch, 301.0)
+    assert desk.tidy() == 1 and state(node, "A") in ("stopping", "stopped")
     until(lambda: state(node, "A") == "stopped", "the end")
     assert (state(node, "B"), state(node, "C")) == ("running", "running")  # one was confirmed, one need not be
     assert "begun on all its nodes" in json.loads(Path(node.dir("A"), "stop.json").read_text())["why"]

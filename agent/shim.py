@@ -195,6 +195,8 @@ def parent(folder: str, tell: int) -> None:
     _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     wait_go, go = os.pipe()
     started = now_s()
+    # Held until the command hears them: a stop that comes as soon as shim.json is there would hit nobody.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     child = os.fork()
     if not child:
         os.close(tell)
@@ -211,6 +213,11 @@ def parent(folder: str, tell: int) -> None:
             os.execvpe("bash", ["bash", folder + "/command.sh"], env)
         except OSError as error:
             say_and_leave("command.sh could not be started: %s" % error)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
+    try:
+        os.setpgid(child, child)
+    except OSError:
+        pass  # it did so itself, or has ended
     os.close(wait_go)
     record = {"pid": os.getpid(), "start_ticks": start_ticks(os.getpid()), "boot_id": boot_id(), "child_pid": child,
               "child_start_ticks": start_ticks(child), "started": started}

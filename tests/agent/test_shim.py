@@ -80,6 +80,27 @@ def test_run_is_detached_and_outlives_its_caller_with_standard_input_closed(node
     until(lambda: not processes.is_alive(record["pid"], record["start_ticks"], None), "the shim's end")
 
 
+def test_a_stop_that_comes_before_the_command_has_begun_is_not_lost(node: Node) -> None:
+    """The command's process is held where it has not yet begun, told to stop, and let go."""
+    folder = prepared(node, "sleep 60\n")
+    held = node.base / "held"
+    code = """
+import os, sys, time
+sys.path.insert(0, %r)
+from agent import shim
+def held():
+    while os.path.exists(sys.argv[2]): time.sleep(0.01)
+    signals()
+signals, shim.default_signals = shim.default_signals, held
+sys.exit(shim.run(sys.argv[1]))
+""" % ROOT
+    held.write_text("")
+    assert subprocess.run([sys.executable, "-c", code, str(folder), str(held)], check=False).returncode == 0
+    os.killpg(load(folder / "shim.json")["child_pid"], signal.SIGTERM)
+    held.unlink()
+    assert ended(folder)["signal"] == signal.SIGTERM
+
+
 def test_of_two_shims_one_starts_the_command(node: Node) -> None:
     folder = prepared(node, "echo started\nsleep 1\n")
     calls = [node.spawn([sys.executable, "-I", SHIM, "run", "--dir", str(folder)]) for _ in range(4)]

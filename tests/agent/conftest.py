@@ -23,17 +23,21 @@ from agent.home import Home
 
 ROOT = str(Path(__file__).resolve().parent.parent.parent)
 BEGIN = "import sys; sys.path.insert(0, %r); from agent.__main__ import main; sys.exit(main())"
-PATIENCE_S = 30.0
+# Far beyond what anything here takes: on a busy machine everything may stand still for seconds, again and again.
+PATIENCE_S = 90.0
 LINE = (" [2026-11-22 05:10:01.%06d] iteration %8d/  100000 | consumed samples: %12d | elapsed time per iteration (ms): 5.0 | "
         "learning rate: 1.000000E-03 | global batch size:     8 | lm loss: %.9E | loss scale: 1.0 | grad norm: 1.234 | "
         "number of skipped iterations:   0 | number of nan iterations:   0 |")
 
 
 def until(condition: Callable[[], Any], what: str = "the condition", patience_s: float = PATIENCE_S) -> Any:
-    """What the condition returns once it is true; fails after a while."""
+    """What the condition returns once it is true; fails after a while. A file that it looks for may come later."""
     end = time.monotonic() + patience_s
     while time.monotonic() < end:
-        found = condition()
+        try:
+            found = condition()
+        except FileNotFoundError:
+            found = None
         if found:
             return found
         time.sleep(0.02)

@@ -11,6 +11,7 @@ import random
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,12 @@ def test_records_flow_after_the_first_credit_and_only_as_many(node: Node) -> Non
 def test_what_waits_is_told_at_most_once_a_second(node: Node) -> None:
     node.start(npu_s=0.01)
     console = node.console(credit=1)
+    began = time.monotonic()
     first = console.wait(lambda m: m["t"] == "waiting")
-    second = console.wait(lambda m: m["t"] == "waiting" and m["n"] > first["n"])
-    assert second["n"] - first["n"] > 20, "many records came in between, none of them was worth a message"
+    last = console.wait(lambda m: m["t"] == "waiting" and m["n"] > first["n"] + 50)
+    told = [m for m in console.got if m["t"] == "waiting" and m["n"] <= last["n"]]
+    # A standstill only makes the time longer that is measured here.
+    assert len(told) <= 2 + time.monotonic() - began, "many records came in between, few of them were worth a message"
 
 
 def test_a_returning_console_gets_what_it_has_not_seen(node: Node) -> None:
@@ -167,10 +171,11 @@ def test_an_attempt_from_launch_to_its_end(node: Node) -> None:
 def test_the_rank_map_says_who_ran_as_whom_and_is_kept_with_the_round(node: Node) -> None:
     node.start()
     console = node.console()
-    folder = node.launch(console, "A", rank_script("sh -c \"sleep 3 & wait\"", ranks=2))
+    folder = node.launch(console, "A", rank_script("sh -c 'sleep 600 & while [ ! -e go ]; do sleep 0.05; done; kill $!'", ranks=2))
     data = console.record("rank_map", complete=True)
     assert data["ranks"]["rank"] == [0, 1] and data["ranks"]["local_rank"] == [0, 1] and data["ranks"]["group_rank"] == [0, 0]
     assert (data["round"], data["world_size"], data["restart_count"]) == (0, 2, 0)
+    Path(folder, "go").write_text("")
     console.record("exit", scope="command")
     pids = [json.loads(Path(folder, "round-00", "exit-local_rank-%d.json" % n).read_text())["pid"] for n in (0, 1)]
     assert data["ranks"]["pid"] == pids
@@ -310,10 +315,12 @@ def test_what_the_size_cap_evicts_is_told_as_a_gap(node: Node) -> None:
 
 
 def test_it_leaves_by_itself_when_nobody_needs_it(node: Node) -> None:
-    child = node.start(idle_s=1)
+    first = node.start()
     console = node.console()
     folder = node.launch(console, "A", "while [ ! -e go ]; do sleep 0.05; done\n")
     console.close()
+    kill(first)
+    child = node.start(idle_s=1)  # the job is there already: it cannot leave before anything is
     with pytest.raises(AssertionError):
         until(lambda: child.poll() is not None, "its end", 2.5)
     Path(folder, "go").write_text("")
@@ -322,7 +329,7 @@ def test_it_leaves_by_itself_when_nobody_needs_it(node: Node) -> None:
     node.start()
     again = node.console()
     again.record("exit", scope="command")
-    assert [m["data"]["state"] for m in again.records("resident")][:2] == ["started", "stopping"]
+    assert [m["data"]["state"] for m in again.records("resident")][:3] == ["started", "started", "stopping"]
 
 
 def test_sigterm_is_a_quiet_end_and_the_job_goes_on(node: Node) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,12 +30,12 @@ class Place:
         for name in ("npu-smi", "dcmi", "driver"):
             (self.work / name).mkdir()
 
-    def check(self, image: str) -> Asked:
+    def check(self, image: str, runtime: str = "docker") -> Asked:
         """Check the nodes for a job in a container of this image."""
         path = self.crowd.folder / "job.yaml"
         path.write_text(yaml.safe_dump({
             "run": {"name": "tiny"}, "paths": {"work": str(self.work)}, "fleet": {"nodes": ["n1", "n2"], "npus_per_node": 3, "nic": "eth0"},
-            "container": {"runtime": "docker", "image": image, "mounts": ["/usr:/usr:ro"],
+            "container": {"runtime": runtime, "image": image, "mounts": ["/usr:/usr:ro"],
                           "driver_mounts": [f"{self.work}/{name}:/opt/{name}" for name in ("npu-smi", "dcmi", "driver")]},
             "runner": {"kind": "env-script", "entry": str(self.work / "train.sh"), "python": "python3"}, "model": {"size": "7B", "tokenizer": str(self.work)},
             "train": {"iterations": 1}, "data": {"format": "megatron-bin", "prefix": str(self.work / "data")}, "checkpoint": {"dir": str(self.work / "ckpt")}}))
@@ -104,6 +106,29 @@ def test_a_device_that_a_container_holds_is_told_with_its_owner(place: Place) ->
     assert held["command"] == "docker top theirs" and "nothing is ended from here" in held["fix"] and held["remedy"] is None
     given = by_place["davinci2"]
     assert given["severity"] == "warning" and "idle" in given["got"] and "-8020" in given["expected"]
+
+
+@pytest.mark.skipif(shutil.which("podman") is None, reason="podman is not installed")
+def test_podmans_images_and_containers_are_known_as_well(place: Place) -> None:
+    for node in ("n1", "n2"):
+        place.docker.podman(node, "import", str(place.docker.image), IMAGE)
+    holds = "exec 9</dev/davinci1; exec -a pretrain sleep 600"
+    place.docker.podman("n2", "run", "-d", "--name", "theirs", "--device", "/dev/davinci1", "-v", "/usr:/usr:ro", IMAGE, "/bin/bash", "-c", holds)
+    try:
+        asked = place.check(IMAGE, "podman")
+        assert "theirs" in place.docker.podman("n2", "ps", "--format", "{{.Names}}")
+    finally:
+        place.docker.podman("n2", "rm", "-f", "-t", "0", "theirs")
+    for node in ("n1", "n2"):
+        found = states(asked, node)
+        assert found["engine"] == found["engine-daemon"] == found["image"] == found["container-name"] == "ok", (node, json.dumps([found, asked.document["problems"]]))
+    assert problems(asked, "image") == problems(asked, "image-same") == []
+    assert {(one["node"], one["severity"]) for one in problems(asked, "runner") if one["message"] == "torch is not installed"} == {("n1", "error"), ("n2", "error")}
+    (held,) = [one for one in problems(asked, "npu-occupied") if (one["node"], one["where"]) == ("n2", "davinci1")]
+    assert "in container theirs" in held["got"] and held["command"] == "podman top theirs"
+    missing_one = problems(place.check("rankdeck-nowhere:9", "podman"), "image")
+    assert [(one["node"], one["command"]) for one in missing_one] == [("n1", "podman pull rankdeck-nowhere:9"), ("n2", "podman pull rankdeck-nowhere:9")]
+    assert place.docker.podman("n1", "ps", "-a", "-q") == place.docker.podman("n2", "ps", "-a", "-q") == ""
 
 
 def test_a_daemon_that_is_down_is_told_and_the_other_node_is_judged(place: Place) -> None:

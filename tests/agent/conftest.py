@@ -20,11 +20,10 @@ import pytest
 
 from agent import processes, wire
 from agent.home import Home
+from tests.patience import PATIENCE_S
 
 ROOT = str(Path(__file__).resolve().parent.parent.parent)
 BEGIN = "import sys; sys.path.insert(0, %r); from agent.__main__ import main; sys.exit(main())"
-# Far beyond what anything here takes: on a busy machine everything may stand still for seconds, again and again.
-PATIENCE_S = 90.0
 LINE = (" [2026-11-22 05:10:01.%06d] iteration %8d/  100000 | consumed samples: %12d | elapsed time per iteration (ms): 5.0 | "
         "learning rate: 1.000000E-03 | global batch size:     8 | lm loss: %.9E | loss scale: 1.0 | grad norm: 1.234 | "
         "number of skipped iterations:   0 | number of nan iterations:   0 |")

@@ -31,8 +31,8 @@ from tests.console.core.preflight.facts import parts, path
 from tests.console.remote.fakes import RealClock
 from tests.console.remote.test_check import FakeLinks
 from tests.console.tui import scene
+from tests.patience import PATIENCE_S
 
-DEADLINE_S = 20.0
 JOB = """\
 run: {name: tiny}
 paths: {work: /w}
@@ -104,7 +104,7 @@ class Desk:
         return {"parts": found, "absent": {}}
 
     def until(self, kind: type, count: int = 1) -> Any:
-        end = time.monotonic() + DEADLINE_S
+        end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             found = [news for news in self.news if isinstance(news, kind)]
             if len(found) >= count:
@@ -151,7 +151,7 @@ def test_a_second_check_does_not_begin_beside_the_first(desk: Desk) -> None:
     told = desk.told
 
     def slow(name: str, op: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        gate.wait(DEADLINE_S)
+        gate.wait(PATIENCE_S)
         return told(name, op, args)
 
     desk.links.handler = slow
@@ -285,7 +285,7 @@ def test_a_login_waits_for_its_answer_and_nothing_keeps_it(desk: Desk) -> None:
     wish = AnswerLogin(number=asked.number, answer="se-cret-1")
     assert "se-cret-1" not in repr(wish)
     desk.errands.run(wish)
-    thread.join(DEADLINE_S)
+    thread.join(PATIENCE_S)
     assert answers == ["se-cret-1"] and not desk.until(LoginAsked, 2).open
     assert "se-cret-1" not in repr(desk.news) + repr(vars(desk.errands))
 
@@ -294,10 +294,10 @@ def test_a_later_question_of_a_node_ends_the_earlier_one_and_the_end_ends_all(de
     first, given = asking(desk)
     desk.until(LoginAsked)
     second, later = asking(desk)
-    first.join(DEADLINE_S)
+    first.join(PATIENCE_S)
     assert given == [None]
     desk.errands.close()
-    second.join(DEADLINE_S)
+    second.join(PATIENCE_S)
     assert later == [None]
     assert desk.errands.ask(Question(node="n0", text="again")) is None
 
@@ -308,5 +308,5 @@ def test_an_answer_to_a_question_that_is_over_is_dropped(desk: Desk) -> None:
     asked = desk.until(LoginAsked)
     desk.errands.run(AnswerLogin(number=asked.number, answer=None))
     desk.errands.run(AnswerLogin(number=asked.number, answer="late"))
-    thread.join(DEADLINE_S)
+    thread.join(PATIENCE_S)
     assert answers == [None]

@@ -14,10 +14,10 @@ import pytest
 
 from console.remote import known_hosts
 from tests.console.remote.sshd import Loop, Sshd
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = "834215"
-DEADLINE_S = 60.0
 
 
 class Terminal:
@@ -30,7 +30,7 @@ class Terminal:
         self.text = ""
 
     def shows(self, words: str) -> None:
-        end = time.monotonic() + DEADLINE_S
+        end = time.monotonic() + PATIENCE_S
         while words not in self.text:
             if time.monotonic() > end:
                 pytest.fail(f"not in time: {words!r} in\n{self.text}")
@@ -65,7 +65,7 @@ def test_the_code_is_asked_for_at_the_terminal_and_not_echoed(tmp_path: Path) ->
         terminal.shows("n1: One-time code")  # nobody pressed enter for it
         terminal.shows("Code: ")
         terminal.type(CODE)
-        end = time.monotonic() + DEADLINE_S
+        end = time.monotonic() + PATIENCE_S
         while not sshd.commands:
             assert time.monotonic() < end, terminal.text
             time.sleep(0.05)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.tmux.keys import SCRIPTS, Press, Seen, Type, bindings, covered, page
 from tests.tmux.test_terminal import Terminal, pytestmark  # noqa: F401  the marks are this file's as well
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_S = 40.0
 TMUX = {"tab": "Tab", "shift+tab": "BTab", "enter": "Enter", "escape": "Escape", "space": "Space"}
 LITERAL = {"question_mark": "?", "colon": ":", "slash": "/", "minus": "-", "left_square_bracket": "[", "right_square_bracket": "]", "left_curly_bracket": "{",
            "right_curly_bracket": "}", "tilde": "~", "plus": "+", "equals_sign": "=", "underscore": "_", "less_than_sign": "<", "greater_than_sign": ">"}
@@ -66,7 +66,7 @@ def test_keys_in_a_real_terminal(terminal: Terminal, script: str) -> None:
     for number, step in enumerate(SCRIPTS[script]):
         before = terminal.text(escapes=True)
         press(terminal, step)
-        end = time.monotonic() + DEADLINE_S
+        end = time.monotonic() + PATIENCE_S
         while not has_come(terminal, step.seen, before):
             if time.monotonic() > end:
                 pytest.fail(f"{script}, step {number}, {step}: not in time; the screen is\n{terminal.text()}\nand was\n{before}")

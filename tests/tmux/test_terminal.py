@@ -14,19 +14,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 pytestmark = [pytest.mark.tmux, pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")]
 DRIVE = Path(__file__).with_name("drive.py")
-DEADLINE_S = 40.0
 HIDDEN = ("TMUX", "TMUX_PANE", "NO_COLOR", "COLORTERM", "TEXTUAL_THEME", "COLUMNS", "LINES")
 """Of the environment: what says of another terminal (pytest-xdist sets the size of none) how it looks."""
 
 
 def until(what: Callable[[], object], why: str) -> None:
     """Return once ``what()`` is true; fail when it does not come true in time."""
-    end = time.monotonic() + DEADLINE_S
+    end = time.monotonic() + PATIENCE_S
     while not what():
         if time.monotonic() > end:
-            pytest.fail(f"not within {DEADLINE_S:.0f} s: {why}")
+            pytest.fail(f"not within {PATIENCE_S:.0f} s: {why}")
         time.sleep(0.05)
 
 

@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 
 from console.lab import demo, fleet, remains
+from tests.patience import PATIENCE_S
 
 pytest.importorskip("asyncssh")
 
-DEADLINE_S = 60.0
 ARGS = {"iterations": 50, "save_interval": 10, "fault": [], "seed": 1, "headless": True, "json": True, "keep": False,
         "stop": False, "layout": ""}
 START = "import sys; from console.cli import main; sys.exit(main(['demo', '--headless', '--json', '--iterations', '50']))"
 
 
 def until(look: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not look():
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
@@ -50,7 +50,7 @@ def test_a_signal_leaves_nothing(started: subprocess.Popen[bytes], tmp_path: Pat
     until(lambda: list(tmp_path.glob("rankdeck-demo-*/fleet.json")), "the fleet did not come up")
     assert of_this_test(tmp_path)
     started.send_signal(number)
-    assert started.wait(DEADLINE_S) == 128 + number, (tmp_path / "said").read_text()
+    assert started.wait(PATIENCE_S) == 128 + number, (tmp_path / "said").read_text()
     assert of_this_test(tmp_path) == []
     assert list(tmp_path.glob("rankdeck-demo-*")) == []
 

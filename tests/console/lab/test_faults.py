@@ -14,8 +14,8 @@ import pytest
 
 from console.lab import faults
 from console.lab.fleet import DemoFleet
+from tests.patience import PATIENCE_S
 
-DEADLINE_S = 20.0
 LINE = (" [2026-11-22 05:10:01.123456] iteration %8d/      60 | consumed samples:           80 | elapsed time per iteration (ms):"
         " 123.4 | lm loss: 5.550000000E+00 |\n")
 
@@ -66,7 +66,7 @@ def place(tmp_path: Path) -> Iterator[tuple[DemoFleet, list[subprocess.Popen[byt
 
 
 def wait_done(injector: faults.Injector) -> faults.Injected:
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not injector.done:
         assert time.monotonic() < deadline, "no fault was made"
         time.sleep(0.02)
@@ -84,7 +84,7 @@ def test_kills_one_worker_once_its_iteration_is_seen(place: tuple[DemoFleet, lis
         file.write((LINE % 20)[40:])
     done = wait_done(injector)
     injector.stop()
-    ended = [worker for worker in workers if worker.poll() is not None or _gone(worker)]
+    ended = ended_of(workers)
     assert [worker.pid for worker in ended] == [done.pid]
     at = workers.index(ended[0])
     assert (done.node, done.local_rank, done.rank) == (f"node-{1 + at // 2}", at % 2, 3 - at)
@@ -103,7 +103,7 @@ def test_a_running_job_is_not_struck_for_what_is_over(place: tuple[DemoFleet, li
         file.write(LINE % 21)
     assert wait_done(injector).fault.iteration == 21
     injector.stop()
-    assert sum(worker.poll() is not None or _gone(worker) for worker in workers) == 1
+    assert len(ended_of(workers)) == 1
 
 
 def test_the_same_seed_draws_the_same_victim(place: tuple[DemoFleet, list[subprocess.Popen[bytes]], Path]) -> None:
@@ -117,9 +117,11 @@ def test_the_same_seed_draws_the_same_victim(place: tuple[DemoFleet, list[subpro
     assert (done.node, done.local_rank) == expected
 
 
-def _gone(worker: subprocess.Popen[bytes]) -> bool:
-    try:
-        worker.wait(0.5)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+def ended_of(workers: list[subprocess.Popen[bytes]]) -> list[subprocess.Popen[bytes]]:
+    """The workers that have ended, once one has; another one has a moment more."""
+    deadline = time.monotonic() + PATIENCE_S
+    while all(worker.poll() is None for worker in workers):
+        assert time.monotonic() < deadline, "no worker ends"
+        time.sleep(0.02)
+    time.sleep(0.5)
+    return [worker for worker in workers if worker.poll() is not None]

@@ -15,15 +15,15 @@ import yaml
 
 from console.core.errors import ConsoleError
 from console.lab import fleet, remains
+from tests.patience import PATIENCE_S
 
 asyncssh = pytest.importorskip("asyncssh")
 
-DEADLINE_S = 30.0
 SHAPE = fleet.Shape(iterations=10, save_interval=5)
 
 
 def until(look: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not look():
         assert time.monotonic() < deadline, what
         time.sleep(0.05)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from console.lab import server
+from tests.patience import PATIENCE_S
 
 asyncssh = pytest.importorskip("asyncssh")
 
-DEADLINE_S = 15.0
 
 
 class Lab:
@@ -46,7 +46,7 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, what
         await asyncio.sleep(0.02)
@@ -97,7 +97,7 @@ async def test_a_command_that_cannot_read_does_not_hurt_its_neighbours(lab: Lab)
 
 async def test_a_grandchild_holding_the_pipe_does_not_hold_the_channel(lab: Lab) -> None:
     async with lab.connect() as connection:
-        done = await asyncio.wait_for(connection.run("setsid sleep 60 & echo $!"), DEADLINE_S)
+        done = await asyncio.wait_for(connection.run("setsid sleep 600 & echo $!"), PATIENCE_S)
         assert done.exit_status == 0
         await connection.run(f"kill {done.stdout.strip()}")
 
@@ -138,7 +138,7 @@ async def test_a_signal_from_the_client_reaches_the_command(lab: Lab) -> None:
         process = await connection.create_process("trap 'echo told; exit 4' INT; echo ready; while :; do sleep 0.05; done")
         assert await process.stdout.readline() == "ready\n"
         process.send_signal("INT")
-        done = await asyncio.wait_for(process.wait(), DEADLINE_S)
+        done = await asyncio.wait_for(process.wait(), PATIENCE_S)
     assert (done.stdout, done.exit_status) == ("told\n", 4)
 
 

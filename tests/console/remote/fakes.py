@@ -13,19 +13,18 @@ from console.core.errors import ConnectError
 from console.core.events import FleetEvent, RecordArrived
 from console.core.launch.inventory import Node
 from console.remote.deploy import AGENT_MISSING_STATUS
-
-DEADLINE_S = 10.0
+from tests.patience import PATIENCE_S
 
 
 def until(condition: Callable[[], Any], what: str = "condition") -> Any:
     """Poll until it holds; fails the test after a bounded time."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         found = condition()
         if found:
             return found
         time.sleep(0.005)
-    raise AssertionError(f"{what} did not come about in {DEADLINE_S:.0f} s")
+    raise AssertionError(f"{what} did not come about in {PATIENCE_S:.0f} s")
 
 
 class RealClock:

@@ -25,8 +25,7 @@ from console.remote.ssh_backend import SshBackend
 from console.remote.supervisor import Supervisor
 from tests.console.remote.fakes import MemoryStore, RealClock
 from tests.console.remote.sshd import Loop, Relay, Sshd
-
-PATIENCE_S = 45.0
+from tests.patience import PATIENCE_S
 
 
 def until(condition: Callable[[], object], what: str) -> None:

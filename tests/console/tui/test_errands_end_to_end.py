@@ -22,8 +22,7 @@ from console.tui.screens.confirm_dialog import ConfirmDialog
 from tests.console.remote.sshd import Loop, Sshd
 from tests.console.tui import scene
 from tests.console.tui.test_app import Screen
-
-DEADLINE_S = 60.0
+from tests.patience import PATIENCE_S
 
 
 class Site:
@@ -75,7 +74,7 @@ async def test_check_fix_plan_and_launch(site: Site) -> None:
     app = ConsoleApp(ScreenFeed(site.desk), site.desk.submit, clock, BUILT_IN, environ={}, options=options)
 
     async def until(what: Callable[[], object], why: str) -> None:
-        end = time.monotonic() + DEADLINE_S
+        end = time.monotonic() + PATIENCE_S
         while not what():
             assert time.monotonic() < end, f"{why}\n{screen.text()}"
             await screen.later(0.1)

@@ -24,9 +24,9 @@ from tests.console.remote.sshd import Loop, Sshd
 from tests.console.tui import scene
 from tests.console.tui.test_app import Screen, opened
 from tests.console.tui.test_checks import hear, wishes
+from tests.patience import PATIENCE_S
 
 CODE = "834215"
-DEADLINE_S = 30.0
 
 
 def asked(number: int = 1, *, is_open: bool = True, **how: Any) -> LoginAsked:
@@ -130,7 +130,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 async def until(screen: Screen, what: Callable[[], object], why: str) -> None:
     """Tick until ``what()`` is true."""
-    end = time.monotonic() + DEADLINE_S
+    end = time.monotonic() + PATIENCE_S
     while not what():
         assert time.monotonic() < end, f"{why}\n{screen.text()}"
         await screen.later(2)

@@ -13,6 +13,7 @@ accept-new), 8.4 for prompts without a display.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import secrets
@@ -22,12 +23,13 @@ import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from console.core.errors import ConnectError
 from console.core.launch.commands import path_word
 from console.core.launch.inventory import Node
-from console.remote import openssh_says
+from console.remote import known_hosts, openssh_says
 from console.remote.deploy import sh_command
 from console.remote.openssh_channel import CHUNK_BYTES, ProcessChannel, end, ready
 from console.remote.prompts import AskDesk, Prompt
@@ -73,7 +75,7 @@ class OpenSshTransport:
         except BaseException:
             _remove(folder, desk)
             raise
-        return OpenSshConnection(master, self._program)
+        return OpenSshConnection(master, self._program, (self._known_hosts or "~/.ssh/known_hosts",))
 
     def _configuration(self, node: Node, timeout_s: float) -> str:
         """What holds on every hop (``-J`` hands this file on), before the user's own: the first word counts."""
@@ -106,6 +108,8 @@ class Master:
         self._closing = threading.Lock()
         self._closed = False
         self._token = secrets.token_hex(8).encode()
+        self.fingerprint, self.key_files = "", list[str]()
+        """Of the host key that the node has shown, and where ssh has found such keys; known after the login."""
         env = {**os.environ, **(desk.environment() if desk is not None else {})}
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
                                          start_new_session=True, env=env)
@@ -136,6 +140,8 @@ class Master:
                     self._read_last_words()
                     raise openssh_says.error(self._text(), self.name)
                 heard = (heard + data)[-CHUNK_BYTES:]
+        # Now: what is said later pushes it out.
+        self.fingerprint, self.key_files = openssh_says.key_shown(self._text())
         self._drain = threading.Thread(target=self._read_on, name=f"ssh {self.name}", daemon=True)
         self._drain.start()
 
@@ -194,8 +200,9 @@ class Master:
 class OpenSshConnection:
     """One logged-in connection to one node: commands through its master."""
 
-    def __init__(self, master: Master, program: str) -> None:
-        self._master, self._program = master, program
+    def __init__(self, master: Master, program: str, key_files: Sequence[str] = ()) -> None:
+        """``key_files``: where the node's host key may be, besides where ssh says that it has found it."""
+        self._master, self._program, self._key_files = master, program, key_files
 
     def run(self, command: str, *, stdin: bytes = b"", timeout_s: float = 30.0) -> tuple[int, bytes, bytes]:
         """Run a shell command to its end: exit status, stdout, stderr. Raises ConnectError."""
@@ -212,6 +219,17 @@ class OpenSshConnection:
             raise ConnectError("the connection is gone", where=self._master.name, got=self._master.last_words(), fix="It is made anew.")
         argv = [self._program, *_THROUGH, "-o", f"ControlPath={self._master.socket}", "--", "node", command]
         return ProcessChannel(argv, self._master.name, self._master.dead)
+
+    @property
+    def host_key(self) -> str:
+        """Type and key that the node has shown and ssh has verified, as known_hosts writes them; "" when no file has it."""
+        # ssh tells its fingerprint alone; a key just accepted is in the first file.
+        files = dict.fromkeys(str(Path(file).expanduser()) for file in (*self._master.key_files, *self._key_files))
+        with contextlib.suppress(ConnectError):
+            for known in known_hosts.read(files):
+                if not known.revoked and known_hosts.fingerprint(known.blob) == self._master.fingerprint:
+                    return f"{known.key_type} {base64.b64encode(known.blob).decode()}"
+        return ""
 
     def put(self, data: bytes, path: str, *, mode: int = 0o600) -> None:
         """Write a file whole, to a path (relative to the login's home). Raises ConnectError."""

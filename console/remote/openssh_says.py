@@ -14,6 +14,8 @@ from console.remote.transport import LoginError, UnreachableError
 
 # debug1: Server host key: ssh-ed25519 SHA256:pZ0mCkC2oYbZ3oD0VQ4n4p0m1l0Y8v0g
 _SHOWN_KEY = re.compile(r"^debug1: Server host key: (\S+) (SHA256:\S+)", re.MULTILINE)
+# debug1: Found key in /home/ops/.ssh/known_hosts:3
+_FOUND_KEY = re.compile(r"^debug1: Found key in (.+):[0-9]+$", re.MULTILINE)
 # No ED25519 host key is known for [127.0.0.1]:2222 and you have requested strict checking.
 _UNKNOWN = re.compile(r"^No (\S+) host key is known for (\S+) and you have requested strict checking", re.MULTILINE)
 _CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
@@ -35,6 +37,13 @@ def said(stderr: str) -> str:
     """What a person should read of it: neither debugging nor banners of stars."""
     lines = [line.strip() for line in stderr.replace("\r", "").splitlines()]
     return " / ".join(line for line in lines if line and not line.startswith(("debug1:", "OpenSSH_", "Authenticated to ", "@@@")))[-500:]
+
+
+def key_shown(stderr: str) -> tuple[str, list[str]]:
+    """Fingerprint of the key that the last host on the way showed, "" for none, and the files that have keys of hosts on the way."""
+    text = stderr.replace("\r", "")
+    shown = _SHOWN_KEY.findall(text)
+    return (shown[-1][1] if shown else ""), _FOUND_KEY.findall(text)
 
 
 def error(stderr: str, where: str) -> ConnectError:

@@ -123,7 +123,6 @@ class Passing:
         if node.name not in self._keys:
             try:
                 connection = self._connect(node.name)
-                # The system's ssh keeps the key to itself.
                 lines = [str(getattr(connection, "host_key", ""))]
                 status, out, _ = connection.run(sh_command("cat /etc/ssh/ssh_host_*_key.pub 2>/dev/null"))
             except ConnectError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import subprocess
@@ -186,9 +187,10 @@ def test_an_unknown_host_is_refused_with_its_fingerprint_and_can_be_accepted(pla
     assert caught.value.fingerprint == known_hosts.fingerprint(server.host_key.public_data)
     assert caught.value.fingerprint in str(caught.value) and f"[127.0.0.1]:{server.port}" in str(caught.value)
     assert server.logins == [] and not place.known_hosts.exists()
-    place.connect(node, accept_new=True)
+    mine = f"ssh-ed25519 {base64.b64encode(server.host_key.public_data).decode()}"
+    assert place.connect(node, accept_new=True).host_key == mine
     assert known_hosts.verify(known_hosts.read([place.known_hosts]), "127.0.0.1", server.port, "ssh-ed25519", server.host_key.public_data)
-    place.connect(node)
+    assert place.connect(node).host_key == mine
 
 
 @needs_ssh
@@ -260,6 +262,7 @@ def test_through_a_jump_host_with_the_fleets_keys_on_the_way(place: Place) -> No
     connection = place.connect(place.node(server.port, jump=f"jumper@127.0.0.1:{bastion.port}"))
     assert connection.run("pwd")[1] == f"{server.home}\n".encode()
     assert bastion.tunnelled == [server.port] and set(bastion.logins) == {"jumper"}
+    assert connection.host_key == f"ssh-ed25519 {base64.b64encode(server.host_key.public_data).decode()}"
     unknown = place.sshd("unknown", tunnels=True, trusted=False)
     with pytest.raises(HostKeyError) as caught:
         place.connect(place.node(server.port, jump=f"jumper@127.0.0.1:{unknown.port}"))

@@ -15,7 +15,7 @@ import pytest
 
 from console.store import read_records
 from tests.hosts.rig.engines import FACTORY, Engines
-from tests.hosts.site import Site, all_at_once
+from tests.hosts.site import NODES, Site, all_at_once
 
 pytestmark = [pytest.mark.ssh, pytest.mark.timeout(200)]
 
@@ -44,6 +44,16 @@ def fails_in_training(site: Site, dialect: str, end: str) -> None:
         assert "exit status 1 of: ascendfactory-cli train" in error["got"] and "NPU out of memory. Tried to allocate 2.00 GiB" in error["got"]
     else:
         assert document["result"]["status"] == "ended early"
+    site.wait_clean()
+
+
+def is_stopped(site: Site, dialect: str) -> None:
+    status, document, err = site.launch(factory(site, dialect, AF_END="stay"))
+    assert status == 0 and document["ok"], json.dumps(document, indent=1) + err
+    names = [name for node in NODES for name in site.docker.containers(node) if name in site.names]
+    assert len(names) == 2 and len(site.locks()) == 16 and all(site.alive(node) for node in NODES)
+    status, document, err = site.run("stop", site.path.name, "--grace", "1", "--yes-i-mean", site.path.name)
+    assert status == 0 and document["ok"], json.dumps(document, indent=1) + err
     site.wait_clean()
 
 
@@ -76,6 +86,7 @@ def crashes_where_nobody_can_see_it(site: Site) -> None:
 CASES: dict[str, Callable[[Site], None]] = {
     "ascendfactory-v1": partial(trains, dialect="v1"), "ascendfactory-v2": partial(trains, dialect="v2"),
     "ascendfactory-v1-crash": partial(fails_in_training, dialect="v1", end="crash"), "ascendfactory-v2-tee": partial(fails_in_training, dialect="v2", end="tee"),
+    "ascendfactory-v1-stop": partial(is_stopped, dialect="v1"), "ascendfactory-v2-stop": partial(is_stopped, dialect="v2"),
     "ascendfactory-v2-refused": is_given_what_it_does_not_take, "script-tee": crashes_into_tee, "script-quiet": crashes_where_nobody_can_see_it}
 
 

@@ -142,6 +142,12 @@ TABLE: tuple[Adjustment, ...] = (
         ),
     ),
     Adjustment(
+        place="megatron.core.utils:local_multi_tensor_scale",
+        why="clipping makes each gradient a second time and copies it back",
+        source_sha256="a271d86b61250d2f00bad84f72ecd194291f5be4a5e1c80a24703dafe25d9171",
+        swaps=(Swap(old="dst.copy_(src * scale)", new="torch.mul(src, scale, out=dst)", devices=ALL),),
+    ),
+    Adjustment(
         place="megatron.core.optimizer.distrib_optimizer:DistributedOptimizer.__init__",
         why="parameters are told by their dtype, not by CUDA's name for it",
         source_sha256="3275f640fc1b7377182f3907efc162ae4df4ad14c267417c78041d53b9fb2adf",

@@ -103,6 +103,16 @@ def clip(world: Any) -> None:
     assert parameter.grad.tolist() == pytest.approx([0.6, 0.8], abs=1e-5)
 
 
+def scaled(world: Any) -> None:
+    from megatron.core.utils import local_multi_tensor_scale
+
+    one = torch.tensor([3.0, -4.0])
+    # Scaled where it lies: another tensor's memory would be asked for by the product.
+    with mock.patch.object(torch.Tensor, "copy_", side_effect=AssertionError("a copy")):
+        local_multi_tensor_scale(1, None, [[one], [one]], 0.5)
+    assert one.tolist() == [1.5, -2.0]
+
+
 def half_parameters(world: Any) -> None:
     from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
     from megatron.core.optimizer import OptimizerConfig, distrib_optimizer, get_megatron_optimizer
@@ -338,6 +348,7 @@ MAPPINGS = "megatron.core.tensor_parallel.mappings"
 GATING = "megatron.core.transformer.moe.moe_utils:RouterGatingLinearFunction"
 BALANCE = "megatron.core.transformer.moe.router:TopKRouter.attach_and_log_load_balancing_loss"
 ROTARY = "megatron.core.models.common.embeddings.rope_utils:_apply_rotary_pos_emb_bshd"
+SCALE = "megatron.core.utils:local_multi_tensor_scale"
 MLP = "megatron.core.transformer.mlp:MLP.forward"
 SEVERAL_RANKS = (
     "megatron.core.tensor_parallel.layers:LinearWithGradAccumulationAndAsyncCommunication.backward",
@@ -378,6 +389,7 @@ SEEN_AT_WORK: dict[str, Callable[[Any], None]] = {
     "megatron.core.optimizer.clip_grads:get_grad_norm_fp32": grad_norm,
     "megatron.core.utils:local_multi_tensor_l2_norm": l2_norm,
     "megatron.core.optimizer.clip_grads:clip_grad_by_total_norm_fp32": clip,
+    SCALE: scaled,
     f"{OPTIMIZER}.__init__": half_parameters,
     f"{OPTIMIZER}._build_model_and_main_param_groups": parameter_groups,
     f"{OPTIMIZER}.state_dict": fresh_step,
@@ -472,7 +484,7 @@ def test_rows_for_one_device_leave_the_others_alone() -> None:
     # On CUDA only what is wrong there too; on an NPU also what is told by CUDA's names of types.
     assert concerned["cuda"] == {
         f"{OPTIMIZER}.state_dict", f"{OPTIMIZER}.load_state_dict", f"{OPTIMIZER}._set_main_param_and_optimizer_states",
-        f"{GATING}.forward", f"{GATING}.backward", BALANCE, ROTARY, MLP,
+        f"{GATING}.forward", f"{GATING}.backward", BALANCE, ROTARY, MLP, SCALE,
         f"{WRITER}:_get_write_results_queue", f"{WRITER}:FileSystemWriterAsync.write_preloaded_data_multiproc"}
     assert concerned["npu"] - concerned["cuda"] == {
         f"{OPTIMIZER}.__init__", f"{OPTIMIZER}._build_model_and_main_param_groups",

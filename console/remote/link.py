@@ -148,13 +148,17 @@ class NodeLink:
     def session(self, timeout_s: float) -> Session:
         """The live session, waiting for one so long. Raises ConnectError (at once when it was refused, or nobody is there)."""
         with self._changed:
-            self._changed.wait_for(lambda: self._session is not None or self._refused or self._nobody() or self._stopping.is_set(), timeout_s)
-            if self._session is not None:
+            self._changed.wait_for(lambda: self._up() or self._refused or self._nobody() or self._stopping.is_set(), timeout_s)
+            if self._session is not None and self._session.alive:
                 return self._session
             if self._trouble is not None:
                 raise self._trouble
         raise ConnectError("not connected", where=self.node.name, got=f"no session within {timeout_s:g} s",
                            fix="Wait until the node is up, or look at why it is not.")
+
+    def _up(self) -> bool:
+        """Whether there is a session that has not ended; one that has is still here until our own thread hears of it."""
+        return self._session is not None and self._session.alive
 
     def _nobody(self) -> bool:
         """Whether it is known that the node is not there: told so several times, and not up a moment ago."""

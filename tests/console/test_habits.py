@@ -20,6 +20,7 @@ from console import cli, files
 from console.cli import manual
 from console.cli.export import listening
 from console.core.errors import FileError
+from console.lab.ports import free_port
 from tests.console.core.launch.jobs import ATTEMPT
 from tests.console.test_cli import Node, nodes, run, running  # noqa: F401 - nodes is a fixture
 
@@ -201,11 +202,7 @@ def test_a_file_is_written_whole_and_anew(nodes: dict[str, Node], tmp_path: Path
 
 
 def test_a_scraper_is_served(nodes: dict[str, Node], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port("127.0.0.1")
     got: list[str] = []
 
     def pause(seconds: float) -> None:
@@ -214,7 +211,7 @@ def test_a_scraper_is_served(nodes: dict[str, Node], monkeypatch: pytest.MonkeyP
         raise KeyboardInterrupt
 
     monkeypatch.setattr("console.cli.export.time.sleep", pause)
-    assert threading.active_count() and run("export", "-i", "fleet.yaml", "--listen", str(port), "--timeout", "3") == 130
+    assert threading.active_count() and run("export", "-i", "fleet.yaml", "--listen", str(port), "--timeout", "60") == 130
     assert samples(got[0])["rankdeck_node_up", "n1"] == 1 and f"http://127.0.0.1:{port}/metrics" in capsys.readouterr().err
 
 

@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 
 import asyncssh
 
+from console.lab.ports import free_port
+from tests.patience import PATIENCE_S
+
 Result = TypeVar("Result")
 
 
@@ -27,7 +30,7 @@ class Loop:
         self._thread.start()
 
     def do(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE_S)
 
     def close(self) -> None:
         async def end() -> None:
@@ -35,13 +38,13 @@ class Loop:
             for task in tasks:
                 task.cancel()
             if tasks:
-                _, left = await asyncio.wait(tasks, timeout=5)
+                _, left = await asyncio.wait(tasks, timeout=PATIENCE_S / 2)
                 assert not left, left
             await self.loop.shutdown_asyncgens()
 
         self.do(end())
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE_S)
         self.loop.close()
 
 
@@ -64,7 +67,7 @@ class Sshd:
         self.commands: list[str] = []
         self.connections: list[asyncssh.SSHServerConnection] = []
         self._sftp = sftp
-        self.port = 0
+        self.port = free_port("127.0.0.1")  # it may stop and come back
         self._acceptor: asyncssh.SSHAcceptor | None = None
         home.mkdir(parents=True, exist_ok=True)
         self.start()
@@ -190,7 +193,7 @@ class Relay:
     def go_silent(self) -> None:
         """Connections made so far carry nothing from now on, in either direction; so do new ones."""
         self.silent = True
-        assert self._applied.wait(10)
+        assert self._applied.wait(PATIENCE_S)
 
     def resume(self) -> None:
         """New connections are carried again; the old ones stay dead, as behind a firewall that forgot them."""
@@ -239,4 +242,4 @@ class Relay:
 
     def close(self) -> None:
         self._stop.set()
-        self._thread.join(10)
+        self._thread.join(PATIENCE_S)

@@ -22,6 +22,7 @@ from console.remote.paramiko_ssh import ParamikoConnection, ParamikoTransport
 from console.remote.transport import LoginError, UnreachableError
 from tests.console.remote.fakes import until
 from tests.console.remote.sshd import Loop, Relay, Sshd
+from tests.patience import PATIENCE_S
 
 
 class Place:
@@ -57,7 +58,7 @@ class Place:
     def node(self, server: Sshd, **more: object) -> Node:
         return Node(**{"name": "n1", "host": "127.0.0.1", "port": server.port, "user": "ops", "key": str(self.key_file), **more})  # type: ignore[arg-type]
 
-    def connect(self, node: Node, transport: ParamikoTransport | None = None, timeout_s: float = 10.0) -> ParamikoConnection:
+    def connect(self, node: Node, transport: ParamikoTransport | None = None, timeout_s: float = PATIENCE_S) -> ParamikoConnection:
         connection = (transport or self.transport()).connect(node, timeout_s=timeout_s)
         self.opened.append(connection)
         return connection
@@ -349,10 +350,9 @@ def test_a_jump_host_that_fell_silent_is_replaced(place: Place) -> None:
 def test_a_target_that_the_jump_host_cannot_reach(place: Place) -> None:
     bastion = place.sshd("bastion", tunnels=True)
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        nobody = free.getsockname()[1]
-    with pytest.raises(ConnectError, match="cannot reach"):
-        place.connect(Node(name="n", host="127.0.0.1", port=nobody, key=str(place.key_file), jump=f"127.0.0.1:{bastion.port}"))
+        free.bind(("127.0.0.1", 0))  # and held, so that nobody else listens there meanwhile
+        with pytest.raises(ConnectError, match="cannot reach"):
+            place.connect(Node(name="n", host="127.0.0.1", port=free.getsockname()[1], key=str(place.key_file), jump=f"127.0.0.1:{bastion.port}"))
 
 
 def test_nobody_there_and_somebody_who_speaks_no_ssh(place: Place) -> None:
@@ -401,15 +401,15 @@ def test_a_channel_talks_both_ways_at_once(place: Place) -> None:
     writer.start()
     got = b""
     while len(got) < len(data):
-        got += channel.recv(10.0) or b""
-    writer.join(10)
+        got += channel.recv(PATIENCE_S) or b""
+    writer.join(PATIENCE_S)
     assert got == data
     assert channel.recv(0.05) is None
     assert channel.exit_status() is None
     assert channel.stderr_text() == "hello\n"
     channel.close()
     channel.close()
-    assert channel.recv(1.0) == b""
+    assert channel.recv(PATIENCE_S) == b""
     with pytest.raises(ConnectError):
         channel.send(b"x")
 
@@ -417,7 +417,7 @@ def test_a_channel_talks_both_ways_at_once(place: Place) -> None:
 def test_the_end_of_a_command_is_seen(place: Place) -> None:
     channel = place.connect(place.node(place.sshd("a"))).open("echo last; exit 5")
     got = b""
-    while (data := channel.recv(10.0)) != b"":
+    while (data := channel.recv(PATIENCE_S)) != b"":
         got += data or b""
     assert got == b"last\n"
     assert until(channel.exit_status) == 5
@@ -465,7 +465,7 @@ def test_a_dead_link_cannot_hold_a_call_for_ever(place: Place, monkeypatch: pyte
 def test_nothing_is_printed(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
     script = ("import sys; from console.remote.paramiko_ssh import ParamikoTransport; from console.core.launch.inventory import Node\n"
               "from console.core.errors import ConnectError\n"
-              "try: ParamikoTransport().connect(Node(name='n', host='127.0.0.1', port=int(sys.argv[1]), key=sys.argv[2]), timeout_s=3)\n"
+              "try: ParamikoTransport().connect(Node(name='n', host='127.0.0.1', port=int(sys.argv[1]), key=sys.argv[2]), timeout_s=60)\n"
               "except ConnectError as error: print('refused')\n")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         def hang_up() -> None:
@@ -475,5 +475,5 @@ def test_nothing_is_printed(place: Place, capfd: pytest.CaptureFixture[str]) -> 
 
         threading.Thread(target=hang_up, daemon=True).start()
         done = subprocess.run([sys.executable, "-c", script, str(listener.getsockname()[1]), str(place.key_file)], capture_output=True, text=True,
-                              timeout=60, check=True)
+                              timeout=PATIENCE_S, check=True)
     assert (done.stdout, done.stderr) == ("refused\n", "")

@@ -16,6 +16,7 @@ from console.remote.heartbeat import Beat
 from console.remote.session import AgentMissingError, Greeting, Session
 from console.remote.transport import LoginError
 from tests.console.remote.fakes import FakeChannel, FakeNode, MemoryStore, RealClock, until
+from tests.patience import PATIENCE_S
 
 SLOW = Beat(every_s=60.0, dead_after_s=120.0)
 QUICK = Beat(every_s=0.05, dead_after_s=0.3)
@@ -33,19 +34,21 @@ class Bench:
         self.ended: list[str] = []
 
     def session(self, *, beat: Beat = SLOW, window: int = 4, opened_wall_s: float | None = None) -> Session:
+        before_wall_s = RealClock().wall_s()
         channel = FakeChannel(self.node)
         self.node.opened(channel, "attach")
 
         def deliver(events: list[FleetEvent], stored: Callable[[], None] | None) -> None:
             self.delivery.put("n1", events, stored)
 
-        session = Session("n1", channel, clock=RealClock(), deliver=deliver, beat=beat, window=window, opened_wall_s=opened_wall_s)
+        session = Session("n1", channel, clock=RealClock(), deliver=deliver, beat=beat, window=window,
+                          opened_wall_s=before_wall_s if opened_wall_s is None else opened_wall_s)
         self.sessions.append(session)
         return session
 
     def greeted(self, *, beat: Beat = SLOW, window: int = 4) -> Session:
         session = self.session(beat=beat, window=window)
-        session.greet(Greeting(operator="op", console="c", after=self.store.cursor("n1")), 5.0)
+        session.greet(Greeting(operator="op", console="c", after=self.store.cursor("n1")), PATIENCE_S)
         return session
 
     def running(self, *, beat: Beat = SLOW, window: int = 4) -> Session:
@@ -71,7 +74,7 @@ def test_a_hello_that_waited_for_us_does_not_make_the_node_late(bench: Bench) ->
     """The agent says hello unasked: what it read of its clock may be as old as the channel."""
     bench.node.clock_ahead_s = -0.5
     session = bench.session(opened_wall_s=RealClock().wall_s() - 1.0)
-    session.greet(Greeting(operator="op", console="c", after=None), 5.0)
+    session.greet(Greeting(operator="op", console="c", after=None), PATIENCE_S)
     met = until(lambda: bench.store.of(NodeMet))[0]
     assert abs(met.clock_offset_s) <= met.clock_error_s
 
@@ -82,7 +85,7 @@ def test_hello_both_ways_tells_who_and_whose_clock(bench: Bench) -> None:
     bench.greeted()
     met = until(lambda: bench.store.of(NodeMet))[0]
     assert (met.spool_id, met.agent, met.boot_id) == ("spool-n1", "abc", "boot")
-    assert abs(met.clock_offset_s - 100.0) <= met.clock_error_s + 0.05
+    assert abs(met.clock_offset_s - 100.0) <= met.clock_error_s + 0.001
     hello = until(lambda: bench.node.hellos)[0]
     assert hello["proto"] == wire.PROTOCOL and hello["operator"] == "op"
     assert hello["after"] == {"spool_id": "spool-n1", "seq": 7}
@@ -106,7 +109,7 @@ def test_a_slow_store_holds_the_rest_on_the_node_and_nothing_else(bench: Bench) 
     bench.node.add(50)
     until(lambda: bench.node.channel.sent_seq == 4)  # type: ignore[union-attr]
     # Not one more is granted while nothing is stored, and the rest of the conversation goes on.
-    assert session.request("stats", {}, 5.0) == {}
+    assert session.request("stats", {}, PATIENCE_S) == {}
     assert bench.node.channel is not None and bench.node.channel.granted == [4] and bench.node.channel.sent_seq == 4
     bench.store.gate.set()
     until(lambda: bench.store.seqs("n1") == list(range(1, 51)))
@@ -180,7 +183,7 @@ def test_a_request_that_nobody_answers_ends_in_time_and_its_late_answer_is_nobod
         session.request("jobs", {}, 0.05)
     assert bench.node.channel is not None
     bench.node.channel.say({"t": "res", "id": 1, "ok": True, "result": {"late": True}})
-    assert session.request("facts", {}, 5.0) == {}
+    assert session.request("facts", {}, PATIENCE_S) == {}
 
 
 def test_who_waits_for_an_answer_is_told_when_the_link_dies(bench: Bench) -> None:
@@ -190,7 +193,7 @@ def test_who_waits_for_an_answer_is_told_when_the_link_dies(bench: Bench) -> Non
 
     def ask() -> None:
         try:
-            session.request("jobs", {}, 60.0)
+            session.request("jobs", {}, PATIENCE_S)
         except RequestError as error:
             failures.append(error)
 
@@ -199,10 +202,10 @@ def test_who_waits_for_an_answer_is_told_when_the_link_dies(bench: Bench) -> Non
     until(lambda: bench.node.requests)
     assert bench.node.channel is not None
     bench.node.channel.end()
-    asking.join(10)
+    asking.join(PATIENCE_S)
     assert "lost before the answer" in str(failures[0])
     with pytest.raises(RequestError):
-        session.request("facts", {}, 5.0)
+        session.request("facts", {}, PATIENCE_S)
 
 
 def test_a_request_too_long_for_the_wire_is_refused_here(bench: Bench) -> None:
@@ -222,7 +225,7 @@ def test_a_dead_link_falls_silent_and_ends_the_session(bench: Bench) -> None:
 
 
 def test_a_missed_beat_is_silent_and_the_next_byte_makes_it_up_again(bench: Bench) -> None:
-    bench.running(beat=Beat(every_s=0.05, dead_after_s=60.0))
+    bench.running(beat=Beat(every_s=0.05, dead_after_s=PATIENCE_S))
     until(lambda: "up" in bench.store.links("n1"))
     bench.node.answers_pings = False
     until(lambda: bench.store.links("n1")[-1] == "silent")
@@ -234,9 +237,9 @@ def test_a_missed_beat_is_silent_and_the_next_byte_makes_it_up_again(bench: Benc
 def test_a_peer_that_takes_nothing_more_does_not_keep_us_from_noticing_its_death(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     session = bench.running(beat=QUICK)
     stuck = threading.Event()
-    monkeypatch.setattr(bench.node, "heard", lambda channel, message: stuck.wait(30))
+    monkeypatch.setattr(bench.node, "heard", lambda channel, message: stuck.wait(PATIENCE_S))
     with pytest.raises(RequestError):
-        session.request("facts", {}, 30.0)  # ended by the heartbeat, not by its own time limit
+        session.request("facts", {}, PATIENCE_S)  # ended by the heartbeat, not by its own time limit
     until(lambda: bench.ended)
     stuck.set()
 
@@ -282,7 +285,7 @@ def test_what_login_scripts_print_before_the_hello_is_passed_over(bench: Bench) 
     channel.push(b"Welcome to node 1\n\nquota: 90%\n")
     bench.node.greets = True
     bench.node.opened(channel, "attach")
-    session.greet(Greeting(operator="o", console="c", after=None), 5.0)
+    session.greet(Greeting(operator="o", console="c", after=None), PATIENCE_S)
     assert session.hello["spool_id"] == "spool-n1"
 
 
@@ -302,7 +305,7 @@ def test_a_missing_agent_a_missing_python_and_a_crash_are_told_apart(bench: Benc
         bench.node.channel.stderr = stderr
         bench.node.channel.end(status)
         with pytest.raises(ConnectError) as caught:
-            session.greet(Greeting(operator="o", console="c", after=None), 5.0)
+            session.greet(Greeting(operator="o", console="c", after=None), PATIENCE_S)
         return caught.value
 
     assert isinstance(attempt(96, ""), AgentMissingError)
@@ -333,7 +336,7 @@ def test_closing_says_goodbye_and_leaves_no_thread(bench: Bench) -> None:
 
 def test_the_clock_is_told_better_when_a_quicker_round_trip_comes(bench: Bench) -> None:
     bench.node.greets = False
-    session = bench.session(beat=QUICK)
+    session = bench.session(beat=Beat(every_s=0.05, dead_after_s=PATIENCE_S))
     channel = bench.node.channel
     assert channel is not None
 
@@ -343,7 +346,7 @@ def test_the_clock_is_told_better_when_a_quicker_round_trip_comes(bench: Bench) 
         bench.node.opened(channel, "attach")
 
     threading.Thread(target=late_hello).start()
-    session.greet(Greeting(operator="o", console="c", after=None), 5.0)
+    session.greet(Greeting(operator="o", console="c", after=None), PATIENCE_S)
     threading.Thread(target=session.run, daemon=True).start()
     first, second = until(lambda: bench.store.of(NodeMet)[:2] if len(bench.store.of(NodeMet)) > 1 else None)
-    assert first.clock_error_s >= 0.14 > second.clock_error_s
+    assert first.clock_error_s >= 0.14 and second.clock_error_s <= first.clock_error_s / 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -17,10 +17,12 @@ from console.remote.backend import Submission
 from console.remote.gate import NotFitError
 from console.remote.heartbeat import Beat
 from console.remote.link import Timing
+from console.remote.session import Session
 from console.remote.ssh_backend import SshBackend
 from console.remote.supervisor import Supervisor
 from tests.console.core.preflight.facts import parts, process_job
 from tests.console.remote.fakes import FakeNode, FakeTransport, MemoryStore, RealClock, until
+from tests.patience import PATIENCE_S
 from trainer.spec.job import to_mapping
 
 
@@ -117,7 +119,7 @@ class Site:
         self.store = MemoryStore()
         self.supervisor = Supervisor(
             self.transport.inventory, transport_for=lambda node: self.transport, emit=self.store.emit, cursor=self.store.cursor, clock=RealClock(),
-            operator="op", timing=Timing(retry_s=0.01, retry_most_s=0.05, beat=Beat(every_s=0.2, dead_after_s=1.0)))
+            operator="op", timing=Timing(retry_s=0.01, retry_most_s=0.05, beat=Beat(every_s=0.2, dead_after_s=PATIENCE_S)))
         self.supervisor.start()
         self.armed = True
         self.backend = SshBackend(self.supervisor, RealClock(), armed=lambda: self.armed)
@@ -136,6 +138,16 @@ class Site:
         with pytest.raises(LaunchError) as caught:
             self.submit(plan)
         return caught.value
+
+    def hangs(self, monkeypatch: pytest.MonkeyPatch, node: str, *ops: str) -> None:
+        """These requests are not answered by that node; nobody waits long for them, and as long as ever for the others."""
+        real = Session.request
+
+        def request(session: Session, op: str, args: Mapping[str, Any] | None = None, timeout_s: float = 15.0) -> dict[str, Any]:
+            return real(session, op, args, 0.2 if session.node == node and op in ops else timeout_s)
+
+        monkeypatch.setattr(Session, "request", request)
+        self.desks[node].hang |= set(ops)
 
     def matrix(self) -> dict[tuple[str, str], str]:
         return {(event.node, event.phase): event.state for event in self.told}
@@ -280,7 +292,7 @@ def test_a_launch_without_checks_is_noted_on_every_node(site: Site) -> None:
 
 def test_a_node_that_is_down_fails_the_preflight(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("console.remote.ssh_backend.CONNECT_S", 0.2)
-    until(lambda: site.store.links("n1")[-1:] == ["up"])
+    until(lambda: all(site.store.links(node)[-1:] == ["up"] for node in site.nodes))
     site.nodes["n1"].connect_errors = [ConnectError("no route") for _ in range(1000)]
     assert site.nodes["n1"].channel is not None
     site.nodes["n1"].channel.end()
@@ -303,8 +315,7 @@ def test_a_second_launch_of_a_live_job_is_refused(site: Site, state: str, refuse
 
 
 def test_a_commit_that_nobody_answers_is_taken_back_on_all_nodes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("console.remote.ssh_backend.REQUEST_S", 0.3)
-    site.desks["n2"].hang.add("commit")
+    site.hangs(monkeypatch, "n2", "commit")
     error = site.fails(make_plan())
     assert (error.node, error.phase) == ("n2", "start")
     assert all(desk.clean for desk in site.desks.values())
@@ -326,8 +337,7 @@ def test_a_link_that_breaks_at_the_commit_is_waited_for(site: Site) -> None:
 
 
 def test_a_node_that_cannot_be_told_to_undo_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("console.remote.ssh_backend.UNDO_S", 0.2)
-    site.desks["n1"].hang |= {"stop", "abort"}
+    site.hangs(monkeypatch, "n1", "stop", "abort")
     site.desks["n2"].refuse["commit"] = ConnectError("too late")
     error = site.fails(make_plan())
     assert "it may run on n1" in error.fix

@@ -164,15 +164,14 @@ class Node:
     def _answers(self, child: subprocess.Popen) -> bool:
         assert child.poll() is None, (self.base / "resident.err").read_text()
         try:
-            link = self.home.connect(5.0)
+            with self.home.connect(5.0) as link:
+                line = link.makefile("rb").readline()
         except OSError:
             return False
-        with link:
-            line = link.makefile("rb").readline()
         return bool(line) and json.loads(line)["pid"] == child.pid
 
     def console(self, **how: Any) -> Console:
-        found = Console(self.home.connect(10.0), **how)
+        found = Console(self.home.connect(PATIENCE_S), **how)
         self.consoles.append(found)
         return found
 

@@ -62,7 +62,7 @@ def test_bytes_are_the_files_own(tmp_path: Path) -> None:
 
 
 def ask(path: Path, pattern: str, regex: bool = False, **more: Any) -> Dict[str, Any]:
-    return pieces.search(dict({"path": str(path), "pattern": pattern, "regex": regex}, **more))
+    return pieces.search(dict({"path": str(path), "pattern": pattern, "regex": regex, "limit_s": pieces.SEARCH_MOST_S}, **more))
 
 
 def test_a_search_finds_lines_with_what_is_around_them(log: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_search_finds_lines_with_what_is_around_them(log: Path) -> None:
 def test_a_search_goes_on_where_it_stopped(log: Path) -> None:
     texts, at = [], 0
     for _ in range(100):
-        found = ask(log, "line", most=30, **{"from": at})
+        found = ask(log, "line", most=99, **{"from": at})
         texts += [hit["text"] for hit in found["hits"]]
         at = found["next_offset"]
         if found["done"]:

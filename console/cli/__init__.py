@@ -177,6 +177,7 @@ def build_parser(only: str = "") -> argparse.ArgumentParser:
     checked.add_argument("--fix", metavar="ID", default="", help="mend what this check found, where that is safe, after you have confirmed the exact command")
     checked.add_argument("--yes-i-mean", metavar="WORD", default="", help="the node, or the number of nodes, instead of typing it when asked")
     checked.add_argument("--timeout", metavar="S", type=_seconds, help="seconds for each node (default: 20 to 90, by level and job)")
+    checked.add_argument("--lang", default="", choices=["", "en", "zh"], metavar="LANG", help="en or zh, of what was found (default: by LC_ALL, LC_MESSAGES, LANG); --json is always English")
 
     plan = add("plan", _plan, "Check a job and print what launch would write and run on each node, word for word. Connects to nothing, but for an attempt of --diff that only the nodes have.",
                fleet=True, link=True)

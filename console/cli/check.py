@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from console import files
 from console.cli import error_mapping
 from console.cli.desk import Desk, at_desk, put, put_json, say
+from console.core import i18n
 from console.core.errors import ConsoleError, FileError
 from console.core.preflight.facts import Case
 from console.core.preflight.finding import Finding
@@ -25,6 +27,7 @@ from console.core.preflight.table import (
     waivers_of,
 )
 from console.errands import MEND_AT_ONCE, MEND_S, case, nodes_of, time_limit_s
+from console.tui.words import catalogue
 from trainer.spec.job import JobSpec
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ def check(args: argparse.Namespace) -> int:
         if args.json:
             put_json({**report_mapping(report, inventory.name), "fixes": fixes})
         else:
+            i18n.use(catalogue(args.lang, os.environ))
             put(report_text(report, inventory.name))
         sys.stdout.flush()
     return 0 if report.ok and all(fix["ok"] for fix in fixes) else 1

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from console.core.clock import Clock
 from console.core.errors import ConsoleError
+from console.core.i18n import Phrase, phrase
 from console.core.launch.inventory import Node
 from console.core.preflight import asking
 from console.core.preflight.facts import Case, Level, NodeFacts, Proof
@@ -77,10 +78,10 @@ class Check:
             told = session.request("check_facts", {"ask": asking.ask_for(self.job, self.level, left_s)}, left_s)
         except ConsoleError as error:
             took_s = self.clock.mono_s() - started_s
-            self.tell(name, f"no answer ({took_s:.1f} s)")
+            self.tell(name, phrase("no answer ({s:.1f} s)", s=took_s))
             return NodeFacts(node=node, reached=False, why=said(error), fix=error.fix, took_s=round(took_s, 2))
         took_s = self.clock.mono_s() - started_s
-        self.tell(name, f"answered ({took_s:.1f} s)")
+        self.tell(name, phrase("answered ({s:.1f} s)", s=took_s))
         return NodeFacts(node=node, parts=told.get("parts") or {}, absent=told.get("absent") or {}, took_s=round(took_s, 2))
 
     def _prove(self, case: Case) -> tuple[Proof, ...]:
@@ -100,7 +101,7 @@ class Check:
             try:
                 self._ask(writer, "nonce", {"dir": folder, "name": name, "text": ""}, PROOF_S)
             except ConsoleError as error:
-                self.tell(writer, f"the proof file {folder}/{name} is left there: {error}")
+                self.tell(writer, phrase("the proof file {path} is left there: {error}", path=f"{folder}/{name}", error=str(error)))
         return (Proof(dir=folder, writer=writer, written=True, readers=readers),)
 
     def _seen(self, node: str, path: str, text: str) -> str:
@@ -120,7 +121,7 @@ class Check:
         wanted = asking.ping_pairs(case)
 
         def ping(node: str) -> tuple[Mapping[str, Any], ...]:
-            self.tell(node, f"pings {len(wanted[node])} devices")
+            self.tell(node, phrase("pings {n} devices", n=len(wanted[node])))
             try:
                 return tuple(self._ask(node, "npu_ping", {"pairs": wanted[node], "limit_s": PING_S}, PING_S + 15.0).get("pings") or ())
             except ConsoleError:
@@ -132,7 +133,7 @@ class Check:
         places = asking.proof_places(case)
 
         def measure(node: str) -> Mapping[str, Any]:
-            self.tell(node, f"writes {SPEED_MB} MB")
+            self.tell(node, phrase("writes {n} MB", n=SPEED_MB))
             try:
                 return self._ask(node, "write_speed", {"dir": places[node], "name": f".rankdeck-nonce-{secrets.token_hex(8)}", "mb": SPEED_MB}, SPEED_S)
             except ConsoleError as error:
@@ -158,6 +159,7 @@ def mend(links: Nodes, finding: Finding, timeout_s: float) -> dict[str, Any]:
     return links.session(finding.node, CONNECT_S).request("remedy", args, timeout_s)
 
 
-def said(error: ConsoleError) -> str:
+def said(error: ConsoleError) -> Phrase:
     """What failed and what was got, without the place and the advice."""
-    return error.what + (f" ({error.got})" if error.got else "")
+    what = error.what if isinstance(error.what, Phrase) else phrase(error.what)
+    return phrase("{what} ({got})", what=what, got=error.got) if error.got else what

@@ -108,7 +108,7 @@ class ErrandDoings:
         wish = Mend(remedies=tuple(_mending(finding) for finding in found), again=CheckNodes(level=sheet.level, job=sheet.job_file))
         lines: list[Line] = [[(say("Mend"), "bad"), (f" {sheet.check} ", "name"), (say("on {n} nodes, and on no others whatever happens meanwhile:", n=len(found)), "plain")]]
         for one in wish.remedies:
-            lines += [[("  " + one.node, "name"), (f"  {found[wish.remedies.index(one)].what}", "plain")], [("    $ " + command_of(one), "key")]]
+            lines += [[("  " + one.node, "name"), (f"  {say(found[wish.remedies.index(one)].what)}", "plain")], [("    $ " + command_of(one), "key")]]
         self._confirm(wish, lines, word, say("type {word} to do it, enter; esc leaves it", word=clip(word, 40)),
                       say("mending {check} on {n} nodes", check=sheet.check, n=len(found)))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from console.core.i18n import LANGUAGE
 from console.tui.words_zh_colleagues import COLLEAGUES
 from console.tui.words_zh_errands import ERRANDS
+from console.tui.words_zh_findings import FINDINGS
 
 WORDS: Mapping[str, str] = {
     "  {n} records dropped": "  丢弃 {n} 条记录", "! {n} warning": "! {n} 告警", "/step": "/步",
@@ -118,6 +120,8 @@ WORDS: Mapping[str, str] = {
     "NPU health: OK, Warning, Alarm or Critical, not known.": "NPU 健康：正常、告警、严重、未知。", "Link: up, connecting, silent.": "连接：在线、连接中、无响应。",
     "Link: down, refused (host key or login).": "连接：断开、被拒（主机密钥或登录）。", "Age of the newest look at the NPUs: fresh, stale, lost.": "NPU 最近读数的时龄：新、旧、失效。",
     "Fleet and training": "集群与训练", "Wall": "大屏", "Triage": "排障",
+    **FINDINGS,
     **ERRANDS,
     **COLLEAGUES,
+    LANGUAGE: "zh",
 }

@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from console import cli
+from console.core import i18n
 from console.core.errors import RequestError
 from tests.console.core.preflight.facts import parts, path
 from tests.console.remote.fakes import RealClock
@@ -91,6 +92,16 @@ def test_a_fleet_with_warnings_is_fit_and_says_what_to_type(fleet: Fleet, capsys
     assert status == 0 and out.startswith("Fit: fleet lab, 3 of 3 nodes")
     assert "n0, n1: /proc/sys/net/ipv4/ip_forward" in out and "$ sysctl -w net.ipv4.ip_forward=1" in out and "--fix ip-forward" in out
     assert fleet.mended == []
+
+
+def test_the_report_is_in_the_operators_language_and_the_document_is_not(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        _, out, _ = run(capsys, "-i", "fleet.yaml", "--lang", "zh")
+        assert out.startswith("合格：集群 lab，3/3 个节点") and "IP 转发已关闭" in out and "$ sysctl -w net.ipv4.ip_forward=1" in out and "IP forwarding" not in out
+        _, out, _ = run(capsys, "-i", "fleet.yaml", "--lang", "zh", "--json")
+        assert {problem["message"] for problem in json.loads(out)["problems"]} == {"IP forwarding is off"}
+    finally:
+        i18n.use({})
 
 
 def test_the_document_keeps_its_promise(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:

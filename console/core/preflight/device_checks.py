@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from console.core.i18n import Phrase, joined, phrase, translated
 from console.core.preflight.facts import REASONS, Case, NodeFacts, rows
 from console.core.preflight.finding import Finding, Found, Severity, unknown
 
@@ -36,7 +37,7 @@ def tool(node: NodeFacts, case: Case) -> Found:
     for error in sample.get("errors") or ():
         code = error.get("code")
         if code is not None:
-            yield Finding(node=node.name, what="npu-smi cannot start: " + DCMI_CODES.get(code, "the driver refuses"), got=str(error.get("text")),
+            yield Finding(node=node.name, what=phrase("npu-smi cannot start: {why}", why=phrase(DCMI_CODES.get(code, "the driver refuses"))), got=str(error.get("text")),
                           expected="a table of devices", command=_who_command(node),
                           fix=_who_holds(node) if code in OCCUPIED else "Install driver and firmware in the right order and restart the node")
             return
@@ -60,15 +61,15 @@ def count(node: NodeFacts, case: Case) -> Found:
     if not wanted or not devices:
         return  # nothing is expected, or ``npu-tool`` has said it
     if len(devices) < wanted:
-        yield Finding(node=node.name, what="NPUs are missing", severity=None if len(devices) < needed else "warning", got=f"{len(devices)} listed", expected=f"{wanted}",
+        yield Finding(node=node.name, what="NPUs are missing", severity=None if len(devices) < needed else "warning", got=phrase("{n} listed", n=len(devices)), expected=str(wanted),
                       fix="A card that dropped off the bus comes back after a restart, or needs the vendor", command="npu-smi info -l; lspci | grep -i d80")
     elif len(devices) > wanted and not case.job:
-        yield Finding(node=node.name, severity="info", what="there are more NPUs than the fleet file says", got=f"{len(devices)}", expected=f"{wanted}",
+        yield Finding(node=node.name, severity="info", what="there are more NPUs than the fleet file says", got=str(len(devices)), expected=str(wanted),
                       fix="Set `npus` of the node in the fleet file")
     files = node.part("occupancy").get("devices") or []
     if files and len(files) != len(devices):
-        yield Finding(node=node.name, severity="warning", what="the device files do not agree with npu-smi", got=f"{len(files)} of /dev/davinci*",
-                      expected=f"{len(devices)}", fix="Restart the node, or look for a device that the driver has lost", command="ls /dev/davinci*; npu-smi info -l")
+        yield Finding(node=node.name, severity="warning", what="the device files do not agree with npu-smi", got=phrase("{n} of {file}", n=len(files), file="/dev/davinci*"),
+                      expected=str(len(devices)), fix="Restart the node, or look for a device that the driver has lost", command="ls /dev/davinci*; npu-smi info -l")
 
 
 def health(node: NodeFacts, case: Case) -> Found:
@@ -79,24 +80,26 @@ def health(node: NodeFacts, case: Case) -> Found:
         word = device.get("health")
         if word in (None, "OK"):
             if word is None:
-                yield unknown(node, "the health of a device", "unparseable", where=label(device), command=health_command(device))
+                yield unknown(node, phrase("the health of a device"), "unparseable", where=label(device), command=health_command(device))
             continue
         row: Mapping[str, Any] = codes.get((device.get("npu_id"), device.get("chip_id"))) or {}
         told = [code_text(code) for code in row.get("codes") or ()]
         worst: Mapping[str, Any] = next(iter(row.get("codes") or ()), {})
-        advice = (worst.get("advice") or {}).get("en")
+        advice = worst.get("advice") or {}
         severity: Severity = "warning" if word == "Warning" or number >= used else "error"
-        yield Finding(node=node.name, where=label(device), severity=severity, what=f"health is {word}", got="; ".join(told) or "no error code", expected="OK",
-                      fix=advice or "Ask for its error codes; leave the node out until they are understood",
+        yield Finding(node=node.name, where=label(device), severity=severity, what=phrase("health is {word}", word=word), got=joined("; ", told) if told else "no error code", expected="OK",
+                      fix=translated(advice) if advice.get("en") else "Ask for its error codes; leave the node out until they are understood",
                       command=health_command(device))
 
 
-def code_text(code: Mapping[str, Any]) -> str:
+def code_text(code: Mapping[str, Any]) -> Phrase:
     """One error code in words: ``80E01801 RestartBusiness (HBM: ...)``; an unknown one says so."""
-    meaning = (code.get("meaning") or {}).get("en")
+    meaning = code.get("meaning") or {}
     if not code.get("known"):
-        return f"{code.get('code')} (not in the catalogue)"
-    return f"{code.get('code')} {code.get('level')}" + (f" ({meaning})" if meaning else "")
+        return phrase("{code} (not in the catalogue)", code=code.get("code"))
+    if not meaning.get("en"):
+        return phrase("{code} {level}", code=code.get("code"), level=code.get("level"))
+    return phrase("{code} {level} ({meaning})", code=code.get("code"), level=code.get("level"), meaning=translated(meaning))
 
 
 def occupied(node: NodeFacts, case: Case) -> Found:
@@ -117,26 +120,30 @@ def occupied(node: NodeFacts, case: Case) -> Found:
     for place, holders in by_place.items():
         first = holders[0]
         inside = known.get(first.get("container"))
-        container = f" in container {inside['name']}" if inside else f" in container {first['container'][:12]}" if first.get("container") else ""
-        who = f"{first.get('name') or 'a process'} (pid {first.get('pid')}) of {first.get('user') or first.get('uid') or 'another user'}{container}"
-        job = f", job {first['job']}" if first.get("job") else ""
-        since = first.get("since")
+        container = inside["name"] if inside else str(first.get("container") or "")[:12]
+        who = phrase("{process} (pid {pid}) of {user}", process=first.get("name") or phrase("a process"), pid=first.get("pid"),
+                     user=first.get("user") or first.get("uid") or phrase("another user"))
+        if container:
+            who = phrase("{who} in container {name}", who=who, name=container)
+        more = [phrase("job {job}", job=first["job"])] if first.get("job") else []
+        more += [phrase("{n} more", n=len(holders) - 1)] if len(holders) > 1 else []
+        more += [phrase("since {time}", time=stamp(first["since"]))] if first.get("since") else []
         yield Finding(node=node.name, where=place, severity=severity, what="the device is in use",
-                      got=who + job + (f" and {len(holders) - 1} more" if len(holders) > 1 else "") + (f", since {stamp(since)}" if since else ""),
+                      got=joined(", ", [who, *more]),
                       expected="free", fix="Ask its owner, or wait; nothing is ended from here",
                       command=f"{_engine(node, inside)} top {inside['name']}" if inside else f"ps -fp {first.get('pid')}")
     if node.lacks("occupancy"):
-        yield unknown(node, "who holds the NPUs", node.lacks("occupancy"), command="sudo fuser -v /dev/davinci*")
+        yield unknown(node, phrase("who holds the NPUs"), node.lacks("occupancy"), command="sudo fuser -v /dev/davinci*")
     if not seen.get("holders") and (seen.get("absent") or {}).get("holders") == "denied":
-        yield unknown(node, "who holds the NPUs", "denied", fix="Log in as a user that may see all processes, or trust npu-smi's list", command="sudo fuser -v /dev/davinci*")
+        yield unknown(node, phrase("who holds the NPUs"), "denied", fix="Log in as a user that may see all processes, or trust npu-smi's list", command="sudo fuser -v /dev/davinci*")
     for one in known.values():
         if one.get("status") not in (None, "running") or (case.job and (one.get("labels") or {}).get("rankdeck.job") == case.job.run.name):
             continue
         given = [npu for npu in one.get("npus") or () if wanted is None or npu in wanted]
         held = {holder.get("container") for holder in seen.get("holders") or ()}
         if given and one.get("id") not in held:
-            yield Finding(node=node.name, where="davinci" + ",".join(map(str, given)), severity="warning", what="devices are given to another container",
-                          got=f"{one.get('name')} ({one.get('image')}), since {one.get('started')}", expected="free: NPUs go to one container at a time (-8020)",
+            yield Finding(node=node.name, where=f"davinci{','.join(map(str, given))}", severity="warning", what="devices are given to another container",
+                          got=phrase("{name} ({image}), since {time}", name=one.get("name"), image=one.get("image"), time=one.get("started")), expected="free: NPUs go to one container at a time (-8020)",
                           fix="Ask its owner whether it is still wanted; it keeps them until it is stopped", command=f"{_engine(node, one)} ps --filter name={one.get('name')}")
 
 
@@ -150,7 +157,7 @@ def link(node: NodeFacts, case: Case) -> Found:
     severity: Severity = "error" if len(case.nodes) > 1 else "warning"
     why = node.lacks("network") or (node.part("network").get("absent") or {}).get("*", "")
     if why:
-        yield unknown(node, "the NPUs' network", why, command="hccn_tool -i 0 -link -g")
+        yield unknown(node, phrase("the NPUs' network"), why, command="hccn_tool -i 0 -link -g")
         return
     for row in rows(node.part("network").get("columns")):
         device, port = row.get("device"), f"davinci{row.get('device')}"
@@ -166,7 +173,7 @@ def link(node: NodeFacts, case: Case) -> Found:
     absent = node.part("network").get("absent") or {}
     for column in ("link", "net_health"):
         if column in absent and absent[column] != "unsupported":
-            yield unknown(node, f"{column.replace('_', ' ')} of some NPUs", absent[column], command=f"hccn_tool -i 0 -{column} -g")
+            yield unknown(node, phrase("{what} of some NPUs", what=column.replace("_", " ")), absent[column], command=f"hccn_tool -i 0 -{column} -g")
 
 
 def address(case: Case) -> Found:
@@ -180,7 +187,7 @@ def address(case: Case) -> Found:
                     yield Finding(node=node.name, where=f"davinci{row.get('device')}", severity="warning", what="the device has no address", expected="an address of its own",
                                   fix="Configure it", command=f"hccn_tool -i {row.get('device')} -ip -g")
             elif found in taken:
-                yield Finding(what="two devices have the same address", where=f"{taken[found]} and {place}", got=found, expected="an address each",
+                yield Finding(what="two devices have the same address", where=phrase("{first} and {second}", first=taken[found], second=place), got=found, expected="an address each",
                               fix="Give one of them another", command=f"hccn_tool -i {row.get('device')} -ip -g")
             else:
                 taken[found] = place
@@ -193,12 +200,12 @@ def ping(case: Case) -> Found:
         lost = [row for row in tried if not row.get("why") and not row.get("received")]
         untold = [row for row in tried if row.get("why")]
         if lost:
-            pairs = ", ".join(f"davinci{row['device']} to {row['address']}" for row in lost[:4])
-            yield Finding(node=node.name, what="NPUs do not reach each other", got=f"{len(lost)} of {len(tried)} pairs fail: {pairs}{' ...' if len(lost) > 4 else ''}",
+            pairs = joined(", ", [phrase("{device} to {address}", device=f"davinci{row['device']}", address=row["address"]) for row in lost[:4]] + (["..."] if len(lost) > 4 else []))
+            yield Finding(node=node.name, what="NPUs do not reach each other", got=phrase("{n} of {all} pairs fail: {pairs}", n=len(lost), all=len(tried), pairs=pairs),
                           expected="an answer from each", fix="Look at gateways, VLAN and TLS switch of both ends",
                           command=f"hccn_tool -i {lost[0]['device']} -ping -g address {lost[0]['address']}")
         if untold:
-            yield unknown(node, f"whether {len(untold)} of {len(tried)} pairs of NPUs reach each other", str(untold[0]["why"]), command="hccn_tool -i 0 -ping -g address A")
+            yield unknown(node, phrase("whether {n} of {all} pairs of NPUs reach each other", n=len(untold), all=len(tried)), str(untold[0]["why"]), command="hccn_tool -i 0 -ping -g address A")
 
 
 def label(device: Mapping[str, Any]) -> str:
@@ -220,8 +227,9 @@ def _who_holds(node: NodeFacts) -> str:
     given = [one for one in node.part("containers").get("containers") or () if one.get("npus") or one.get("privileged")]
     if not given:
         return "Look for a container that has the devices, and ask its owner; restart the node after a firmware upgrade. Nothing is ended from here"
-    told = ", ".join(f"{one.get('name')} ({one.get('image')}, devices {','.join(map(str, one.get('npus') or ())) or 'all'})" for one in given[:4])
-    return f"Containers with NPUs: {told}. Ask the owner to stop it; nothing is ended from here"
+    told = [phrase("{name} ({image}, devices {devices})", name=one.get("name"), image=one.get("image"), devices=",".join(map(str, one.get("npus") or ())) or phrase("all"))
+            for one in given[:4]]
+    return phrase("Containers with NPUs: {names}. Ask the owner to stop it; nothing is ended from here", names=joined(", ", told))
 
 
 def _who_command(node: NodeFacts) -> str:

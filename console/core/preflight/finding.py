@@ -1,7 +1,8 @@
 """What a check finds, and what a check is. Pure.
 
 A finding has the four parts of every message (what, where, got and expected, next move), the command that
-would tell or mend it, and, where the agent can mend it safely, a remedy.
+would tell or mend it, and, where the agent can mend it safely, a remedy. The parts are English, to be said with
+``i18n.say``: what is put together is a phrase, and what is not in the catalogue is a fact of the node.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.catalogue import remedies
+from console.core.i18n import Phrase, joined, phrase
 from console.core.preflight.facts import REASONS, Case, Level, NodeFacts
 
 Severity = Literal["error", "warning", "info", "unknown"]
@@ -99,7 +101,7 @@ def each_npu_node(judge: Callable[[NodeFacts, Case], Iterable[Finding]]) -> Call
 
 def unknown(node: NodeFacts, what: str, reason: str, *, where: str = "", fix: str = "", command: str = "") -> Finding:
     """A finding that says what could not be looked at, and why."""
-    return Finding(node=node.name, severity="unknown", what=f"{what} is not known", where=where, got=REASONS.get(reason, reason), fix=fix, command=command)
+    return Finding(node=node.name, severity="unknown", what=phrase("{what} is not known", what=what), where=where, got=REASONS.get(reason, reason), fix=fix, command=command)
 
 
 def differing(case: Case, what: str, values: dict[str, str], *, fix: str, command: str = "", severity: Severity | None = None) -> Found:
@@ -110,11 +112,13 @@ def differing(case: Case, what: str, values: dict[str, str], *, fix: str, comman
     if len(groups) > 1:
         most = max(groups, key=lambda value: len(groups[value]))
         odd = [node for value, nodes in groups.items() if value != most for node in nodes]
-        yield Finding(what=f"{what} is not the same on all nodes", where=names(odd), severity=severity, command=command, fix=fix,
-                      got="; ".join(f"{value} on {names(nodes)}" for value, nodes in groups.items()), expected=f"one for all, as {most} on {len(groups[most])}")
+        yield Finding(what=phrase("{what} is not the same on all nodes", what=what), where=names(odd), severity=severity, command=command, fix=fix,
+                      got=joined("; ", (phrase("{value} on {nodes}", value=value, nodes=names(nodes)) for value, nodes in groups.items())),
+                      expected=phrase("one for all, as {value} on {n}", value=most, n=len(groups[most])))
 
 
-def names(nodes: Iterable[str], most: int = 6) -> str:
+def names(nodes: Iterable[str], most: int = 6) -> Phrase:
     """Node names on one line, a long list cut."""
     found = list(nodes)
-    return ", ".join(found) if len(found) <= most else f"{', '.join(found[:most])} and {len(found) - most} more"
+    told = ", ".join(found[:most])
+    return phrase("{names}", names=told) if len(found) <= most else phrase("{names} and {n} more", names=told, n=len(found) - most)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from console.core.i18n import phrase
 from console.core.preflight.facts import Case, NodeFacts
 from console.core.preflight.finding import Finding, Found, Remedy, names, unknown
 from console.core.preflight.software_checks import mapped
@@ -58,15 +59,15 @@ def work_dir(node: NodeFacts, case: Case) -> Found:
     path = case.job.paths.work
     known = node.path(path)
     if not known:
-        yield unknown(node, "the work directory", node.lacks(f"path:{path}"), where=path, fix="A file system that does not answer hangs the job as well",
+        yield unknown(node, phrase("the work directory"), node.lacks(f"path:{path}"), where=path, fix="A file system that does not answer hangs the job as well",
                       command=f"timeout 10 ls -ld {path}")
     elif not known["exists"]:
         remedy = Remedy(name="mkdir", subject=path) if known.get("writable") and path.startswith(("/", "~/")) else None
-        yield Finding(node=node.name, where=path, what="the work directory is not there", got=f"nothing below {known['nearest']}", expected="a directory",
-                      fix="Create it" if remedy else f"{known['nearest']} cannot be written by this user; create it as root and give it to the login user",
+        yield Finding(node=node.name, where=path, what="the work directory is not there", got=phrase("nothing below {path}", path=known["nearest"]), expected="a directory",
+                      fix="Create it" if remedy else phrase("{path} cannot be written by this user; create it as root and give it to the login user", path=known["nearest"]),
                       remedy=remedy, command=remedy.command if remedy else f"sudo mkdir -p {path}")
     elif known.get("kind") != "dir" or not known.get("writable"):
-        yield Finding(node=node.name, where=path, what="the work directory cannot be written", got=f"a {known.get('kind')} of uid {known.get('owner')}",
+        yield Finding(node=node.name, where=path, what="the work directory cannot be written", got=phrase("a {kind} of uid {uid}", kind=known.get("kind"), uid=known.get("owner")),
                       expected="a directory that the login user may write", fix="Give it to the login user, or set paths.work to another", command=f"ls -ld {path}")
 
 
@@ -77,13 +78,13 @@ def paths(node: NodeFacts, case: Case) -> Found:
         if not known:
             yield unknown(node, wanted.field, node.lacks(f"path:{wanted.path}"), where=wanted.path, command=f"timeout 10 ls -ld {wanted.path}")
         elif wanted.write and not known.get("writable"):
-            yield Finding(node=node.name, where=f"{wanted.field}: {wanted.path}", what="the directory cannot be written", got=f"{known.get('nearest')} is not writable",
+            yield Finding(node=node.name, where=f"{wanted.field}: {wanted.path}", what="the directory cannot be written", got=phrase("{path} is not writable", path=known.get("nearest")),
                           expected="a directory that the login user may write", fix="Give it to the login user, or name another", command=f"ls -ld {known.get('nearest')}")
         elif not wanted.write and not known["exists"]:
-            yield Finding(node=node.name, where=f"{wanted.field}: {wanted.path}", what="a path of the job is not there", got=f"nothing below {known.get('nearest')}",
+            yield Finding(node=node.name, where=f"{wanted.field}: {wanted.path}", what="a path of the job is not there", got=phrase("nothing below {path}", path=known.get("nearest")),
                           expected="a file or directory", fix="Copy or mount it there (rankdeck stage), or correct the job file", command=f"ls -ld {wanted.path}")
         elif not wanted.write and known.get("readable") is False:
-            yield Finding(node=node.name, where=f"{wanted.field}: {wanted.path}", what="a path of the job cannot be read", got=f"owner uid {known.get('owner')}",
+            yield Finding(node=node.name, where=f"{wanted.field}: {wanted.path}", what="a path of the job cannot be read", got=phrase("owner uid {uid}", uid=known.get("owner")),
                           expected="readable by the login user", fix="Change its owner or mode (S3: chown -R ma-user:ma-group)", command=f"ls -ld {wanted.path}")
 
 
@@ -100,12 +101,12 @@ def storage(case: Case) -> Found:
         without = [node for node, state in proof.readers.items() if state == "not there"]
         untold = [node for node, state in proof.readers.items() if state not in ("seen", "not there")]
         if says == "shared" and without:
-            yield Finding(where=proof.dir, what="the checkpoint directory is not shared", got=f"written on {proof.writer}, not there on {names(without)}",
+            yield Finding(where=proof.dir, what="the checkpoint directory is not shared", got=phrase("written on {writer}, not there on {nodes}", writer=proof.writer, nodes=names(without)),
                           expected="the same directory on all nodes (checkpoint.storage: shared)",
                           fix="Mount it everywhere, or say checkpoint.storage: per-node", command=f"findmnt -T {proof.dir}")
         elif says == "per-node" and proof.readers and not without and not untold:
-            yield Finding(where=proof.dir, severity="warning", what="the checkpoint directory is shared after all", got=f"written on {proof.writer}, read on all",
+            yield Finding(where=proof.dir, severity="warning", what="the checkpoint directory is shared after all", got=phrase("written on {writer}, read on all", writer=proof.writer),
                           expected="one of each node's own (checkpoint.storage: per-node)", fix="Say checkpoint.storage: shared; a swap to a spare is possible then")
         if untold:
-            yield Finding(where=proof.dir, severity="unknown", what="whether the storage is shared is not known everywhere", got=f"no word from {names(untold)}",
+            yield Finding(where=proof.dir, severity="unknown", what="whether the storage is shared is not known everywhere", got=phrase("no word from {nodes}", nodes=names(untold)),
                           fix="Look at these nodes first")

@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from console.core.i18n import joined, phrase
 from console.core.preflight.facts import REASONS, Case, NodeFacts
 from console.core.preflight.finding import Finding, Found, Remedy, differing, unknown
 
@@ -35,9 +36,9 @@ def reachable(case: Case) -> Found:
 
 def answered(node: NodeFacts, case: Case) -> Found:
     """Every part of the node's answer came; checks that need a part which did not have nothing to say."""
-    late = [f"{name} ({REASONS.get(reason, reason)})" for name, reason in sorted(node.absent.items())]
+    late = [phrase("{part} ({reason})", part=name, reason=phrase(REASONS.get(reason, reason))) for name, reason in sorted(node.absent.items())]
     if late:
-        yield Finding(node=node.name, what="parts of the node's answer are not there", got=", ".join(late)[:400], expected="all parts",
+        yield Finding(node=node.name, what="parts of the node's answer are not there", got=joined(", ", late[:12]) if len(late) <= 12 else phrase("{names} and {n} more", names=joined(", ", late[:12]), n=len(late) - 12), expected="all parts",
                       fix="What hangs on the node is named here; checks that need it were not made")
 
 
@@ -56,18 +57,18 @@ def space(node: NodeFacts, case: Case) -> Found:
         place = path or str(node.part("containers").get("root_dir"))
         if not isinstance(found, Mapping):
             if path and node.lacks(f"path:{path}"):
-                yield unknown(node, f"the space of {what}", node.lacks(f"path:{path}"), where=path, fix="A file system that does not answer hangs jobs as well",
+                yield unknown(node, phrase("the space of {what}", what=what), node.lacks(f"path:{path}"), where=path, fix="A file system that does not answer hangs jobs as well",
                               command=f"timeout 10 df -h {path}")
             continue
         free, total = found.get("free_mb"), found.get("total_mb")
         if free is not None and free < DISK_WARN_MB:
-            yield Finding(node=node.name, where=place, severity="error" if free < DISK_ERROR_MB else "warning", what=f"{what} has little room",
-                          got=f"{free / 1024:.1f} GB free of {(total or 0) / 1024:.0f}", expected=f"at least {DISK_WARN_MB // 1024} GB",
+            yield Finding(node=node.name, where=place, severity="error" if free < DISK_ERROR_MB else "warning", what=phrase("{what} has little room", what=what),
+                          got=phrase("{free:.1f} GB free of {total:.0f}", free=free / 1024, total=(total or 0) / 1024), expected=phrase("at least {n} GB", n=DISK_WARN_MB // 1024),
                           fix="Remove old checkpoints, logs or images", command=f"du -xsh {place}/* | sort -h | tail")
         inodes, most = found.get("inodes_free"), found.get("inodes_total")
         if inodes is not None and most and (inodes < INODES_ERROR or 100.0 * inodes / most < INODES_WARN_PCT):
-            yield Finding(node=node.name, where=place, severity="error" if inodes < INODES_ERROR else "warning", what=f"{what} runs out of inodes",
-                          got=f"{inodes} free of {most}", expected=f"{INODES_WARN_PCT:g}% or more", fix="Remove directories with very many small files",
+            yield Finding(node=node.name, where=place, severity="error" if inodes < INODES_ERROR else "warning", what=phrase("{what} runs out of inodes", what=what),
+                          got=phrase("{free} free of {total}", free=inodes, total=most), expected=phrase("{least} or more", least=f"{INODES_WARN_PCT:g}%"), fix="Remove directories with very many small files",
                           command=f"df -i {place}")
 
 
@@ -79,10 +80,10 @@ def shared_memory(node: NodeFacts, case: Case) -> Found:
         asked, memory = gigabytes(case.job.container.shm_size), node.part("host").get("memory_total_mb")
         if asked and memory and asked * 1024 > memory:
             yield Finding(node=node.name, severity="warning", where="container.shm_size", what="the container's shared memory is larger than the node's memory",
-                          got=case.job.container.shm_size, expected=f"at most {memory / 1024:.0f}g", fix="Make it smaller")
+                          got=case.job.container.shm_size, expected=phrase("at most {most}", most=f"{memory / 1024:.0f}g"), fix="Make it smaller")
         return
     if total is not None and total < SHM_WARN_MB and node.node.npus:
-        yield Finding(node=node.name, where="/dev/shm", what="shared memory is small", got=f"{total / 1024:.1f} GB", expected=f"{SHM_WARN_MB // 1024} GB or more",
+        yield Finding(node=node.name, where="/dev/shm", what="shared memory is small", got=f"{total / 1024:.1f} GB", expected=phrase("{least} or more", least=f"{SHM_WARN_MB // 1024} GB"),
                       fix="Data loaders die with a bus error when it is full", command="mount -o remount,size=200g /dev/shm")
 
 
@@ -91,10 +92,10 @@ def limits(node: NodeFacts, case: Case) -> Found:
     if case.engine:
         return  # the engine's daemon sets those of a container
     known = node.part("host").get("limits") or {}
-    for name, words, least, option in (("max_open_files", "open files", OPEN_FILES, "-n"), ("max_processes", "processes", PROCESSES, "-u")):
+    for name, words, least, option in (("max_open_files", phrase("open files"), OPEN_FILES, "-n"), ("max_processes", phrase("processes"), PROCESSES, "-u")):
         soft = (known.get(name) or [None])[0]
         if soft is not None and soft < least:
-            yield Finding(node=node.name, where=f"ulimit {option}", what=f"the limit of {words} is low", got=str(soft), expected=f"{least} or more",
+            yield Finding(node=node.name, where=f"ulimit {option}", what=phrase("the limit of {what} is low", what=words), got=str(soft), expected=phrase("{least} or more", least=least),
                           fix="Raise it in /etc/security/limits.conf and log in again", command=f"ulimit -S {option} {least}")
     locked = (known.get("max_locked_memory") or [None])[0]
     if locked is not None and locked < 1 << 30 and node.node.npus and case.uses_npus:
@@ -106,7 +107,7 @@ def ports(node: NodeFacts, case: Case) -> Found:
     """Nobody listens where the rendezvous and HCCL will."""
     known = node.part("ports")
     if node.lacks("ports"):
-        yield unknown(node, "which ports are taken", node.lacks("ports"), command="ss -ltn")
+        yield unknown(node, phrase("which ports are taken"), node.lacks("ports"), command="ss -ltn")
         return
     listening = set(known.get("listening") or ())
     if case.job and case.nodes and node is case.nodes[0] and case.job.fleet.master_port in listening:
@@ -126,7 +127,7 @@ def ports_reserved(node: NodeFacts, case: Case) -> Found:
     known = node.part("ports")
     ends = known.get("local_range") or []
     if node.lacks("ports") or len(ends) != 2:
-        yield unknown(node, "which ports the kernel gives away", node.lacks("ports") or "missing", where="/proc/sys/net/ipv4/ip_local_port_range",
+        yield unknown(node, phrase("which ports the kernel gives away"), node.lacks("ports") or "missing", where="/proc/sys/net/ipv4/ip_local_port_range",
                       command="cat /proc/sys/net/ipv4/ip_local_port_range /proc/sys/net/ipv4/ip_local_reserved_ports")
         return
     reserved = str(known.get("reserved") or "")
@@ -138,7 +139,8 @@ def ports_reserved(node: NodeFacts, case: Case) -> Found:
     if open_ports:
         remedy = Remedy(name="reserve-ports", subject=port_text(taken | set(open_ports)))
         yield Finding(node=node.name, where="/proc/sys/net/ipv4/ip_local_reserved_ports", what="the kernel may give needed ports to outgoing connections",
-                      got=f"{port_text(open_ports)} in the range {ends[0]}-{ends[1]}" + (f", reserved: {reserved}" if reserved else ", none reserved"),
+                      got=phrase("{ports} in the range {first}-{last}, {reserved}", ports=port_text(open_ports), first=ends[0], last=ends[1],
+                                 reserved=phrase("reserved: {ports}", ports=reserved) if reserved else phrase("none reserved")),
                       expected="reserved ports", remedy=remedy, command=remedy.command,
                       fix="A start then fails at random with EJ0003 or 'address already in use'; also write it into /etc/sysctl.conf, so that it outlives a restart")
 
@@ -193,19 +195,19 @@ def interface(node: NodeFacts, case: Case) -> Found:
         yield Finding(node=node.name, where="fleet.nic", what="the network interface is not there", got=", ".join(sorted(nics)), expected=wanted,
                       fix="Name one that all nodes have", command="ip -br link")
     elif wanted and nics and (nics[wanted].get("state") not in ("up", "unknown", None) or not nics[wanted].get("addresses")):
-        yield Finding(node=node.name, where=wanted, what="the network interface is not ready", got=f"{nics[wanted].get('state')}, {len(nics[wanted].get('addresses') or ())} addresses",
+        yield Finding(node=node.name, where=wanted, what="the network interface is not ready", got=phrase("{state}, {n} addresses", state=nics[wanted].get("state"), n=len(nics[wanted].get("addresses") or ())),
                       expected="up, with an address", fix="Bring it up, or name another in fleet.nic", command=f"ip -br addr show {wanted}")
     name = nic_of(node, case)
     mtu = (nics.get(name) or {}).get("mtu") if name else None
     if mtu is not None and mtu < MTU_LEAST:
-        yield Finding(node=node.name, where=str(name), severity="warning", what="the MTU is small", got=str(mtu), expected=f"{MTU_LEAST} or more",
+        yield Finding(node=node.name, where=str(name), severity="warning", what="the MTU is small", got=str(mtu), expected=phrase("{least} or more", least=MTU_LEAST),
                       fix="Look at how the network is made (tunnels take some)", command=f"ip link show {name}")
 
 
 def same_interface(case: Case) -> Found:
     """The same interface on all nodes; HCCL links fail when each picks another."""
     if len(case.nodes) > 1 and not (case.job and case.job.fleet.nic):
-        yield from differing(case, "the network interface of the node's address", {node.name: name for node in case.reached if (name := nic_of(node, case))},
+        yield from differing(case, phrase("the network interface of the node's address"), {node.name: name for node in case.reached if (name := nic_of(node, case))},
                              fix="Set fleet.nic, or HCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME in env", command="ip -br addr")
 
 
@@ -217,7 +219,7 @@ def same_mtu(case: Case) -> Found:
         mtu = (node.part("nics").get(name) or {}).get("mtu") if name else None
         if mtu is not None:
             found[node.name] = str(mtu)
-    yield from differing(case, "the MTU", found, fix="Set it alike; large packets are lost between unlike ones", command="ip -br link")
+    yield from differing(case, phrase("the MTU"), found, fix="Set it alike; large packets are lost between unlike ones", command="ip -br link")
 
 
 def clock_kept(node: NodeFacts, case: Case) -> Found:
@@ -236,8 +238,8 @@ def clock_offset(case: Case) -> Found:
     apart = (known[late][0] or 0.0) - (known[early][0] or 0.0)
     sure = apart - known[late][1] - known[early][1]
     if sure > OFFSET_WARN_S:
-        yield Finding(what="the clocks of the nodes differ", where=f"{late} is ahead of {early}", severity="error" if sure > OFFSET_ERROR_S else "warning",
-                      got=f"{apart:.2f} s (sure of {sure:.2f})", expected=f"under {OFFSET_WARN_S:g} s", fix="Let chrony or ntpd run on all nodes, from one server",
+        yield Finding(what="the clocks of the nodes differ", where=phrase("{late} is ahead of {early}", late=late, early=early), severity="error" if sure > OFFSET_ERROR_S else "warning",
+                      got=phrase("{apart:.2f} s (sure of {sure:.2f})", apart=apart, sure=sure), expected=phrase("under {most:g} s", most=OFFSET_WARN_S), fix="Let chrony or ntpd run on all nodes, from one server",
                       command="chronyc tracking; timedatectl")
 
 
@@ -247,10 +249,10 @@ def disk_speed(node: NodeFacts, case: Case) -> Found:
     if not speed:
         return
     if speed.get("why"):
-        yield unknown(node, "how fast the disk writes", str(speed["why"]), where=case.job.checkpoint.dir if case.job else "")
+        yield unknown(node, phrase("how fast the disk writes"), str(speed["why"]), where=case.job.checkpoint.dir if case.job else "")
     elif speed["mb_s"] < DISK_SLOW_MB_S:
         yield Finding(node=node.name, where=case.job.checkpoint.dir if case.job else "", severity="error" if speed["mb_s"] < DISK_BAD_MB_S else "warning",
-                      what="the disk writes slowly", got=f"{speed['mb_s']:.0f} MB/s over {speed['mb']} MB", expected=f"{DISK_SLOW_MB_S:.0f} MB/s or more",
+                      what="the disk writes slowly", got=phrase("{speed:.0f} MB/s over {size} MB", speed=speed["mb_s"], size=speed["mb"]), expected=phrase("{least} or more", least=f"{DISK_SLOW_MB_S:.0f} MB/s"),
                       fix="Checkpoints will hold training up; look at the storage, or save less often", command="iostat -x 1 3")
 
 
@@ -276,15 +278,15 @@ def gigabytes(text: str) -> float | None:
 
 def _written(node: NodeFacts, case: Case) -> list[tuple[str, str]]:
     """(what, path) of what fills up; an empty path stands for the engine's own directory."""
-    found = []
+    found: list[tuple[str, str]] = []
     if case.job:
-        found.append(("the work directory", case.job.paths.work))
+        found.append((phrase("the work directory"), case.job.paths.work))
         if case.job.checkpoint.dir != case.job.paths.work:
-            found.append(("the checkpoint directory", case.job.checkpoint.dir))
+            found.append((phrase("the checkpoint directory"), case.job.checkpoint.dir))
     else:
-        found.append(("the login's home", "~/"))
+        found.append((phrase("the login's home"), "~/"))
     if node.part("containers").get("root_dir") and (case.engine or not case.job):
-        found.append(("the container engine's directory", ""))
+        found.append((phrase("the container engine's directory"), ""))
     return found
 
 

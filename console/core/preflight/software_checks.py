@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from console.core.i18n import joined, phrase
 from console.core.preflight.facts import Case, NodeFacts, rows
 from console.core.preflight.finding import Finding, Found, Remedy, Severity, differing, unknown
 
@@ -26,13 +27,13 @@ def engine(node: NodeFacts, case: Case) -> Found:
     found = node.part("containers").get("engine")
     severity: Severity = "error" if case.engine else "warning"
     if node.lacks("containers"):
-        yield unknown(node, "the container engine", node.lacks("containers"), command="docker -v")
+        yield unknown(node, phrase("the container engine"), node.lacks("containers"), command="docker -v")
     elif found is None:
         yield Finding(node=node.name, severity=severity, what="no container engine is installed", got="neither docker nor podman", expected=case.engine or "docker",
                       fix="Install it (shown, never run from here)", command=DOCKER_INSTALL)
     elif case.engine and found != case.engine:
         yield Finding(node=node.name, where="container.runtime", what="another container engine is installed", got=str(found), expected=case.engine,
-                      fix=f"Set container.runtime to {found}, or install {case.engine}", command=DOCKER_INSTALL if case.engine == "docker" else "")
+                      fix=phrase("Set container.runtime to {found}, or install {wanted}", found=found, wanted=case.engine), command=DOCKER_INSTALL if case.engine == "docker" else "")
 
 
 def daemon(node: NodeFacts, case: Case) -> Found:
@@ -43,10 +44,10 @@ def daemon(node: NodeFacts, case: Case) -> Found:
         return
     severity: Severity = "error" if case.engine else "warning"
     if state == "denied":
-        yield Finding(node=node.name, severity=severity, what=f"this user may not use {known['engine']}", got="permission denied", expected="an answer",
+        yield Finding(node=node.name, severity=severity, what=phrase("this user may not use {engine}", engine=known["engine"]), got="permission denied", expected="an answer",
                       fix="Add the user to the group docker, or log in as another", command="sudo usermod -aG docker $USER")
     else:
-        yield Finding(node=node.name, severity=severity, what=f"{known['engine']} does not answer", got="no answer in time" if state == "timeout" else "its daemon is down",
+        yield Finding(node=node.name, severity=severity, what=phrase("{engine} does not answer", engine=known["engine"]), got="no answer in time" if state == "timeout" else "its daemon is down",
                       expected="a running daemon", fix="Start it", command="systemctl status docker; sudo systemctl start docker")
 
 
@@ -58,7 +59,7 @@ def image(node: NodeFacts, case: Case) -> Found:
     known = node.part("image")
     if node.lacks("image") or known.get("present") is None:
         if node.part("containers").get("daemon") == "up":
-            yield unknown(node, "whether the image is there", node.lacks("image") or str(known.get("why") or "error"), where=name, command=f"{case.engine} images")
+            yield unknown(node, phrase("whether the image is there"), node.lacks("image") or str(known.get("why") or "error"), where=name, command=f"{case.engine} images")
     elif not known["present"]:
         remedy = Remedy(name="image-pull", subject=f"{case.engine} {name}")
         yield Finding(node=node.name, where=name, what="the image is not on the node", got="nothing", expected="the image", remedy=remedy, command=remedy.command,
@@ -68,7 +69,7 @@ def image(node: NodeFacts, case: Case) -> Found:
 def same_image(case: Case) -> Found:
     """The same image on all nodes, by its id."""
     found = {node.name: str(node.part("image")["id"]).removeprefix("sha256:")[:12] for node in case.reached if node.part("image").get("id")}
-    yield from differing(case, "the image", found, fix="A tag can mean another image on each node: pull it anew, or name it by digest",
+    yield from differing(case, phrase("the image"), found, fix="A tag can mean another image on each node: pull it anew, or name it by digest",
                          command=f"{case.engine or 'docker'} image inspect --format {{{{.Id}}}} {case.job.container.image if case.job else 'IMAGE'}")
 
 
@@ -80,13 +81,13 @@ def mounts(case: Case) -> Found:
     for mount in spec.mounts:
         source, target, *_ = [*mount.split(":"), ""]
         if covers(target, HOME_MA_USER):
-            yield Finding(where=f"container.mounts: {mount}", what=f"the mount hides {HOME_MA_USER}", got=target, expected=f"a place below {HOME_MA_USER}, or elsewhere",
+            yield Finding(where=f"container.mounts: {mount}", what=phrase("the mount hides {path}", path=HOME_MA_USER), got=target, expected=phrase("a place below {path}, or elsewhere", path=HOME_MA_USER),
                           fix="The image's own user lives there; without its files the image does not start (S3)")
     if spec.device_access == "devices" and case.uses_npus:
         inside = " ".join(mount.split(":")[1] for mount in (*spec.driver_mounts, *spec.mounts) if ":" in mount)
         missing = [name for name in ("npu-smi", "dcmi", "driver") if name not in inside]
         if missing:
-            yield Finding(where="container.driver_mounts", what="the container lacks a part of the driver", got=f"no {', no '.join(missing)}",
+            yield Finding(where="container.driver_mounts", what="the container lacks a part of the driver", got=joined(", ", (phrase("no {name}", name=name) for name in missing)),
                           expected="npu-smi, dcmi and driver together (S3)", fix="Add the mounts, or leave container.driver_mounts as it is by default")
     wanted = [mount.split(":")[0] for mount in (*spec.mounts, *(spec.driver_mounts if spec.device_access == "devices" else ()))]
     for node in case.reached:
@@ -113,7 +114,7 @@ def container_name(node: NodeFacts, case: Case) -> Found:
         if one.get("engine") not in (None, case.engine):
             continue    # names are an engine's own
         if one.get("name") == name and (one.get("labels") or {}).get("rankdeck.job") != case.job.run.name:
-            yield Finding(node=node.name, where=name, what="a container of this name runs already", got=f"{one.get('image')}, since {one.get('started')}", expected="none",
+            yield Finding(node=node.name, where=name, what="a container of this name runs already", got=phrase("{image}, since {time}", image=one.get("image"), time=one.get("started")), expected="none",
                           fix="Choose another container.name, or say container.reuse", command=f"{case.engine} inspect {name}")
 
 
@@ -121,9 +122,9 @@ def runner(node: NodeFacts, case: Case) -> Found:
     """The job's interpreter is there and has what the runner needs."""
     if not case.job:
         return
-    where = f"{case.job.runner.python} in {case.job.container.image}" if case.engine else case.job.runner.python
+    where = phrase("{file} in {image}", file=case.job.runner.python, image=case.job.container.image) if case.engine else case.job.runner.python
     if node.lacks("runner"):
-        yield unknown(node, "what the job's interpreter has", node.lacks("runner"), where=where, fix="Importing torch can take a minute on a cold disk; look again",
+        yield unknown(node, phrase("what the job's interpreter has"), node.lacks("runner"), where=where, fix="Importing torch can take a minute on a cold disk; look again",
                       command=f"{case.job.runner.python} -c 'import torch'")
         return
     known = node.part("runner")
@@ -140,13 +141,13 @@ def runner(node: NodeFacts, case: Case) -> Found:
     for module, found in (known.get("modules") or {}).items():
         needed = module == "torch" or (ours and module == "megatron.core") or (module == "torch_npu" and case.job.fleet.hardware.startswith("ascend"))
         if found is None and (needed or module == "torch_npu"):
-            yield Finding(node=node.name, where=where, severity=None if needed else "info", what=f"{module} is not installed", got="nothing", expected=module,
+            yield Finding(node=node.name, where=where, severity=None if needed else "info", what=phrase("{module} is not installed", module=module), got="nothing", expected=module,
                           fix="Install it there, or name the interpreter that has it in runner.python", command=f"{case.job.runner.python} -m pip list")
         elif found is not None and module == "torch" and ours and numbers(str(found)) < TRAINER_TORCH:
             yield Finding(node=node.name, where=where, what="torch is too old for the project's trainer", got=str(found), expected="2.6 or later",
                           fix="Use another image, or a vendor runner")
     for module, error in (known.get("errors") or {}).items():
-        yield Finding(node=node.name, where=where, what=f"{module} cannot be imported", got=str(error)[:300], expected="an import without error",
+        yield Finding(node=node.name, where=where, what=phrase("{module} cannot be imported", module=module), got=str(error)[:300], expected="an import without error",
                       fix="A wheel of another Python or a missing library; run the import by hand", command=f"{case.job.runner.python} -c 'import {module}'")
 
 
@@ -158,7 +159,7 @@ def same_modules(case: Case) -> Found:
             if found is not None:
                 seen.setdefault(module, {})[node.name] = str(found)
     for module, values in seen.items():
-        yield from differing(case, f"the version of {module}", values, fix="Install the same on all nodes", command=f"python3 -m pip show {module}")
+        yield from differing(case, phrase("the version of {what}", what=module), values, fix="Install the same on all nodes", command=f"python3 -m pip show {module}")
 
 
 def same_version(name: str, words: str) -> Callable[[Case], Found]:
@@ -174,8 +175,8 @@ def same_version(name: str, words: str) -> Callable[[Case], Found]:
             if value:
                 found[node.name] = str(value)
             elif node.node.npus and not (name == "cann" and case.engine):
-                yield unknown(node, f"the version of {words}", node.lacks("versions") or "missing", where=file, command=f"cat {file}")
-        yield from differing(case, words, found, fix="Install the same on all nodes; unlike ones fail in the middle of a collective", command=f"cat {file}",
+                yield unknown(node, phrase("the version of {what}", what=phrase(words)), node.lacks("versions") or "missing", where=file, command=f"cat {file}")
+        yield from differing(case, phrase(words), found, fix="Install the same on all nodes; unlike ones fail in the middle of a collective", command=f"cat {file}",
                              severity="warning" if name == "cann" and case.engine else None)
     return run
 
@@ -187,7 +188,7 @@ def same_chip(case: Case) -> Found:
         kinds = sorted({str(device["name"]) for device in node.devices() if device.get("name")})
         if kinds:
             found[node.name] = " and ".join(kinds)
-    yield from differing(case, "the kind of NPU", found, fix="The slowest sets the pace; leave the odd ones out", command="npu-smi info -m")
+    yield from differing(case, phrase("the kind of NPU"), found, fix="The slowest sets the pace; leave the odd ones out", command="npu-smi info -m")
 
 
 def same_tls(case: Case) -> Found:
@@ -200,7 +201,7 @@ def same_tls(case: Case) -> Found:
                           fix="Set it alike on every device", command="for i in $(seq 0 7); do hccn_tool -i $i -tls -g; done")
         elif states:
             found[node.name] = "on" if True in states else "off"
-    yield from differing(case, "the TLS switch of the NPUs", found, fix="Set it alike on every device", command="hccn_tool -i 0 -tls -g")
+    yield from differing(case, phrase("the TLS switch of the NPUs"), found, fix="Set it alike on every device", command="hccn_tool -i 0 -tls -g")
 
 
 def covers(target: str, place: str) -> bool:

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from console.core.errors import FileError
+from console.core.i18n import say
 from console.core.preflight import device_checks as device
 from console.core.preflight import job_checks as job
 from console.core.preflight import machine_checks as machine
@@ -143,24 +144,25 @@ def report_mapping(report: Report, fleet: str) -> dict[str, Any]:
 
 
 def report_text(report: Report, fleet: str) -> str:
-    """The report for people: the worst first, each with what to type."""
+    """The report for people, in their language: the worst first, each with what to type."""
     case = report.case
     live = [finding for finding in report.findings if finding.waived is None]
     counts = {severity: sum(finding.severity == severity for finding in live) for severity in ("error", "warning", "unknown", "info")}
     reached = sum(node.reached for node in case.nodes)
-    subject = f"job {case.job.run.name} on fleet {fleet}" if case.job else f"fleet {fleet}"
-    tally = ", ".join(f"{number} {_plural(severity, number)}" for severity, number in counts.items() if number) or "nothing found"
-    lines = [f"{'Fit' if report.ok else 'Not fit'}: {subject}, {reached} of {len(case.nodes)} nodes, {len(report.checks)} checks ({case.level}): {tally}"]
+    subject = say("job {job} on fleet {fleet}", job=case.job.run.name, fleet=fleet) if case.job else say("fleet {fleet}", fleet=fleet)
+    tally = ", ".join(f"{number} {say(_plural(severity, number))}" for severity, number in counts.items() if number) or say("nothing found")
+    lines = [say("{verdict}: {subject}, {reached} of {all} nodes, {n} checks ({level}): {tally}", verdict=say("Fit") if report.ok else say("Not fit"), subject=subject,
+                 reached=reached, all=len(case.nodes), n=len(report.checks), level=case.level, tally=tally)]
     for severity in ("error", "warning", "unknown", "info"):
         for finding, nodes in _alike([finding for finding in live if finding.severity == severity]):
             lines += ["", *finding_lines(finding, nodes)]
     waived = [finding for finding in report.findings if finding.waived is not None]
     if waived:
-        lines += ["", "Waived:"]
-        lines += [f"  {finding.id}  {names(nodes)}{': ' if nodes else ''}{finding.what} ({finding.waived})" for finding, nodes in _alike(waived)]
+        lines += ["", say("Waived:")]
+        lines += [f"  {finding.id}  {say(names(nodes))}{': ' if nodes else ''}{say(finding.what)} ({finding.waived})" for finding, nodes in _alike(waived)]
     ids = list(dict.fromkeys(finding.id for finding in report.remediable))
     if ids:
-        lines += ["", f"Can be mended from here, after you have confirmed it: {', '.join(f'--fix {name}' for name in ids)}"]
+        lines += ["", say("Can be mended from here, after you have confirmed it: {options}", options=", ".join(f"--fix {name}" for name in ids))]
     return "\n".join(lines) + "\n"
 
 
@@ -181,12 +183,13 @@ def _alike(findings: list[Finding]) -> list[tuple[Finding, list[str]]]:
 
 def finding_lines(finding: Finding, nodes: list[str]) -> list[str]:
     """One finding of these nodes on one to four lines."""
-    place = ": ".join(part for part in (names(nodes), finding.where) if part)
-    lines = [f"{finding.severity:<7} {finding.id}  {place + ': ' if place else ''}{finding.what}"]
+    place = ": ".join(say(part) for part in (names(nodes), finding.where) if part)
+    lines = [f"{say(finding.severity or ''):<7} {finding.id}  {place + ': ' if place else ''}{say(finding.what)}"]
     if finding.got or finding.expected:
-        lines.append(f"        got {finding.got or 'nothing'}" + (f"; expected {finding.expected}" if finding.expected else ""))
+        lines.append("        " + (say("got {got}; expected {expected}", got=say(finding.got or "nothing"), expected=say(finding.expected)) if finding.expected
+                                   else say("got {got}", got=say(finding.got))))
     if finding.fix:
-        lines.append(f"        {finding.fix}")
+        lines.append(f"        {say(finding.fix)}")
     if finding.command:
         lines.append(f"        $ {finding.command}")
     return lines

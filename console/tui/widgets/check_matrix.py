@@ -121,7 +121,7 @@ def _progress(node: str, text: str) -> Line:
     if not text:
         return [("  ◌ ", "busy"), (fit(node, 16), "name"), (" " + say("asked"), "dim")]
     lost = text.startswith("no answer")
-    return [("  ✗ " if lost else "  ✓ ", "bad" if lost else "good"), (fit(node, 16), "name"), (" " + text, "bad" if lost else "plain")]
+    return [("  ✗ " if lost else "  ✓ ", "bad" if lost else "good"), (fit(node, 16), "name"), (" " + say(text), "bad" if lost else "plain")]
 
 
 def _fitted(columns: list[str], at: int, room: int) -> tuple[int, list[str]]:

@@ -10,14 +10,21 @@ from pathlib import Path
 import pytest
 
 from console.core import i18n
-from console.core.preflight.table import CHECKS
+from console.core.preflight.device_checks import DCMI_CODES
+from console.core.preflight.facts import REASONS
+from console.core.preflight.table import CHECKS, judge, report_mapping, report_text
 from console.tui.actions import ACTIONS, GROUPS
 from console.tui.views import VIEWS
 from console.tui.widgets import check_matrix
 from console.tui.words import catalogue, language
 from console.tui.words_zh import WORDS
+from tests.console.core.preflight.facts import case
+from tests.console.core.preflight.test_checks import SPOILT, spoilt
 
-TUI = Path(__file__).resolve().parents[3] / "console" / "tui"
+CONSOLE = Path(__file__).resolve().parents[3] / "console"
+TUI = CONSOLE / "tui"
+FACTS = {"", "1", "OK", "UP", "Success", "docker", "npu-smi", "davinci", "denied", "missing", "unparseable", "net.ipv4.ip_forward"}
+"""Words of the nodes' own among the findings' parts; so are paths, fields of job files and bare numbers with a unit."""
 
 
 def said() -> Iterator[str]:
@@ -32,6 +39,59 @@ def said() -> Iterator[str]:
     yield from (view.title for view in VIEWS.values())
     yield from (check.title for check in CHECKS)
     yield from check_matrix.WORDS.values()
+
+
+def found() -> Iterator[str]:
+    """Every text that a check may put into a finding, and what its report is made of. Fails for one put together without ``phrase``."""
+    parts = {"Finding": ("what", "where", "got", "expected", "fix"), "unknown": ("where", "fix"), "differing": ("fix",), "NodeFacts": ("why", "fix"), "Proof": ("why",)}
+    at = {"phrase": 0, "say": 0, "unknown": 1, "differing": 1, "same_version": 1}
+    for path in [*(CONSOLE / "core" / "preflight").glob("*.py"), CONSOLE / "remote" / "check.py"]:
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(call, ast.Call):
+                continue
+            name = call.func.id if isinstance(call.func, ast.Name) else call.func.attr if isinstance(call.func, ast.Attribute) else ""
+            given = [keyword.value for keyword in call.keywords if keyword.arg in parts.get(name, ())] + ([call.args[at[name]]] if name in at and call.args else [])
+            given += [call.args[2]] if name == "unknown" else []
+            for part in given:
+                yield from _texts(part, f"{path.name}:{call.lineno}")
+    yield from REASONS.values()
+    yield from DCMI_CODES.values()
+
+
+def _texts(part: ast.expr, where: str) -> Iterator[str]:
+    if isinstance(part, ast.Constant) and isinstance(part.value, str):
+        yield part.value
+    elif isinstance(part, ast.IfExp):
+        yield from (*_texts(part.body, where), *_texts(part.orelse, where))
+    elif isinstance(part, ast.BoolOp):
+        for each in part.values:
+            yield from _texts(each, where)
+    elif isinstance(part, ast.BinOp | ast.JoinedStr):
+        words = re.sub(r"\{[^}]*\}|davinci|/dev/|container\.mounts|ports?|ulimit|[GM]B", "", ast.unparse(part)[2:-1])
+        assert not re.search("[A-Za-z]", words) and isinstance(part, ast.JoinedStr), f"{where}: {ast.unparse(part)}"
+
+
+def test_no_part_of_a_finding_lacks_chinese() -> None:
+    texts = {text for text in found() if text not in FACTS and not text.startswith("/") and not re.fullmatch(r"(container|fleet)\.[a-z_]+|ulimit -l", text)}
+    assert len(texts) > 200 and sorted(text for text in texts if text not in WORDS) == []
+
+
+def test_findings_are_said_in_the_language_and_written_in_english() -> None:
+    reports = [judge(case(spoilt("n0", part, change))) for part, change, *_ in SPOILT]
+    before = [report_mapping(report, "lab") for report in reports]
+    try:
+        i18n.use(catalogue("zh", {}))
+        for report in reports:
+            for finding in report.findings:
+                for text in filter(None, (finding.what, finding.fix)):
+                    assert re.search("[\u4e00-\u9fff]", i18n.say(text)), text
+                    assert not re.search("[\u4e00-\u9fff]", text)
+        assert [report_mapping(report, "lab") for report in reports] == before
+        told = report_text(reports[-1], "lab")
+        assert told.startswith("不合格：集群 lab 上的作业 tiny，1/1 个节点") and "要挂载的路径不存在" in told and "实际：无；应为：文件或目录" in told, told
+    finally:
+        i18n.use({})
+    assert report_text(reports[-1], "lab").startswith("Not fit: job tiny on fleet lab")
 
 
 def test_everything_that_is_said_is_in_the_catalogue() -> None:

@@ -1,0 +1,117 @@
+"""Chinese for what checks find: every part of every finding, and the report; part of ``words_zh``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+FINDINGS: Mapping[str, str] = {
+    # The report.
+    "Fit": "合格", "Not fit": "不合格", "Waived:": "已豁免：", "job {job} on fleet {fleet}": "集群 {fleet} 上的作业 {job}", "fleet {fleet}": "集群 {fleet}", "nothing found": "无发现",
+    "{verdict}: {subject}, {reached} of {all} nodes, {n} checks ({level}): {tally}": "{verdict}：{subject}，{reached}/{all} 个节点，{n} 项检查（{level}）：{tally}",
+    "Can be mended from here, after you have confirmed it: {options}": "可从此处修复（需确认）：{options}", "got {got}; expected {expected}": "实际：{got}；应为：{expected}", "got {got}": "实际：{got}",
+    "errors": "错误", "warnings": "警告", "answered ({s:.1f} s)": "已回答（{s:.1f} 秒）", "no answer ({s:.1f} s)": "无回答（{s:.1f} 秒）", "pings {n} devices": "正在 ping {n} 个设备",
+    "writes {n} MB": "正在写入 {n} MB", "the proof file {path} is left there: {error}": "验证文件 {path} 未能删除：{error}",
+    # Pieces.
+    "{names}": "{names}", "{names} and {n} more": "{names} 等，另有 {n} 个", "{value} on {nodes}": "{nodes} 上为 {value}", "{first} and {second}": "{first} 和 {second}", "{n} more": "另有 {n} 个",
+    "{part} ({reason})": "{part}（{reason}）", "{what} ({got})": "{what}（{got}）", "{file} in {image}": "镜像 {image} 中的 {file}", "{device} to {address}": "{device} 到 {address}",
+    "{what} is not known": "无法得知{what}", "{what} is not the same on all nodes": "各节点的{what}不一致", "one for all, as {value} on {n}": "全部一致，如 {n} 个节点上的 {value}",
+    "{least} or more": "不低于 {least}", "at least {n} GB": "至少 {n} GB", "at most {most}": "最多 {most}", "under {most:g} s": "小于 {most:g} 秒", "{n} of {file}": "{file} 有 {n} 个",
+    "since {time}": "自 {time} 起", "a process": "某进程", "another user": "其他用户", "job {job}": "作业 {job}", "free": "空闲", "none": "没有", "unlimited": "不限", "one for all": "全部一致",
+    # Why something is not known.
+    "it is not on the node": "节点上没有", "the login user may not (root is needed on most hosts)": "登录用户无权限（多数主机需要 root）", "no answer in time": "超时未回答", "its output could not be read": "输出无法解析",
+    "this node does not offer it": "该节点不提供", "asking for it failed": "查询失败", "permission denied": "权限不足", "an answer": "有回答",
+    # The node and its answer.
+    "the node does not answer": "节点无回应", "an answer from its agent": "代理有回应", "Nothing else is known of it": "对它一无所知", "parts of the node's answer are not there": "节点的回答有缺项", "all parts": "全部内容",
+    "What hangs on the node is named here; checks that need it were not made": "节点上卡住的项目列在这里；依赖它们的检查未做", "the node's Python is too old for the agent": "节点的 Python 太旧，代理无法运行",
+    "3.7 or later": "3.7 或更高", "Set `python` of the node in the fleet file": "在集群文件中设置该节点的 `python`",
+    # NPUs.
+    "the NPUs did not answer": "NPU 没有回应", "npu-smi info within its time": "npu-smi info 在时限内完成", "npu-smi cannot start: {why}": "npu-smi 无法启动：{why}", "the driver refuses": "驱动拒绝",
+    "Look whether npu-smi hangs there; a card that dropped off the bus makes it do so": "看看 npu-smi 是否卡在该节点上；掉出总线的卡会导致卡住",
+    "the driver answers with an inner error: firmware was upgraded without a restart, the devices are not visible to this user, or another container holds them":
+        "驱动返回内部错误：固件升级后未重启、设备对该用户不可见，或被其他容器占用",
+    "another container holds the devices": "设备被其他容器占用", "this user may not use the devices": "该用户无权使用设备", "the device does not exist": "设备不存在", "the device is not ready": "设备未就绪",
+    "firmware is being upgraded": "固件正在升级", "a table of devices": "设备列表", "Install driver and firmware in the right order and restart the node": "按正确顺序安装驱动和固件并重启节点",
+    "npu-smi is not on the node": "节点上没有 npu-smi", "nothing in PATH, /usr/local/sbin and /usr/local/bin": "PATH、/usr/local/sbin、/usr/local/bin 中都没有", "Install the NPU driver": "安装 NPU 驱动",
+    "npu-smi gives no device": "npu-smi 未列出设备", "Run it by hand; a stuck driver needs a restart of the node": "手工运行看看；驱动卡死时需要重启节点", "npu-smi's table is not whole": "npu-smi 的表格不完整",
+    "rows are missing or cut": "有缺行或截断", "two rows a device": "每个设备两行", "A device whose health cannot be read loses a row; look at each": "健康状态读不出的设备会少一行；逐个查看",
+    "NPUs are missing": "缺少 NPU", "{n} listed": "列出 {n} 个", "A card that dropped off the bus comes back after a restart, or needs the vendor": "掉出总线的卡重启后可能恢复，否则需联系厂商",
+    "there are more NPUs than the fleet file says": "NPU 比集群文件所述多", "Set `npus` of the node in the fleet file": "在集群文件中设置该节点的 `npus`",
+    "the device files do not agree with npu-smi": "设备文件与 npu-smi 不符", "Restart the node, or look for a device that the driver has lost": "重启节点，或查找驱动丢失的设备",
+    "the health of a device": "设备的健康状态", "health is {word}": "健康状态为 {word}", "no error code": "没有错误码", "Ask for its error codes; leave the node out until they are understood": "查询其错误码；弄清之前不要使用该节点",
+    "{code} (not in the catalogue)": "{code}（目录中没有）", "{code} {level} ({meaning})": "{code} {level}（{meaning}）", "{code} {level}": "{code} {level}",
+    "the device is in use": "设备正在使用", "{process} (pid {pid}) of {user}": "{user} 的 {process}（pid {pid}）", "{who} in container {name}": "{who}，在容器 {name} 中",
+    "Ask its owner, or wait; nothing is ended from here": "询问其所有者，或等待；此处不会结束任何进程", "who holds the NPUs": "谁占用 NPU",
+    "Log in as a user that may see all processes, or trust npu-smi's list": "用能看到所有进程的用户登录，或以 npu-smi 的列表为准", "devices are given to another container": "设备已分配给其他容器",
+    "{name} ({image}), since {time}": "{name}（{image}），自 {time} 起", "free: NPUs go to one container at a time (-8020)": "空闲：NPU 同一时间只能给一个容器（-8020）",
+    "Ask its owner whether it is still wanted; it keeps them until it is stopped": "询问其所有者是否还需要；停止之前设备一直归它", "{name} ({image}, devices {devices})": "{name}（{image}，设备 {devices}）",
+    "Look for a container that has the devices, and ask its owner; restart the node after a firmware upgrade. Nothing is ended from here":
+        "查找占用设备的容器并询问其所有者；固件升级后请重启节点。此处不会结束任何进程",
+    "Containers with NPUs: {names}. Ask the owner to stop it; nothing is ended from here": "占用 NPU 的容器：{names}。请所有者停止；此处不会结束任何进程",
+    # Their network.
+    "the NPUs' network": "NPU 的网络", "the network link is down": "网络链路断开", "Look at cable, optics and switch port": "检查线缆、光模块和交换机端口", "the network check of the device fails": "设备的网络检测失败",
+    "no detection address is set": "未设置检测地址", "Set a detection address": "设置检测地址", "Look at its address, gateway and switch port": "检查其地址、网关和交换机端口", "{what} of some NPUs": "部分 NPU 的 {what} ",
+    "the device has no address": "设备没有地址", "an address of its own": "各自的地址", "Configure it": "请配置", "two devices have the same address": "两个设备地址相同", "an address each": "各有一个地址",
+    "Give one of them another": "给其中一个换地址", "NPUs do not reach each other": "NPU 之间不通", "{n} of {all} pairs fail: {pairs}": "{all} 对中有 {n} 对不通：{pairs}", "an answer from each": "每对都有回应",
+    "Look at gateways, VLAN and TLS switch of both ends": "检查两端的网关、VLAN 和 TLS 开关", "whether {n} of {all} pairs of NPUs reach each other": "{all} 对 NPU 中的 {n} 对是否互通",
+    "the TLS switch is not the same on all NPUs of the node": "节点内各 NPU 的 TLS 开关不一致", "on and off": "有开有关", "Set it alike on every device": "把所有设备设成一样", "the TLS switch of the NPUs": " NPU TLS 开关",
+    # Driver, firmware, CANN.
+    "the version of {what}": "{what}的版本", "the driver": "驱动", "the firmware": "固件", "CANN": " CANN ", "the kind of NPU": " NPU 型号", "The slowest sets the pace; leave the odd ones out": "最慢的决定速度；不要使用不同的那些",
+    "Install the same on all nodes": "各节点安装相同的", "Install the same on all nodes; unlike ones fail in the middle of a collective": "各节点安装相同的；不一致会在集合通信中途失败",
+    # The machine.
+    "the space of {what}": "{what}的空间", "A file system that does not answer hangs jobs as well": "无回应的文件系统也会卡住作业", "A file system that does not answer hangs the job as well": "无回应的文件系统也会卡住作业",
+    "{what} has little room": "{what}空间不足", "{free:.1f} GB free of {total:.0f}": "可用 {free:.1f} GB，共 {total:.0f}", "Remove old checkpoints, logs or images": "删除旧的检查点、日志或镜像",
+    "{what} runs out of inodes": "{what}的 inode 即将用完", "{free} free of {total}": "可用 {free}，共 {total}", "Remove directories with very many small files": "删除含大量小文件的目录",
+    "the container's shared memory is larger than the node's memory": "容器的共享内存大于节点内存", "Make it smaller": "改小", "shared memory is small": "共享内存过小",
+    "Data loaders die with a bus error when it is full": "用满时数据加载进程会因总线错误退出", "open files": "打开文件数", "processes": "进程数", "the limit of {what} is low": "{what}上限过低",
+    "the limit of locked memory is low": "锁定内存上限过低", "Raise it in /etc/security/limits.conf and log in again": "在 /etc/security/limits.conf 中调高并重新登录",
+    "Raise it in /etc/security/limits.conf if registering memory fails": "若注册内存失败，在 /etc/security/limits.conf 中调高", "which ports are taken": "哪些端口被占用", "the rendezvous port is taken": "集合端口被占用",
+    "somebody listens": "已有进程监听", "End what listens there, or set fleet.master_port to another": "结束监听者，或把 fleet.master_port 改成别的", "ports of HCCL are taken": "HCCL 的端口被占用",
+    "End what listens there, or set HCCL_IF_BASE_PORT in the job's env": "结束监听者，或在作业的 env 中设置 HCCL_IF_BASE_PORT", "which ports the kernel gives away": "内核会分配哪些端口",
+    "the kernel may give needed ports to outgoing connections": "内核可能把所需端口分配给外连", "{ports} in the range {first}-{last}, {reserved}": "{ports} 在范围 {first}-{last} 内，{reserved}",
+    "reserved: {ports}": "已保留：{ports}", "none reserved": "未保留", "reserved ports": "已保留的端口",
+    "A start then fails at random with EJ0003 or 'address already in use'; also write it into /etc/sysctl.conf, so that it outlives a restart":
+        "否则启动会随机失败：EJ0003 或 address already in use；同时写入 /etc/sysctl.conf，重启后仍有效",
+    "IP forwarding is off": "IP 转发已关闭",
+    "Containers reach the network through it; also write net.ipv4.ip_forward=1 into /etc/sysctl.conf, so that it outlives a restart":
+        "容器靠它访问网络；同时把 net.ipv4.ip_forward=1 写入 /etc/sysctl.conf，重启后仍有效",
+    "the network interface is not there": "网卡不存在", "Name one that all nodes have": "改用所有节点都有的网卡", "the network interface is not ready": "网卡未就绪", "{state}, {n} addresses": "{state}，{n} 个地址",
+    "up, with an address": "up，且有地址", "Bring it up, or name another in fleet.nic": "启用它，或在 fleet.nic 中改用别的", "the MTU is small": "MTU 过小", "Look at how the network is made (tunnels take some)": "检查网络构成（隧道会占用一部分）",
+    "the network interface of the node's address": "节点地址所在网卡", "Set fleet.nic, or HCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME in env": "设置 fleet.nic，或 env 中的 HCCL_SOCKET_IFNAME 和 GLOO_SOCKET_IFNAME",
+    "the MTU": " MTU ", "Set it alike; large packets are lost between unlike ones": "设成一样；不一致时大包会丢失", "nothing keeps the clock right": "时钟没有校准", "not synchronised": "未同步",
+    "chrony or ntpd in step": "chrony 或 ntpd 已同步", "Logs of several nodes are put in order by their clocks": "多个节点的日志按各自时钟排序", "the clocks of the nodes differ": "节点时钟不一致",
+    "{late} is ahead of {early}": "{late} 快于 {early}", "{apart:.2f} s (sure of {sure:.2f})": "{apart:.2f} 秒（可确定 {sure:.2f}）", "Let chrony or ntpd run on all nodes, from one server": "让所有节点的 chrony 或 ntpd 用同一服务器",
+    "how fast the disk writes": "磁盘写入速度", "the disk writes slowly": "磁盘写入慢", "{speed:.0f} MB/s over {size} MB": "写 {size} MB，{speed:.0f} MB/s",
+    "Checkpoints will hold training up; look at the storage, or save less often": "检查点会拖慢训练；检查存储，或减少保存次数", "the checkpoint directory": "检查点目录",
+    "the login's home": "登录用户的主目录", "the container engine's directory": "容器引擎的目录",
+    # Container engine, image, interpreter.
+    "the container engine": "容器引擎", "no container engine is installed": "未安装容器引擎", "neither docker nor podman": "没有 docker 也没有 podman", "Install it (shown, never run from here)": "请安装（只显示命令，不会从此处执行）",
+    "another container engine is installed": "安装的是另一种容器引擎", "Set container.runtime to {found}, or install {wanted}": "把 container.runtime 设为 {found}，或安装 {wanted}",
+    "this user may not use {engine}": "该用户无权使用 {engine}", "Add the user to the group docker, or log in as another": "把用户加入 docker 组，或换用户登录", "{engine} does not answer": "{engine} 无回应",
+    "its daemon is down": "守护进程未运行", "a running daemon": "守护进程在运行", "Start it": "启动它", "whether the image is there": "镜像是否存在", "the image is not on the node": "节点上没有该镜像",
+    "the image": "镜像", "Pull it, or without a registry ship it with rankdeck stage": "拉取镜像；没有镜像仓库时用 rankdeck stage 分发",
+    "A tag can mean another image on each node: pull it anew, or name it by digest": "同一标签在各节点可能是不同镜像：重新拉取，或用摘要指定", "the mount hides {path}": "挂载遮住了 {path}",
+    "a place below {path}, or elsewhere": "{path} 之下，或别处", "The image's own user lives there; without its files the image does not start (S3)": "镜像自带用户的主目录在那里；缺了它镜像无法启动（S3）",
+    "the container lacks a part of the driver": "容器缺少驱动的一部分", "no {name}": "没有 {name}", "npu-smi, dcmi and driver together (S3)": "npu-smi、dcmi 和 driver 齐全（S3）",
+    "Add the mounts, or leave container.driver_mounts as it is by default": "补上挂载，或让 container.driver_mounts 保持默认", "what is to be mounted is not there": "要挂载的路径不存在", "a file or directory": "文件或目录",
+    "npu-smi lies in /usr/local/bin on newer hosts: correct container.driver_mounts": "新主机上 npu-smi 在 /usr/local/bin：改正 container.driver_mounts", "Correct container.mounts, or create it": "改正 container.mounts，或创建它",
+    "a device that the container needs is not there": "缺少容器所需的设备", "a device file": "设备文件", "Load the NPU driver": "加载 NPU 驱动", "a container of this name runs already": "已有同名容器在运行",
+    "{image}, since {time}": "{image}，自 {time} 起", "Choose another container.name, or say container.reuse": "换一个 container.name，或设置 container.reuse", "what the job's interpreter has": "作业解释器里有什么",
+    "Importing torch can take a minute on a cold disk; look again": "冷盘上导入 torch 可能要一分钟；请重试", "the job's interpreter does not run": "作业的解释器无法运行", "a Python": "一个 Python", "Set runner.python": "设置 runner.python",
+    "the interpreter is too old for the project's trainer": "解释器太旧，本项目的训练器无法运行", "3.10 or later": "3.10 或更高", "Use another image, or a vendor runner": "换一个镜像，或用厂商的 runner",
+    "{module} is not installed": "未安装 {module}", "Install it there, or name the interpreter that has it in runner.python": "在那里安装，或在 runner.python 中指定装有它的解释器",
+    "torch is too old for the project's trainer": "torch 太旧，本项目的训练器无法运行", "2.6 or later": "2.6 或更高", "{module} cannot be imported": "无法导入 {module}", "an import without error": "导入无错误",
+    "A wheel of another Python or a missing library; run the import by hand": "wheel 属于其他 Python，或缺库；请手工导入看看",
+    # The job's own places.
+    "the work directory is not there": "工作目录不存在", "nothing below {path}": "{path} 之下没有", "a directory": "目录", "Create it": "创建它",
+    "{path} cannot be written by this user; create it as root and give it to the login user": "该用户不能写 {path}；请以 root 创建并交给登录用户", "the work directory cannot be written": "工作目录不可写",
+    "a {kind} of uid {uid}": "类型 {kind}，属于 uid {uid}", "a directory that the login user may write": "登录用户可写的目录", "Give it to the login user, or set paths.work to another": "交给登录用户，或把 paths.work 改成别的",
+    "the directory cannot be written": "目录不可写", "{path} is not writable": "{path} 不可写", "Give it to the login user, or name another": "交给登录用户，或改用别的目录", "a path of the job is not there": "作业的路径不存在",
+    "Copy or mount it there (rankdeck stage), or correct the job file": "复制或挂载过去（rankdeck stage），或改正作业文件", "a path of the job cannot be read": "作业的路径不可读", "owner uid {uid}": "属于 uid {uid}",
+    "readable by the login user": "登录用户可读", "Change its owner or mode (S3: chown -R ma-user:ma-group)": "修改属主或权限（S3：chown -R ma-user:ma-group）",
+    "whether the storage is shared is not known": "无法得知存储是否共享", "a proof file that can be written": "可写入的验证文件", "Mend the directory first": "先修好该目录", "the checkpoint directory is not shared": "检查点目录不是共享的",
+    "written on {writer}, not there on {nodes}": "在 {writer} 上写入，在 {nodes} 上不存在", "the same directory on all nodes (checkpoint.storage: shared)": "各节点是同一目录（checkpoint.storage: shared）",
+    "Mount it everywhere, or say checkpoint.storage: per-node": "各处都挂载，或设为 checkpoint.storage: per-node", "the checkpoint directory is shared after all": "检查点目录其实是共享的",
+    "written on {writer}, read on all": "在 {writer} 上写入，全部可读", "one of each node's own (checkpoint.storage: per-node)": "各节点各自的目录（checkpoint.storage: per-node）",
+    "Say checkpoint.storage: shared; a swap to a spare is possible then": "设为 checkpoint.storage: shared；之后可以换备用节点", "whether the storage is shared is not known everywhere": "无法得知各处存储是否共享",
+    "no word from {nodes}": "{nodes} 没有回答", "Look at these nodes first": "先查看这些节点",
+}

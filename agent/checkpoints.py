@@ -18,8 +18,12 @@ FILES_MAX = 200000
 """More files than any checkpoint tree has; a directory given by mistake must not be walked for ever."""
 
 
-def scan(directory: str) -> Dict[str, Any]:
-    """The answer to the wire's ``checkpoints``: what ``agent.parse.checkpoint.survey`` says, with full paths.
+PARTS = ("holds", "absent", "sound")
+"""What only a joint look at several nodes' parts needs; thousands of names where many ranks share a directory."""
+
+
+def scan(directory: str, parts: bool = False) -> Dict[str, Any]:
+    """The answer to the wire's ``checkpoints``: what ``agent.parse.checkpoint.survey`` says, with full paths; PARTS if asked for.
 
     ``why``: "" or why the directory could not be read (missing | denied | error: ...). ``tracker_state`` may also be denied.
     """
@@ -28,6 +32,8 @@ def scan(directory: str) -> Dict[str, Any]:
     found = checkpoint.survey(files, reader(path), folders, os.path.basename(path.rstrip("/")), _free(path))
     for row in found["iterations"]:
         row["path"] = os.path.join(path, row["path"]) if row["path"] else path
+        for name in () if parts else PARTS:
+            del row[name]
     tracker = os.path.join(path, manifest.TRACKER_NAME)
     if found["tracker_state"] == "torn" and not os.access(tracker, os.R_OK):
         found["tracker_state"] = "denied"

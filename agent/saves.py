@@ -18,6 +18,8 @@ from agent.home import Home
 LOOK_S = 15.0
 KEPT_ROWS = 64
 """Newest saves in a record; a directory may hold thousands."""
+PARTS_ROWS, PARTS_NAMES = 8, 1024
+"""Newest saves of which names are told, and most names of one, with storage that is each node's own."""
 
 
 class Saves:
@@ -37,7 +39,7 @@ class Saves:
                 continue
             place = (pointer.attempt, folder)
             known.add(place)
-            found = self._scan(place, folder)
+            found = self._scan(place, folder, storage_of(pointer) == "per-node")
             data = record_of(pointer, folder, found)
             if self._is_news(place, data):
                 self._told[place] = data
@@ -51,7 +53,7 @@ class Saves:
         """What was returned last could not be stored: tell it again."""
         self._told.clear()
 
-    def _scan(self, place: tuple[str, str], folder: str) -> dict[str, Any]:
+    def _scan(self, place: tuple[str, str], folder: str, parts: bool) -> dict[str, Any]:
         # A tree of a thousand rank directories is read only when something in it has changed.
         mark = _mark(folder)
         kept = self._seen.get(place)
@@ -61,7 +63,7 @@ class Saves:
                 free = _free(folder)
                 found["next_save"] = dict(found["next_save"], free_bytes=free, fits=None if free is None else free >= found["next_save"]["bytes"])
             return found
-        found = checkpoints.scan(folder)
+        found = checkpoints.scan(folder, parts)
         self._seen[place] = (mark, found)
         return found
 
@@ -84,12 +86,23 @@ def directory_of(pointer: Pointer) -> str:
     return full if os.path.isabs(full) else ""
 
 
+def storage_of(pointer: Pointer) -> str:
+    """What the job says of its checkpoints' storage: shared | per-node; "" where it does not."""
+    block = (disk.read_json(pointer.path("job.json")) or {}).get("checkpoint")
+    said = block.get("storage") if isinstance(block, dict) else None
+    return said if said in ("shared", "per-node") else ""
+
+
 def record_of(pointer: Pointer, folder: str, found: dict[str, Any]) -> dict[str, Any]:
     """The data of a ``saves`` record."""
     rows = found["iterations"][-KEPT_ROWS:]
     nearby = found["next_save"] or {}
-    return {"job": pointer.job, "attempt": pointer.attempt, "dir": folder, "why": found["why"],
-            "iterations": {name: [row[name] for row in rows] for name in ("iteration", "format", "complete", "why", "resumable", "bytes", "seconds", "saved_at", "path")},
+    columns = {name: [row[name] for row in rows] for name in ("iteration", "format", "complete", "why", "resumable", "bytes", "seconds", "saved_at", "path")}
+    storage = storage_of(pointer)
+    if storage == "per-node":
+        told = [at >= len(rows) - PARTS_ROWS and len(row["holds"]) + len(row["absent"]) <= PARTS_NAMES for at, row in enumerate(rows)]
+        columns.update({name: [row[name] if is_told else None for row, is_told in zip(rows, told)] for name in checkpoints.PARTS})
+    return {"job": pointer.job, "attempt": pointer.attempt, "dir": folder, "storage": storage, "why": found["why"], "iterations": columns,
             "layout": rows[-1]["layout"] if rows else {}, "count": len(found["iterations"]), "tracker": found["tracker"], "tracker_state": found["tracker_state"],
             "resume_from": found["resume_from"], "problems": found["problems"], "save_seconds": found["save_seconds"],
             "next_bytes": nearby.get("bytes"), "free_bytes": nearby.get("free_bytes"), "fits": nearby.get("fits")}

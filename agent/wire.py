@@ -108,8 +108,9 @@ RECORD_FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     # event: started | saved | loaded | failed.
     "checkpoint": dict(_FILE, iteration=WHOLE, event=TEXT, path=TEXT, seconds=NUMBER, bytes=NUMBER, time=TEXT),
     # What an attempt's checkpoint directory holds (agent.parse.checkpoint). iterations: columns iteration,
-    # format, complete, why, resumable, bytes, seconds, saved_at, path, the newest ones; count: of all.
-    "saves": {"job": TEXT, "attempt": TEXT, "dir": TEXT, "why": TEXT, "iterations": TABLE, "layout": TABLE, "count": WHOLE,
+    # format, complete, why, resumable, bytes, seconds, saved_at, path, the newest ones; count: of all. storage: as the
+    # job says, shared | per-node | ""; per-node adds holds, absent, sound: names within the save, null where too many.
+    "saves": {"job": TEXT, "attempt": TEXT, "dir": TEXT, "storage": TEXT, "why": TEXT, "iterations": TABLE, "layout": TABLE, "count": WHOLE,
               "tracker": WHOLE, "tracker_state": TEXT, "resume_from": WHOLE, "problems": LIST, "save_seconds": NUMBER,
               "next_bytes": WHOLE, "free_bytes": WHOLE, "fits": FLAG},
     # role, category, action: the closed lists of DESIGN section 8.

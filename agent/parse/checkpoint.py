@@ -55,8 +55,10 @@ def survey(files: Files, read: Read, folders: Iterable[str] = (), name: str = ""
 
     Returns {iterations, tracker, tracker_state, tracker_text, resume_from, why, problems, save_seconds,
     next_save}. ``iterations``, ascending: [{iteration, format, complete, why, resumable, layout: {tp, pp, ep,
-    world_size, ...}, bytes, files, path, saved_at, seconds}]; ``path`` is below the directory; ``seconds`` is
-    from the first to the last change of its files, a lower bound. ``tracker_state``: ok | missing | torn |
+    world_size, ...}, bytes, files, path, saved_at, seconds, holds, absent, sound}]; ``path`` is below the directory;
+    ``seconds`` is from the first to the last change of its files, a lower bound. With storage that is each node's own,
+    ``holds`` are the names within the save that are here, ``absent`` those that must be somewhere and are not here, and
+    ``sound`` says that nothing else is wrong. ``tracker_state``: ok | missing | torn |
     release. ``next_save``: {bytes, free_bytes, fits} after the newest complete one, or None.
     """
     found = _find(files, folders, name)
@@ -133,7 +135,9 @@ def _row(root: str, what: str, number: Optional[int], files: Files, read: Read, 
     iteration = verdict.iteration if number is None else number
     if number is not None and verdict.iteration not in (None, number):
         verdict.problems.append("it says it is of iteration %s" % verdict.iteration)
-    return {"iteration": iteration, "format": verdict.format, "complete": not verdict.problems, "why": verdict.why, "resumable": verdict.resumable,
+    holds = folder.names() | set(folder.files)
+    return {"holds": sorted(holds), "absent": sorted(set(verdict.absent) - holds), "sound": all(problem in verdict.gaps for problem in verdict.problems),
+            "iteration": iteration, "format": verdict.format, "complete": not verdict.problems, "why": verdict.why, "resumable": verdict.resumable,
             "layout": verdict.layout, "bytes": sum(size for name, size in folder.files.items() if name != manifest.MANIFEST_NAME), "files": len(own), "path": root,
             "saved_at": max(times) if times else None, "seconds": round(max(times) - min(times), 3) if times else None}
 
@@ -191,6 +195,13 @@ def _by_manifest(folder: Folder, number: Optional[int], tracker: Optional[int]) 
     complete, why = manifest.judge(written, files, tracker, of if isinstance(of, int) else -1)
     if complete:
         verdict.good = why
+    elif written is None:
+        verdict.gap(why, [manifest.MANIFEST_NAME])
+    elif "files missing" in why:
+        # Their sizes are not compared where some are missing: what is here must be as it should be as well.
+        listed = written["files"]
+        verdict.gap(why, [name for name in listed if name not in files])
+        verdict.problems += ["%s has another size than in the manifest" % name for name in sorted(listed) if name in files and files[name] != listed[name]][:1]
     else:
         verdict.problems.append(why)
     verdict.iteration = of if isinstance(of, int) else None
@@ -207,7 +218,7 @@ def _compare_grids(rows: List[Dict[str, Any]]) -> None:
         for other in rows:
             theirs = [other["layout"].get(key) or 1 for key in keys]
             if other["format"] == row["format"] and other["complete"] and row["complete"] and all(a <= b for a, b in zip(mine, theirs)) and mine != theirs:
-                row["complete"] = False
+                row["complete"] = row["sound"] = False
                 row["why"] = "fewer ranks (%s) than in %s (%s): its last ones are missing, or it was saved with another layout" % (
                     _shape(keys, mine), other["path"], _shape(keys, theirs))
                 break

@@ -69,6 +69,10 @@ class Verdict:
     def __init__(self, format: str) -> None:
         self.format = format
         self.problems: List[str] = []
+        self.gaps: List[str] = []
+        """Those problems that only say that something is not here."""
+        self.absent: List[str] = []
+        """What they say is not here, by the name within the save that another node's disk may have it under."""
         self.good = ""
         self.unread: List[str] = []
         """Files of a kind that is not known here."""
@@ -86,10 +90,16 @@ class Verdict:
         more = len(self.problems) - 1
         return self.problems[0] + (" (and %d more)" % more if more else "")
 
-    def missing(self, names: List[str], of: int, what: str = "files") -> None:
-        """Note what is not there."""
+    def missing(self, names: List[str], of: int, what: str = "files", ending: str = "") -> None:
+        """Note what is not there; ``ending``: of the files' names, where ``names`` leave it out."""
         if names:
-            self.problems.append("%d of %d %s missing: %s" % (len(names), of, what, some(names)))
+            self.gap("%d of %d %s missing: %s" % (len(names), of, what, some(names)), [name + ending for name in names])
+
+    def gap(self, problem: str, names: List[str]) -> None:
+        """Note a problem that only says that these are not here."""
+        self.problems.append(problem)
+        self.gaps.append(problem)
+        self.absent += names
 
 
 def some(names: List[str], limit: int = 3) -> str:
@@ -174,7 +184,7 @@ def judge_dcp(folder: Folder, megatron: bool) -> Verdict:
     verdict = Verdict("torch_dist")
     shards = sorted(name for name in folder.files if name.endswith(".distcp") and "/" not in name)
     if ".metadata" not in folder.files:
-        verdict.problems.append("no .metadata: it is written last, so the save did not end, or another node's disk has it")
+        verdict.gap("no .metadata: it is written last, so the save did not end, or another node's disk has it", [".metadata"])
     elif not folder.files[".metadata"]:
         verdict.problems.append(".metadata is empty")
     else:
@@ -290,7 +300,7 @@ def judge_deepspeed(folder: Folder) -> Verdict:
     if zero:
         ranks, parts = max(one for one, _ in zero) + 1, sorted({part for _, part in zero})
         absent = ["zero_pp_rank_%d_mp_rank_%02d" % (one, part) for part in parts for one in range(ranks) if (one, part) not in set(zero)]
-        verdict.missing(absent, ranks * len(parts), "optimizer states")
+        verdict.missing(absent, ranks * len(parts), "optimizer states", "_optim_states.pt")
     verdict.problems += damage(folder, list(folder.files), verdict.unread)
     return verdict
 

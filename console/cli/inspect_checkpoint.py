@@ -55,6 +55,8 @@ def document(dirs: list[str], *, at: int | None = None, step_s: float | None = N
     found.pop("why")
     for row in found["iterations"]:
         row["path"] = str(Path(dirs[0]) / row["path"]) if row["path"] else dirs[0]
+        for name in ("holds", "absent", "sound"):  # all parts are here together
+            del row[name]
     lost = None
     if at is not None:
         behind = max(0, at - (found["resume_from"] or 0))

@@ -93,7 +93,7 @@ class PlainViews:
         if not rows:
             self.put(say("nothing saved yet"))
         for row in rows[:SHOWN]:
-            self.put(f"{row.iteration}: {say(row.status.text)}, {bytes_text(row.size_bytes)}, {duration_text(row.seconds)}, {age_text(row.age_s)}, {row.path}" + (f". {row.why}" if row.complete is False and row.why else ""))
+            self.put(f"{row.iteration}: {say(row.status.text)}, {bytes_text(row.size_bytes)}, {duration_text(row.seconds)}, {age_text(row.age_s)}, {row.path}" + (f". {row.why}" if row.complete is not True and row.why else ""))
 
     def do_incident(self, argument: str) -> None:
         run = self.state.current

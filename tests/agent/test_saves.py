@@ -10,6 +10,7 @@ from agent import attempt, wire
 from agent.attempt import Pointer
 from agent.home import Home
 from agent.saves import Saves
+from tests.agent.parse.test_checkpoint import at, legacy
 from tests.agent.test_checkpoints import save, track
 
 
@@ -56,3 +57,26 @@ def test_only_attempts_that_began_and_have_a_directory_are_looked_at(place: Path
     (place / "attempt" / "job.json").write_text(json.dumps({"checkpoint": {"dir": str(place)}}))
     (place / "attempt" / "shim.json").unlink()
     assert Saves(home).look() == []
+
+
+def test_parts_on_a_disk_of_its_own_are_told_by_name(place: Path) -> None:
+    (place / "attempt" / "job.json").write_text(json.dumps({"checkpoint": {"dir": str(place / "ckpt"), "storage": "per-node"}}))
+    for name, data in at("iter_0000010", legacy(2, 2)).items():
+        if name.split("/")[1].endswith("_001"):  # the second pipeline stage; the first is on another node
+            path = place / "ckpt" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    (told,) = Saves(Home(str(place / "state"))).look()
+    columns = told["data"]["iterations"]
+    assert told["data"]["storage"] == "per-node" and wire.problems_in("saves", told["data"]) == []
+    assert columns["complete"] == [False] and columns["absent"] == [["mp_rank_00_000", "mp_rank_01_000"]] and columns["sound"] == [True]
+    assert "mp_rank_01_001" in columns["holds"][0] and "mp_rank_00_000" not in columns["holds"][0]
+    # What is here and cut off is wrong whatever lies elsewhere.
+    broken = place / "ckpt" / "iter_0000010" / "mp_rank_01_001" / "model_optim_rng.pt"
+    broken.write_bytes(broken.read_bytes()[:-30])
+    (told,) = Saves(Home(str(place / "state"))).look()
+    assert told["data"]["iterations"]["sound"] == [False]
+    # One directory for all has no parts to tell of.
+    (place / "attempt" / "job.json").write_text(json.dumps({"checkpoint": {"dir": str(place / "ckpt"), "storage": "shared"}}))
+    (told,) = Saves(Home(str(place / "state"))).look()
+    assert told["data"]["storage"] == "shared" and "holds" not in told["data"]["iterations"]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from console.core.fleet.run_views import current_iteration, usual_step_s
 from console.core.fleet.state import RunState
+from console.core.fleet.wholeness import apart, wholeness
 from console.core.records import dataclass
 
 
@@ -32,11 +36,13 @@ class Outlook:
 
 
 def outlook(run: RunState) -> Outlook:
-    """The outlook of a run. With storage that nodes do not share, the save that all of them hold complete counts."""
+    """The outlook of a run. With storage that nodes do not share, the save whose parts are all there counts, and the node with the least room."""
     looks = {node: taken.data for node, taken in run.saves.items() if not taken.data.get("why")}
     points = [look.get("resume_from") for look in looks.values()]
     whole = [point for point in points if isinstance(point, int)]
-    if looks:
+    if looks and apart(run):
+        resume_from, known_from = max((iteration for iteration, found in wholeness(run).items() if found.complete and found.resumable), default=None), "files"
+    elif looks:
         resume_from, known_from = (min(whole) if len(whole) == len(points) else max(whole) if whole and _shared(run) else None), "files"
     else:
         resume_from, known_from = max((seen.iteration for seen in run.checkpoints.values() if seen.state == "saved"), default=None), "log"
@@ -50,11 +56,22 @@ def outlook(run: RunState) -> Outlook:
     sizes = [size for look in looks.values() if isinstance(size := look.get("next_bytes"), int)]
     free = [size for look in looks.values() if isinstance(size := look.get("free_bytes"), int)]
     next_bytes = max(sizes) if sizes else None
+    if apart(run):
+        parts = [(size - room, size, room) for look in looks.values() if (size := _part_bytes(look, resume_from)) is not None and isinstance(room := look.get("free_bytes"), int)]
+        next_bytes, free = (max(parts)[1], [max(parts)[2]]) if parts else (None, [])
     return Outlook(
         iteration=iteration, resume_from=resume_from, known_from=known_from, lost_iterations=lost, lost_s=lost_s,
         lost_device_s=lost_s * ranks if lost_s is not None and ranks else None, save_s=seconds[len(seconds) // 2] if seconds else None,
         next_bytes=next_bytes, free_bytes=min(free) if free else None, fits=min(free) >= next_bytes if free and next_bytes is not None else None,
         problems=tuple((node, str(problem)) for node in sorted(looks) for problem in looks[node].get("problems") or ()))
+
+
+def _part_bytes(look: Mapping[str, Any], iteration: int | None) -> int | None:
+    """How large a node's part of a save is; None where it holds none of it."""
+    columns = look.get("iterations") or {}
+    sizes = dict(zip(columns.get("iteration") or (), columns.get("bytes") or (), strict=False))
+    found = sizes.get(iteration)
+    return int(found) if isinstance(found, int | float) else None
 
 
 def _shared(run: RunState) -> bool:

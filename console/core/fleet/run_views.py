@@ -238,7 +238,7 @@ def checkpoint_rows(state: FleetState, run: RunState, now: float) -> tuple[Check
             badge = Badge(glyph="✗", text="not whole", tone="bad")
         rows.append(CheckpointRow(
             iteration=iteration, status=badge, age_s=max(0.0, now - our_time(state, seen.node, seen.time)),
-            seconds=seen.seconds, size_bytes=seen.size_bytes, path=seen.path, latest=iteration == latest,
+            seconds=seen.seconds, size_bytes=seen.size_bytes if look.size_bytes is None else look.size_bytes, path=seen.path, latest=iteration == latest,
             complete=look.complete, why=look.why))
     return tuple(rows)
 

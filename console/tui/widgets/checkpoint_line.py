@@ -12,7 +12,6 @@ from console.core.fleet.run_times import time_of
 from console.core.fleet.run_views import CheckpointRow, checkpoint_rows, usual_step_s
 from console.core.fleet.state import FleetState, RunState
 from console.core.fleet.views import age_text, bytes_text, duration_text
-from console.core.fleet.wholeness import removed
 from console.core.i18n import say
 from console.core.records import dataclass
 from console.tui.lines import Line, width_of
@@ -120,20 +119,20 @@ class Checkpoints(LinePane):
         columns = (Column(title="iter", width=max(5, len(str(rows[0].iteration))), keep=20, right=True),
                    Column(title=say("state"), width=wide, keep=19), Column(title=say("took"), width=6, keep=17, right=True),
                    Column(title=say("size"), width=7, keep=16, right=True), Column(title=say("age"), width=4, keep=18, right=True),
-                   Column(title=say("directory"), width=0, keep=5 if all(row.complete is not False for row in rows) else 18))
+                   Column(title=say("directory"), width=0, keep=5 if not any(row.why for row in rows if row.complete is not True) else 18))
         table = draw_table(columns, [(
             (f"{row.iteration}", "strong" if row.latest else "plain"),
             (f"{row.status.glyph} {say(row.status.text)}", row.status.tone), (duration_text(row.seconds), "plain"),
-            (bytes_text(row.size_bytes), "plain"), (age_text(row.age_s), "dim"), (row.why, "warn") if row.complete is False and row.why else (row.path, "dim")) for row in rows], width)
+            (bytes_text(row.size_bytes), "plain"), (age_text(row.age_s), "dim"), (row.why, "warn") if row.complete is not True and row.why else (row.path, "dim")) for row in rows], width)
         table = with_moment(table, [now - row.age_s for row in rows], self.context.moment, width)
         head: list[Line] = []
         if height >= 12 and width >= 60:
-            head = [*flowing(self._outlook(run), width), *files_lines(run, now, width), *draw_strip(state, run, rows, now, self.context.moment, width), []]
+            head = [*flowing(self._outlook(run, rows), width), *files_lines(run, now, width), *draw_strip(state, run, rows, now, self.context.moment, width), []]
         self.fixed_lines = len(head) + 1
         self.items = [*([None] * self.fixed_lines), *(time_of(state, run, row.iteration) or now - row.age_s for row in rows)]
         return head + table
 
-    def _outlook(self, run: RunState) -> list[Line]:
+    def _outlook(self, run: RunState, rows: tuple[CheckpointRow, ...]) -> list[Line]:
         found = outlook(run)
         parts: list[Line] = []
         if found.at_risk is not None:
@@ -147,8 +146,7 @@ class Checkpoints(LinePane):
         took = outlook_of(run).save_s
         if took is not None:
             parts.append([("  " + say("a save takes "), "dim"), (duration_text(took), "plain")])
-        gone = removed(run)
-        sizes = [seen.size_bytes for seen in run.checkpoints.values() if seen.state == "saved" and seen.size_bytes and seen.iteration not in gone]
+        sizes = [row.size_bytes for row in rows if row.size_bytes and row.status.text in ("saved", "whole", "not whole")]
         if sizes:
             parts.append([("  " + say("together "), "dim"), (bytes_text(sum(sizes)), "plain")])
         return parts

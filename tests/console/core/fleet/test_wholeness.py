@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from console.core.fleet.outlook import outlook
 from console.core.fleet.run_views import checkpoint_rows
 from console.core.fleet.state import FleetState, RunState, apply
 from console.core.fleet.wholeness import removed, wholeness
@@ -19,7 +20,7 @@ def look(node: str, time: float, saves: dict[int, str], *, dir: str = PATH, resu
                "resumable": [not why for why in saves.values()], "bytes": [3_480_000_000] * len(saves), "seconds": [None] * len(saves), "saved_at": [time] * len(saves),
                "path": [f"{dir}/iter_{at:07d}" for at in saves]}
     return RECORD(node, "saves", time, **{
-        "job": scene.JOB, "attempt": scene.SECOND, "dir": dir, "why": "", "iterations": columns, "layout": {}, "count": len(saves), "tracker": max(saves, default=None),
+        "job": scene.JOB, "attempt": scene.SECOND, "dir": dir, "storage": "", "why": "", "iterations": columns, "layout": {}, "count": len(saves), "tracker": max(saves, default=None),
         "tracker_state": "ok", "resume_from": resume_from, "problems": [], "save_seconds": None, "next_bytes": 3_480_000_000, "free_bytes": 10_000_000_000, "fits": True, **how})
 
 
@@ -72,3 +73,57 @@ def test_a_record_that_lists_only_the_newest_calls_nothing_removed() -> None:
     assert removed(run) == frozenset()
     _, run = played(look("atlas-01", scene.NOW, {}, why="denied"))
     assert removed(run) == frozenset()
+
+
+def parts(node: str, time: float, saves: dict[int, tuple[list[str], list[str]]], *, bad: str = "", **how: Any) -> Any:
+    """A node's look with storage of its own: iteration -> (names that are here, names that must be on another node)."""
+    taken = look(node, time, {at: bad or (f"{len(absent)} of 4 rank directories missing" if absent else "") for at, (_, absent) in saves.items()}, dir=f"/own/{node}")
+    columns = {**taken.data["iterations"], "holds": [holds for holds, _ in saves.values()], "absent": [absent for _, absent in saves.values()], "sound": [not bad] * len(saves),
+               "bytes": [100 if node == "atlas-01" else 40] * len(saves), "resumable": [True] * len(saves)}
+    return RECORD(node, "saves", time, **{**taken.data, "storage": "per-node", "iterations": columns, "free_bytes": 90, **how})
+
+
+MINE, YOURS = ["mp_rank_00_000", "mp_rank_01_000"], ["mp_rank_00_001", "mp_rank_01_001"]
+REST = ("atlas-03", "atlas-04")
+
+
+def rest(time: float) -> list[Any]:
+    """The other nodes hold replicas alone, and so nothing."""
+    return [parts(node, time, {}) for node in REST]
+
+
+def test_parts_that_complete_each_other_are_a_whole_save_as_large_as_all_of_them() -> None:
+    state, run = played(parts("atlas-01", scene.NOW, {80: (MINE, YOURS), 90: (MINE, YOURS)}), parts("atlas-02", scene.NOW, {80: (YOURS, MINE), 90: (YOURS, MINE)}), *rest(scene.NOW))
+    assert {at: found.complete for at, found in wholeness(run).items()} == {80: True, 90: True}
+    rows = {row.iteration: row for row in checkpoint_rows(state, run, scene.NOW)}
+    assert (rows[90].status.text, rows[90].size_bytes, rows[90].latest) == ("whole", 140, True)
+    found = outlook(run)
+    assert found.resume_from == 90
+    # Node by node: 100 into 90 is what fails, not 140 into 180.
+    assert (found.next_bytes, found.free_bytes, found.fits) == (100, 90, False)
+
+
+def test_shared_storage_is_counted_once_however_many_nodes_tell_of_it() -> None:
+    state, run = played(*(look(node, scene.NOW, WHOLE, storage="shared") for node in ("atlas-01", "atlas-02", *REST)))
+    rows = {row.iteration: row for row in checkpoint_rows(state, run, scene.NOW)}
+    assert (rows[90].status.text, rows[90].size_bytes) == ("whole", 3_480_000_000)
+
+
+def test_a_save_is_not_whole_before_every_nodes_part_is() -> None:
+    mine = parts("atlas-01", scene.NOW, {80: (MINE, YOURS), 90: (MINE, YOURS)})
+    # Not told of yet by the one that has the rest: not known, and no place to go on from.
+    run = played(mine, parts("atlas-02", scene.NOW - 5, {80: (YOURS, MINE)}), *rest(scene.NOW))[1]
+    assert (wholeness(run)[90].complete, wholeness(run)[90].why) == (None, "atlas-02: its part is not known") and wholeness(run)[80].complete is True
+    assert outlook(run).resume_from == 80
+    # It has looked since, and has none.
+    run = played(mine, parts("atlas-02", scene.NOW + 100, {80: (YOURS, MINE)}), *rest(scene.NOW))[1]
+    assert (wholeness(run)[90].complete, wholeness(run)[90].why) == (False, "atlas-02: no part of it is there")
+    # A node that has told nothing may hold what is missing.
+    run = played(mine)[1]
+    assert wholeness(run)[90].complete is None and "atlas-02: its part is not known" in wholeness(run)[90].why
+    # All have told, and one rank's directory is nowhere.
+    run = played(mine, parts("atlas-02", scene.NOW, {80: (YOURS, MINE), 90: (YOURS[:1], [*MINE, YOURS[1]])}), *rest(scene.NOW))[1]
+    assert (wholeness(run)[90].complete, wholeness(run)[90].why) == (False, "on no node: mp_rank_01_001")
+    # A part that is there and broken is not made whole by the others.
+    run = played(mine, parts("atlas-02", scene.NOW, {80: (YOURS, MINE), 90: (YOURS, MINE)}, bad="x.pt is cut off"), *rest(scene.NOW))[1]
+    assert (wholeness(run)[90].complete, wholeness(run)[90].why) == (False, "atlas-02: x.pt is cut off") and outlook(run).resume_from is None

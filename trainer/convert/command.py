@@ -18,9 +18,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Give a parser the command's words."""
     parser.add_argument("--load-dir", required=True, type=Path, metavar="DIR", help="Hugging Face files, a checkpoint directory, or the directory of one iteration; which it is, is found out")
     parser.add_argument("--save-dir", required=True, type=Path, metavar="DIR", help="hf: the directory itself; else DIR/release, and a tracker")
-    parser.add_argument("--to", required=True, choices=("hf", "torch_dist", "torch"), help="hf: safetensors; torch_dist: for this trainer, any TP and PP; torch: mp_rank files of Megatron's older scripts")
+    parser.add_argument("--to", required=True, choices=("hf", "torch_dist", "torch"), help="hf: safetensors; torch_dist: for this trainer, any TP, PP and EP; torch: mp_rank files of Megatron's older scripts")
     parser.add_argument("--target-tensor-parallel-size", type=size, default=1, metavar="N")
     parser.add_argument("--target-pipeline-parallel-size", type=size, default=1, metavar="N")
+    parser.add_argument("--target-expert-parallel-size", type=size, default=1, metavar="N", help="of a mixture of experts")
     parser.add_argument("--make-vocab-size-divisible-by", type=size, default=1, metavar="N", help="torch: rows are added to the vocabulary until each part is a multiple")
     parser.add_argument("--dtype", choices=("keep", "fp32", "bf16", "fp16"), default="keep")
     parser.add_argument("--max-shard-size", type=in_bytes, default="5GB", metavar="SIZE", help="hf: of one file, e.g. 5GB (default), 500MB")
@@ -40,7 +41,7 @@ def command(given: argparse.Namespace) -> int:
         source = weights.open_source(given.load_dir, model=model, config_from=given.hf_config, iteration=given.iteration)
         target = weights.Target(
             out=given.save_dir, format=given.to, tensor_model_parallel_size=given.target_tensor_parallel_size,
-            pipeline_model_parallel_size=given.target_pipeline_parallel_size, make_vocab_size_divisible_by=given.make_vocab_size_divisible_by,
+            pipeline_model_parallel_size=given.target_pipeline_parallel_size, expert_model_parallel_size=given.target_expert_parallel_size, make_vocab_size_divisible_by=given.make_vocab_size_divisible_by,
             dtype=given.dtype, shard_bytes=given.max_shard_size, companions=_directory(given.hf_config))
         if given.dry_run:
             weights.check(source.model, target)

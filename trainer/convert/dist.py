@@ -63,19 +63,20 @@ class Reader:
         found: torch.dtype = self._tensors[key].properties.dtype
         return found
 
-    def read(self, key: str, layer: int | None = None) -> torch.Tensor:
-        """The tensor, or one layer of a stacked one. Raises DataError when a part of it is not there."""
+    def read(self, key: str, place: tuple[int, ...] = ()) -> torch.Tensor:
+        """The tensor, or of a stacked one that of a layer, or of a layer and expert. Raises DataError when a part of
+        it is not there."""
         told = self._tensors[key]
-        stacked = 0 if layer is None else 1
+        stacked = len(place)
         shape = tuple(told.size)[stacked:]
         made, filled = None, 0
         for chunk in told.chunks:
             offsets, sizes = tuple(chunk.offsets), tuple(chunk.sizes)
-            if layer is not None and not offsets[0] <= layer < offsets[0] + sizes[0]:
+            if not all(start <= number < start + size for number, start, size in zip(place, offsets, sizes, strict=False)):
                 continue
             piece = self._chunk(key, offsets)
-            if layer is not None:
-                piece = piece[layer - offsets[0]]
+            for number, start in zip(place, offsets, strict=False):
+                piece = piece[number - start]
             if tuple(piece.shape) == shape:
                 return piece
             if made is None:
@@ -112,7 +113,7 @@ class Source:
         problems = []
         there = self._reader.keys()
         for entry in names.entries(model):
-            shape = entry.shape if entry.layer is None else (model.num_layers, *entry.shape)
+            shape = names.stacked(model, entry)
             found = self._reader.shape(entry.key) if entry.key in there else None
             if found is None:
                 problems.append(f"{entry.key} is missing")
@@ -126,33 +127,35 @@ class Source:
 
     def read(self, entry: Entry) -> torch.Tensor:
         """Megatron's whole tensor; rows that were added to the vocabulary are taken off."""
-        found = self._reader.read(entry.key, entry.layer)
+        found = self._reader.read(entry.key, entry.place)
         return arrange.with_rows(found, entry.shape[0]) if _vocabulary(entry) else found
 
 
-def write(source: Any, out: Path, *, tensor_model_parallel_size: int, pipeline_model_parallel_size: int, dtype: torch.dtype | None) -> dict[str, Any]:
+def write(
+    source: Any, out: Path, *, tensor_model_parallel_size: int, pipeline_model_parallel_size: int, dtype: torch.dtype | None, expert_model_parallel_size: int = 1,
+) -> dict[str, Any]:
     """Write a source's tensors into ``out``; what metadata.json and common.pt hold is no run's."""
     model: Model = source.model
     stages = names.stages(model, pipeline_model_parallel_size)
-    writing = _Writing(out, tensor_model_parallel_size * pipeline_model_parallel_size)
+    files = tensor_model_parallel_size * pipeline_model_parallel_size * expert_model_parallel_size
+    writing = _Writing(out, files)
     with writing:
         for entry in names.entries(model):
             tensor = source.read(entry)
             tensor = tensor.to(dtype) if dtype else tensor
-            stage = _stage(entry, stages)
+            # What is no expert's lies with the first of the ranks that have it.
+            group = _stage(entry, stages) * expert_model_parallel_size + names.expert_rank(model, entry, expert_model_parallel_size)
             for offsets, piece, rank in _chunks(entry, tensor, tensor_model_parallel_size):
-                stacked = entry.layer is not None
                 writing.tensor(
-                    entry.key, (model.num_layers, *entry.shape) if stacked else entry.shape, (entry.layer, *offsets) if stacked else offsets,
-                    piece[None] if stacked else piece, stage * tensor_model_parallel_size + rank)
-        for key, layer in names.extra_states(model):
+                    entry.key, names.stacked(model, entry), (*entry.place, *offsets), piece[(None,) * len(entry.place)], group * tensor_model_parallel_size + rank)
+        for name, layer in names.extra_states(model):
             stage = next(number for number, own in enumerate(stages) if layer in own)
-            writing.nothing(f"{key}/shard_{layer}_{model.num_layers}", stage * tensor_model_parallel_size)
+            writing.nothing(name, stage * expert_model_parallel_size * tensor_model_parallel_size)
     with (out / METADATA).open("wb") as stream:
         pickle.dump(writing.metadata(), stream)
     torch.save({"checkpoint_version": 3.0, "iteration": 0}, out / "common.pt")
     (out / "metadata.json").write_text(json.dumps(_BACKEND), "utf-8")
-    return {"files": tensor_model_parallel_size * pipeline_model_parallel_size}
+    return {"files": files}
 
 
 def refuse_unlike(problems: list[str], where: str) -> None:

@@ -47,7 +47,7 @@ class Source:
         try:
             self.model = families.from_hf(self.config, Model())
         except ValueError as error:
-            raise DataError("this model cannot be converted", where=str(directory / "config.json"), got=str(error), fix="Llama, Qwen 1.5 to 3 and GLM-4 can") from error
+            raise DataError("this model cannot be converted", where=str(directory / "config.json"), got=str(error), fix="Llama, Qwen 1.5 to 3 and 3-MoE, Mixtral and GLM-4 can") from error
         self.layout: Mapping[str, Any] = {"tensor_model_parallel_size": 1, "pipeline_model_parallel_size": 1}
         self._tensors = _checked(directory, self.model)
         self.dtype = self._tensors["model.embed_tokens.weight"].dtype

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trainer.convert.names import kind_of
+from trainer.convert.names import ffn, kind_of
 from trainer.spec.job import Model
 
 _KINDS: Mapping[str, tuple[str, str]] = {
     "llama": ("llama", "LlamaForCausalLM"), "qwen2": ("qwen2", "Qwen2ForCausalLM"), "qwen3": ("qwen3", "Qwen3ForCausalLM"),
-    "glm": ("glm", "GlmForCausalLM")}
+    "glm": ("glm", "GlmForCausalLM"), "qwen3_moe": ("qwen3_moe", "Qwen3MoeForCausalLM"), "mixtral": ("mixtral", "MixtralForCausalLM")}
 
 
 def to_hf(model: Model, *, dtype: str) -> dict[str, Any]:
-    """The config.json. ``dtype``: of the weights, as torch spells it. Raises ValueError for a mixture of experts,
-    and for shapes that no model_type has."""
-    if model.num_experts:
-        raise ValueError("a mixture of experts cannot be converted yet")
+    """The config.json. ``dtype``: of the weights, as torch spells it. Raises ValueError for shapes that no model_type has."""
     kind = kind_of(model)
-    if kind == "qwen3" and (model.rotary_interleaved or model.rotary_percent != 1.0):
+    if kind in ("qwen3", "qwen3_moe") and (model.rotary_interleaved or model.rotary_percent != 1.0):
         raise ValueError("no model_type has norms of Q and K together with partial or interleaved rotary positions")
+    if kind == "mixtral" and (model.rotary_interleaved or model.rotary_percent != 1.0 or model.add_qkv_bias):
+        raise ValueError("no model_type has a mixture of experts without norms of Q and K, and a bias or partial rotary positions")
     model_type, architecture = _KINDS[kind]
     groups = model.num_query_groups or model.num_attention_heads
     made: dict[str, Any] = {
@@ -43,7 +42,13 @@ def to_hf(model: Model, *, dtype: str) -> dict[str, Any]:
         # Ids of the byte tokenizer; those of another come with its files.
         "bos_token_id": None, "eos_token_id": None, "pad_token_id": None,
     }
-    if kind in ("qwen3", "glm"):
+    if kind == "qwen3_moe":
+        made |= {
+            "num_experts": model.num_experts, "num_experts_per_tok": model.moe_router_topk, "moe_intermediate_size": ffn(model),
+            "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": []}
+    if kind == "mixtral":
+        made |= {"num_local_experts": model.num_experts, "num_experts_per_tok": model.moe_router_topk, "intermediate_size": ffn(model), "sliding_window": None}
+    if kind in ("qwen3", "qwen3_moe", "glm"):
         made["attention_bias"] = model.add_qkv_bias
     if kind == "qwen2":
         made["use_sliding_window"] = False

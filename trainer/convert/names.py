@@ -3,12 +3,14 @@
 Both sides hold the same numbers in another arrangement: Megatron keeps Q, K and V of a layer in one matrix,
 for each group of heads that share a key its queries, then the key, then the value; gate and up of the MLP in
 one matrix, gate first. Names on Megatron's side are those of megatron-core 0.16.1: ``key`` is a tensor's name
-in a torch_dist checkpoint, where the layers are stacked in one tensor; ``name`` its name in a rank's module.
+in a torch_dist checkpoint, where the layers (and in each the experts) are stacked in one tensor; ``name`` its
+name in a rank's module. Hugging Face's names of a mixture are those of its files, where each expert has its own
+tensors (transformers 5 stacks them when it has loaded them).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,20 +21,32 @@ Kind = Literal["copy", "column", "row", "qkv", "gate", "gate_up"]
 Hugging Face's in one, cut along dimension 0 by groups and by halves; gate_up: one there too, cut like gate."""
 
 
+_MIXTURES: Mapping[str, tuple[str, str, str, str]] = {
+    "qwen3_moe": ("mlp", "gate_proj", "up_proj", "down_proj"), "mixtral": ("block_sparse_moe", "w1", "w3", "w2")}
+"""model_type -> what a layer's mixture is called, and the gate, up and down of its experts."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One tensor of Megatron's."""
 
     key: str
     name: str
-    """With ``{}`` for the number of the layer, counted within the rank's own."""
+    """With ``{}`` for the number of the layer, counted within the rank's own, and another for the expert's."""
     hf: tuple[str, ...]
     kind: Kind
     shape: tuple[int, ...]
-    """Of the whole tensor, all ranks together, one layer."""
+    """Of the whole tensor, all ranks together, one layer, one expert."""
     hf_shapes: tuple[tuple[int, ...], ...]
     layer: int | None = None
     """Counted over the whole model; None: not of a layer."""
+    expert: int | None = None
+    """Counted over all ranks; None: not of an expert."""
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Where it lies in the stacked tensor of a torch_dist checkpoint: layer, expert."""
+        return tuple(number for number in (self.layer, self.expert) if number is not None)
 
     @property
     def cut(self) -> int | None:
@@ -41,12 +55,7 @@ class Entry:
 
 
 def entries(model: Model) -> Iterator[Entry]:
-    """All tensors of a model, in the order of its layers; each of Hugging Face's occurs once.
-
-    Raises ValueError for a mixture of experts, whose names are not known here.
-    """
-    if model.num_experts:
-        raise ValueError("a mixture of experts cannot be converted yet")
+    """All tensors of a model, in the order of its layers; each of Hugging Face's occurs once."""
     wide, vocab = model.hidden_size, model.vocab_size
     yield _plain("embedding.word_embeddings.weight", "model.embed_tokens.weight", "column", (vocab, wide))
     for layer in range(model.num_layers):
@@ -57,14 +66,25 @@ def entries(model: Model) -> Iterator[Entry]:
 
 
 def extra_states(model: Model) -> Iterator[tuple[str, int]]:
-    """Key and layer of the empty objects that megatron-core's linears have in a torch_dist checkpoint."""
+    """Name and layer of the empty objects that megatron-core's linears have in a torch_dist checkpoint."""
     for layer in range(model.num_layers):
-        for key in ("self_attention.linear_proj", "self_attention.linear_qkv", "mlp.linear_fc1", "mlp.linear_fc2"):
-            yield f"decoder.layers.{key}._extra_state", layer
+        attention = ("self_attention.linear_proj", "self_attention.linear_qkv")
+        for key in attention if model.num_experts else (*attention, "mlp.linear_fc1", "mlp.linear_fc2"):
+            yield f"decoder.layers.{key}._extra_state/shard_{layer}_{model.num_layers}", layer
+        for expert in range(model.num_experts):
+            for key in ("linear_fc1", "linear_fc2"):
+                yield f"decoder.layers.mlp.experts.experts.{key}._extra_state/shard_{layer}.{expert}_{model.num_layers}.{model.num_experts}", layer
+
+
+def stacked(model: Model, entry: Entry) -> tuple[int, ...]:
+    """The shape of an entry's tensor in a torch_dist checkpoint, that of its layers and experts first."""
+    return (*(model.num_layers, model.num_experts)[: len(entry.place)], *entry.shape)
 
 
 def kind_of(model: Model) -> str:
-    """The model_type that has this shape: by qk-norm, bias and interleaving, for a family's name may be anything."""
+    """The model_type that has this shape: by experts, qk-norm, bias and interleaving, for a family's name may be anything."""
+    if model.num_experts:
+        return "qwen3_moe" if model.qk_layernorm else "mixtral"
     if model.qk_layernorm:
         return "qwen3"
     if model.rotary_interleaved or model.rotary_percent != 1.0:
@@ -79,8 +99,8 @@ def heads(model: Model) -> tuple[int, int, int]:
 
 
 def ffn(model: Model) -> int:
-    """Inner width of the MLP."""
-    return model.ffn_hidden_size or 4 * model.hidden_size
+    """Inner width of the MLP, or of one expert's."""
+    return (model.moe_ffn_hidden_size if model.num_experts else 0) or model.ffn_hidden_size or 4 * model.hidden_size
 
 
 def stages(model: Model, pipeline_model_parallel_size: int) -> list[range]:
@@ -101,9 +121,20 @@ def stages(model: Model, pipeline_model_parallel_size: int) -> list[range]:
 def check_tensor_parallel(model: Model, size: int) -> None:
     """Raises ValueError where the model cannot be cut into so many parts."""
     groups, _, _ = heads(model)
-    for told, number in (("groups of heads", groups), ("of ffn_hidden_size", ffn(model))):
+    for told, number in (("groups of heads", groups), ("of moe_ffn_hidden_size" if model.num_experts else "of ffn_hidden_size", ffn(model))):
         if size < 1 or number % size:
             raise ValueError(f"{number} {told} do not go up in {size} tensor-parallel parts")
+
+
+def check_expert_parallel(model: Model, size: int) -> None:
+    """Raises ValueError where the experts cannot be dealt to so many ranks."""
+    if size != 1 and (size < 1 or not model.num_experts or model.num_experts % size):
+        raise ValueError(f"{model.num_experts} experts do not go up in {size} expert-parallel parts" if model.num_experts else "a dense model has no experts to deal out")
+
+
+def expert_rank(model: Model, entry: Entry, size: int) -> int:
+    """The expert-parallel rank of ``size`` that has an entry; 0 for what is no expert's, which all have."""
+    return 0 if entry.expert is None else entry.expert // (model.num_experts // size)
 
 
 def padded(rows: int, size: int, multiple: int) -> int:
@@ -119,10 +150,12 @@ def _layer(model: Model, layer: int) -> Iterator[Entry]:
     source = f"model.layers.{layer}."
     q, kv = groups * queries * head, groups * head
 
-    def entry(key: str, name: str, hf: tuple[str, ...], kind: Kind, shape: tuple[int, ...], hf_shapes: tuple[tuple[int, ...], ...]) -> Entry:
+    def entry(
+        key: str, name: str, hf: tuple[str, ...], kind: Kind, shape: tuple[int, ...], hf_shapes: tuple[tuple[int, ...], ...], expert: int | None = None,
+    ) -> Entry:
         return Entry(
             key=f"decoder.layers.{key}", name=f"decoder.layers.{{}}.{name}", hf=tuple(source + one for one in hf), kind=kind, shape=shape,
-            hf_shapes=hf_shapes, layer=layer)
+            hf_shapes=hf_shapes, layer=layer, expert=expert)
 
     qkv = tuple(f"self_attn.{one}_proj" for one in "qkv")
     # A rank of megatron-core's local layers has its norms beside the linears; a checkpoint names them as
@@ -141,6 +174,16 @@ def _layer(model: Model, layer: int) -> Iterator[Entry]:
             yield entry(name, name, (f"self_attn.{one}_norm.weight",), "copy", (head,), ((head,),))
     yield entry("self_attention.linear_proj.weight", "self_attention.linear_proj.weight", ("self_attn.o_proj.weight",), "row", (wide, q), ((wide, q),))
     yield entry("mlp.linear_fc1.layer_norm_weight", "pre_mlp_layernorm.weight", ("post_attention_layernorm.weight",), "copy", (wide,), ((wide,),))
+    if model.num_experts:
+        block, gate, up, down = _MIXTURES[kind_of(model)]
+        yield entry("mlp.router.weight", "mlp.router.weight", (f"{block}.gate.weight",), "copy", (model.num_experts, wide), ((model.num_experts, wide),))
+        for number in range(model.num_experts):
+            key, name, own = "mlp.experts.experts.", "mlp.experts.local_experts.{}.", f"{block}.experts.{number}."
+            yield entry(
+                f"{key}linear_fc1.weight", f"{name}linear_fc1.weight", (f"{own}{gate}.weight", f"{own}{up}.weight"), "gate", (2 * inner, wide),
+                ((inner, wide), (inner, wide)), number)
+            yield entry(f"{key}linear_fc2.weight", f"{name}linear_fc2.weight", (f"{own}{down}.weight",), "row", (wide, inner), ((wide, inner),), number)
+        return
     if kind_of(model) == "glm":
         yield entry("mlp.linear_fc1.weight", "mlp.linear_fc1.weight", ("mlp.gate_up_proj.weight",), "gate_up", (2 * inner, wide), ((2 * inner, wide),))
     else:

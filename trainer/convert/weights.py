@@ -32,6 +32,7 @@ class Target:
     format: Format
     tensor_model_parallel_size: int = 1
     pipeline_model_parallel_size: int = 1
+    expert_model_parallel_size: int = 1
     make_vocab_size_divisible_by: int = 1
     dtype: str = "keep"
     shard_bytes: int = 5 * GB
@@ -70,14 +71,10 @@ def open_source(directory: Path, *, model: Model | None = None, config_from: Pat
         try:
             model = families.from_hf(config, Model())
         except ValueError as error:
-            raise DataError("this model cannot be converted", where=str(config_from), got=str(error), fix="Llama, Qwen 1.5 to 3 and GLM-4 can") from error
+            raise DataError("this model cannot be converted", where=str(config_from), got=str(error), fix="Llama, Qwen 1.5 to 3 and 3-MoE, Mixtral and GLM-4 can") from error
     model = model or sidecar.model_of(note)
     if model is None:
         raise DataError("nothing says what model this is", where=str(found), got=f"no {sidecar.NAME}", expected="its config.json or its job", fix="Say --hf-config DIR or --job JOB.JSON")
-    try:
-        names.entries(model).__next__()
-    except ValueError as error:
-        raise DataError("this model cannot be converted", where=str(found), got=str(error), fix="Dense models can") from error
     if (found / dist.METADATA).is_file():
         return dist.Source(found, model, config, _layout_of(found, note))
     return ranks.Source(found, model, config)
@@ -132,6 +129,8 @@ def convert(source: Any, target: Target, *, made_from: str) -> Outcome:
                 copied = hf.copy_companions(companions.expanduser(), partial)
         else:
             sizes = {"tensor_model_parallel_size": target.tensor_model_parallel_size, "pipeline_model_parallel_size": target.pipeline_model_parallel_size}
+            if model.num_experts:
+                sizes["expert_model_parallel_size"] = target.expert_model_parallel_size
             if target.format == "torch_dist":
                 layout = dist.write(source, partial, dtype=dtype, **sizes)
             else:
@@ -168,10 +167,11 @@ def check(model: Model, target: Target) -> None:
     try:
         names.check_tensor_parallel(model, tp)
         names.stages(model, pp)
+        names.check_expert_parallel(model, target.expert_model_parallel_size)
         if target.format == "torch_dist" and model.vocab_size % tp:
             raise ValueError(f"a vocabulary of {model.vocab_size} does not go up in {tp} tensor-parallel parts")
     except ValueError as error:
-        raise DataError("the model cannot be cut so", where="--target-tensor-parallel-size, --target-pipeline-parallel-size", got=str(error), expected="sizes that go up", fix="Choose others") from error
+        raise DataError("the model cannot be cut so", where="--target-tensor-parallel-size, --target-pipeline-parallel-size, --target-expert-parallel-size", got=str(error), expected="sizes that go up", fix="Choose others") from error
 
 
 def _layout_of(directory: Path, note: Mapping[str, Any]) -> Mapping[str, Any]:

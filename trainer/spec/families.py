@@ -1,9 +1,10 @@
 """Model shapes by name: what a Hugging Face ``config.json`` says, and the tiny presets. Pure, torch-free.
 
-``from_hf`` reads the keys that transformers writes for Llama 2/3, Qwen 1.5/2/2.5/3 and GLM-4 (dense
-models of one shape: RMSNorm, rotary positions, gated SiLU MLP, no bias but that of Q, K and V) and
-refuses what the trainer would silently train as something else: another activation, another rotary
-scaling than Llama 3's, biases elsewhere, sliding windows in use.
+``from_hf`` reads the keys that transformers writes for Llama 2/3, Qwen 1.5/2/2.5/3, GLM-4 and the mixtures
+Qwen3-MoE and Mixtral (models of one shape: RMSNorm, rotary positions, gated SiLU MLP, no bias but that of
+Q, K and V; of a mixture every layer, without shared experts) and refuses what the trainer would silently
+train as something else: another activation, another rotary scaling than Llama 3's, biases elsewhere,
+sliding windows in use, dense layers among those of experts, experts whose weights do not add up to 1.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any
 
 from trainer.spec.blocks import Model
 
-_QKV_BIAS_DEFAULT = {"qwen2": True, "qwen3": False, "llama": False, "glm": True}
+_QKV_BIAS_DEFAULT = {"qwen2": True, "qwen3": False, "llama": False, "glm": True, "qwen3_moe": False, "mixtral": False}
 """Whether Q, K and V have a bias where config.json does not say: Qwen2's files never do."""
 
-KNOWN = ("llama", "qwen2", "qwen3", "glm")
+KNOWN = ("llama", "qwen2", "qwen3", "glm", "qwen3_moe", "mixtral")
 """``model_type`` values. Qwen 1.5 and 2.5 are qwen2; Llama 2 and 3 are llama."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -56,6 +57,9 @@ def from_hf(config: Mapping[str, Any], model: Model) -> Model:
         problems.append(f"hidden_act {config['hidden_act']!r} is not silu")
     if config.get("mlp_bias"):
         problems.append("mlp_bias is set")
+    mixture: dict[str, Any] = {}
+    if kind in ("qwen3_moe", "mixtral"):
+        mixture = _mixture(config, kind, problems)
     if config.get("use_sliding_window"):
         problems.append("use_sliding_window is set")
     if kind == "llama" and config.get("attention_bias"):
@@ -83,7 +87,7 @@ def from_hf(config: Mapping[str, Any], model: Model) -> Model:
         vocab_size=int(config["vocab_size"]),
         max_position_embeddings=int(config.get("max_position_embeddings", model.max_position_embeddings)),
         add_qkv_bias=bool(config.get("attention_bias", _QKV_BIAS_DEFAULT[kind])),
-        qk_layernorm=kind == "qwen3",
+        qk_layernorm=kind in ("qwen3", "qwen3_moe"),
         untie_embeddings_and_output_weights=not config.get("tie_word_embeddings", False),
         norm_epsilon=float(config.get("rms_norm_eps", 1e-6)),
         rotary_base=int(rope.get("rope_theta", config.get("rope_theta", 10000))),
@@ -91,7 +95,25 @@ def from_hf(config: Mapping[str, Any], model: Model) -> Model:
         rotary_interleaved=kind == "glm",
         rope_scaling_factor=float(rope["factor"]) if scaling == "llama3" else 0.0,
         init_std=float(config.get("initializer_range", model.init_std)),
+        **mixture,
     )
+
+
+def _mixture(config: Mapping[str, Any], kind: str, problems: list[str]) -> dict[str, Any]:
+    """What a config.json says of experts; what cannot be trained of it goes to ``problems``."""
+    # transformers 5 calls them num_local_experts in both; before it, and on the hub, Qwen's are num_experts.
+    experts = config.get("num_experts", config.get("num_local_experts"))
+    inner = config.get("moe_intermediate_size" if kind == "qwen3_moe" else "intermediate_size")
+    given = {"num_experts": experts, "num_experts_per_tok": config.get("num_experts_per_tok"), "moe_intermediate_size": inner}
+    problems += [f"{name} is missing" for name, value in given.items() if not isinstance(value, int)]
+    if kind == "mixtral" and config.get("sliding_window"):
+        problems.append("sliding_window is set")
+    if kind == "qwen3_moe":
+        if not config.get("norm_topk_prob"):
+            problems.append("norm_topk_prob is not set, so that the weights of a token's experts do not add up to 1")
+        if config.get("decoder_sparse_step", 1) != 1 or config.get("mlp_only_layers"):
+            problems.append("some layers have no experts (decoder_sparse_step, mlp_only_layers)")
+    return {} if problems else {"num_experts": experts, "moe_router_topk": given["num_experts_per_tok"], "moe_ffn_hidden_size": inner}
 
 
 def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:

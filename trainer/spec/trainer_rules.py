@@ -83,5 +83,3 @@ def _own_layout(spec: JobSpec) -> Iterator[Finding]:
     if model.num_experts and beyond and (spec.run.mode == "lora" or model.peft.type == "lora"):
         yield error("B4", ("model", "peft", "target_modules"), "adapters of experts are not built: in a mixture those of attention alone are trained",
                     ", ".join(beyond), "linear_qkv, linear_proj", "name these")
-    if model.num_experts and spec.export.dir:
-        yield error("B4", ("export", "dir"), "the weights of a mixture of experts cannot be converted to Hugging Face yet", spec.export.dir, "nothing", "take it out; its checkpoints stay")

@@ -1,7 +1,7 @@
 """A process of the logits test: Hugging Face's model and ours side by side. Not a test itself.
 
 ``python logits.py WORLD RANK PORT DIRECTORY``: in DIRECTORY lie ``<kind>`` (Hugging Face) and ``<kind>-dist``
-(converted). Rank 0 writes ``logits.json``: "kind tp pp" -> greatest difference.
+(converted). The last rank writes ``logits.json``: "kind tp pp ep" -> greatest difference.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import os
 import sys
 from pathlib import Path
 
-LAYOUTS = ((1, 1), (2, 1), (1, 2))
+LAYOUTS = ((1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2))
+"""TP, PP, EP; the last is for mixtures of experts."""
 
 
 def main(world: int, rank: int, port: str, directory: Path) -> None:
@@ -23,7 +24,7 @@ def main(world: int, rank: int, port: str, directory: Path) -> None:
     import torch
     import torch.distributed as dist
 
-    dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=90))
+    dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=300))
     torch.manual_seed(1)
     tokens = torch.randint(0, 256, (2, 24))
     kinds = sorted(path.name.removesuffix("-dist") for path in directory.glob("*-dist"))
@@ -36,19 +37,19 @@ def main(world: int, rank: int, port: str, directory: Path) -> None:
             with torch.no_grad():
                 expected[kind] = model(tokens).logits
     found = {}
-    for tp, pp in LAYOUTS:
+    for tp, pp, ep in LAYOUTS:
         for kind in kinds:
-            ours = logits(directory, kind, tp, pp, tokens)
+            ours = logits(directory, kind, tp, pp, ep, tokens)
             if ours is not None and rank == world - 1:
-                found[f"{kind} {tp} {pp}"] = (ours - expected[kind]).abs().max().item()
+                found[f"{kind} {tp} {pp} {ep}"] = (ours - expected[kind]).abs().max().item()
         dist.barrier()
     if rank == world - 1:
         (directory / "logits.json").write_text(json.dumps(found))
     dist.destroy_process_group()
 
 
-def logits(directory: Path, kind: str, tp: int, pp: int, tokens):  # type: ignore[no-untyped-def]
-    """Of the whole vocabulary, [batch, seq, vocab], on the last stage; None elsewhere."""
+def logits(directory: Path, kind: str, tp: int, pp: int, ep: int, tokens):  # type: ignore[no-untyped-def]
+    """Of the whole vocabulary, [batch, seq, vocab], on the last stage; None elsewhere, and where there are no experts to deal out."""
     import torch
     import torch.distributed as dist
     from megatron.core import parallel_state, tensor_parallel
@@ -56,9 +57,12 @@ def logits(directory: Path, kind: str, tp: int, pp: int, tokens):  # type: ignor
     from tests.trainer.spec.test_arithmetic import job
     from trainer.runtime import checkpoint, model
 
-    parallel_state.initialize_model_parallel(tensor_model_parallel_size=tp, pipeline_model_parallel_size=pp)
+    mixture = json.loads((directory / kind / "config.json").read_text())["model_type"] in ("qwen3_moe", "mixtral")
+    if ep > 1 and not mixture:
+        return None
+    parallel_state.initialize_model_parallel(tensor_model_parallel_size=tp, pipeline_model_parallel_size=pp, expert_model_parallel_size=ep)
     tensor_parallel.model_parallel_cuda_manual_seed(1)
-    cut = {"tensor_model_parallel_size": tp, "pipeline_model_parallel_size": pp}
+    cut = {"tensor_model_parallel_size": tp, "pipeline_model_parallel_size": pp, "expert_model_parallel_size": ep, "sequence_parallel": mixture and tp > 1}
     spec = job(1, dist.get_world_size(), parallel=cut, train={"iterations": 1, "seq_length": 24}, model={"hf_config": str(directory / kind)})
     from trainer.runtime.start import resolved
 

@@ -1,4 +1,4 @@
-"""Converted weights give the logits that transformers gives, at TP1, TP2 and PP2; the runtime loads them."""
+"""Converted weights give the logits that transformers gives, at TP1, TP2, PP2 and EP2; the runtime loads them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.trainer.runtime.started import free_port
 from trainer.__main__ import main
 
-pytestmark = [pytest.mark.torch, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(900)]
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 256, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -25,6 +25,8 @@ TINY: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2-tied": ("Qwen2", {"tie_word_embeddings": True, "num_key_value_heads": 4}),
     "qwen3": ("Qwen3", {"head_dim": 32}),
     "qwen3-tied": ("Qwen3", {"head_dim": 16, "tie_word_embeddings": True}),
+    "qwen3-moe": ("Qwen3Moe", {"head_dim": 32, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "norm_topk_prob": True}),
+    "mixtral": ("Mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}),
     "glm": ("Glm", {"head_dim": 16, "attention_bias": True, "pad_token_id": 0}),
 }
 
@@ -43,8 +45,9 @@ def test_logits_are_those_of_transformers(tmp_path: Path) -> None:
                 # As they come they are 0 and 1, which would hide a mixed-up one.
                 torch.nn.init.normal_(parameter, mean=1.0 if "norm" in name else 0.0, std=0.2)
         model.save_pretrained(tmp_path / kind, max_shard_size="150KB")
-        tp = str(1 + number % 2)
-        assert main(["convert", "--load-dir", str(tmp_path / kind), "--save-dir", str(tmp_path / f"{kind}-dist"), "--to", "torch_dist", "--target-tensor-parallel-size", tp]) == 0
+        tp, ep = str(1 + number % 2), "2" if "experts" in str(change) else "1"
+        words = ["--target-tensor-parallel-size", tp, "--target-expert-parallel-size", ep]
+        assert main(["convert", "--load-dir", str(tmp_path / kind), "--save-dir", str(tmp_path / f"{kind}-dist"), "--to", "torch_dist", *words]) == 0
     port = str(free_port("127.0.0.1"))
     script = Path(__file__).with_name("logits.py")
     logs = [tmp_path / f"log{rank}" for rank in range(2)]
@@ -53,11 +56,11 @@ def test_logits_are_those_of_transformers(tmp_path: Path) -> None:
         with log.open("wb") as stream:
             ranks.append(subprocess.Popen([sys.executable, str(script), "2", str(rank), port, str(tmp_path)], stdout=stream, stderr=subprocess.STDOUT))
     try:
-        codes = [rank.wait(240) for rank in ranks]
+        codes = [rank.wait(600) for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
     assert codes == [0, 0], "\n".join(log.read_text() for log in logs)
     found = json.loads((tmp_path / "logits.json").read_text())
-    assert len(found) == 3 * len(TINY)
+    assert len(found) == 3 * len(TINY) + sum("experts" in str(change) for _, change in TINY.values())
     assert max(found.values()) < 1e-5, found

@@ -210,5 +210,5 @@ def test_a_layout_that_the_own_trainer_cannot_cut_is_refused() -> None:
     assert places(parallel={"tensor_model_parallel_size": 2}, model=experts) == ["parallel.sequence_parallel"]
     assert places(model=experts, run={"mode": "lora"}) == ["model.peft.target_modules"]
     assert places(model={**experts, "peft": {"target_modules": ["q_proj", "linear_proj"]}}, run={"mode": "lora"}) == []
-    assert places(model=experts, export={"dir": "/hf"}) == ["export.dir"]
+    assert places(model=experts, export={"dir": "/hf"}) == []
     assert places(parallel={"virtual_pipeline_model_parallel_size": 2}) == ["parallel.virtual_pipeline_model_parallel_size"]

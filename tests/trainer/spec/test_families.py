@@ -34,6 +34,30 @@ def test_families_differ_where_they_do() -> None:
     assert not shape(model_type="qwen2", tie_word_embeddings=True).untie_embeddings_and_output_weights
 
 
+QWEN = {"model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 4, "moe_intermediate_size": 48, "norm_topk_prob": True}
+
+
+def test_mixtures_are_taken_over() -> None:
+    model = shape(**QWEN)
+    assert (model.num_experts, model.moe_router_topk, model.moe_ffn_hidden_size, model.ffn_hidden_size, model.qk_layernorm) == (8, 4, 48, 128, True)
+    # As transformers 5 writes it.
+    assert shape(**{name: value for name, value in QWEN.items() if name != "num_experts"}, num_local_experts=8) == model
+    mixtral = shape(model_type="mixtral", num_local_experts=8, num_experts_per_tok=2, sliding_window=None)
+    assert (mixtral.num_experts, mixtral.moe_router_topk, mixtral.moe_ffn_hidden_size, mixtral.qk_layernorm) == (8, 2, 128, False)
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    ({"norm_topk_prob": False}, "do not add up to 1"),
+    ({"mlp_only_layers": [0]}, "some layers have no experts"),
+    ({"decoder_sparse_step": 2}, "some layers have no experts"),
+    ({"moe_intermediate_size": None}, "moe_intermediate_size is missing"),
+    ({"model_type": "mixtral", "sliding_window": 4096}, "sliding_window is set"),
+])
+def test_mixtures_that_would_be_trained_as_others_are_refused(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        shape(**{**QWEN, **change})
+
+
 @pytest.mark.parametrize("rope", [
     {"rope_theta": 500000.0, "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}},
     {"rope_parameters": {"rope_theta": 500000.0, "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}},

@@ -76,7 +76,7 @@ class LoadFeed:
             self.state = apply(self.state, RecordArrived(node=f"node{number:03d}", spool_id="s", seq=self._second, kind="sample", key=None, time=now, at=now,
                                                          data={"columns": columns(self._rng), "complete": True}))
 
-    def drain(self) -> bool:
+    def drain(self, most: int = 0) -> bool:
         """Up to now."""
         changed, mono = False, self.clock.mono_s()
         while self._fleet and int(mono) > self._second:

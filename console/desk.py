@@ -187,9 +187,9 @@ class ScreenFeed:
         """The followed logs."""
         return self._desk.store.logs
 
-    def drain(self) -> bool:
-        """Fold in what arrived; True when anything did."""
-        return self._desk.store.drain()
+    def drain(self, most: int = 0) -> bool:
+        """Fold in what arrived, so many events of it (0: all); True when anything did."""
+        return self._desk.store.drain(most)
 
     def answers(self) -> Sequence[Answer | News]:
         """What came of requests and errands since the last call."""

@@ -81,7 +81,7 @@ class ReplayFeed:
         self.state = state
         self.logs: Mapping[tuple[str, str], LogRing] = {}
 
-    def drain(self) -> bool:
+    def drain(self, most: int = 0) -> bool:
         """Nothing arrives."""
         return False
 

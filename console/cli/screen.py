@@ -8,14 +8,14 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from console import files
 from console.cli.desk import Desk, ask, say
 from console.core import i18n
 from console.core.errors import FileError
-from console.core.events import LinkChanged, LoginAsked
+from console.core.events import Answer, LinkChanged, LoginAsked, News
 from console.core.launch.inventory import Inventory
 from console.desk import ScreenFeed
 from console.tui import app
@@ -160,11 +160,11 @@ class Feed(ScreenFeed):
     def __init__(self, desk: ScreenDesk) -> None:
         super().__init__(desk)
         self._begin = desk.begin
-        self._drains = 0
+        self._looks = 0
 
-    def drain(self) -> bool:
-        """Fold in what arrived. The second call comes from the screen's timer, so the screen is painted by then."""
-        self._drains += 1
-        if self._drains == 2:
+    def answers(self) -> Sequence[Answer | News]:
+        """What came of requests. The second call comes from the screen's timer, so the screen is painted by then."""
+        self._looks += 1
+        if self._looks == 2:
             self._begin()
-        return super().drain()
+        return super().answers()

@@ -212,10 +212,13 @@ class Store:
                 told.append(HistoryPruned(at=at, job=job, kind=kind, count=count))
         return told
 
-    def drain(self) -> bool:
-        """Fold what was committed since the last call into ``state``; True when anything was."""
+    def drain(self, most: int = 0) -> bool:
+        """Fold what was committed since the last call, so many events of it (0: all), into ``state``; True when anything was."""
         with self._lock:
-            pending, self._pending = self._pending, deque()
+            if most and len(self._pending) > most:
+                pending = deque(self._pending.popleft() for _ in range(most))
+            else:
+                pending, self._pending = self._pending, deque()
         for event in pending:
             if isinstance(event, LogLines):
                 self.logs.setdefault((event.node, event.path), LogRing()).add(event)

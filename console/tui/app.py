@@ -14,7 +14,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field, replace
 from datetime import datetime, timezone
 from functools import cached_property
@@ -24,13 +24,14 @@ from textual import events, messages
 from textual.app import App, ComposeResult
 from textual.geometry import Offset
 from textual.strip import Strip
+from textual.widget import Widget
 from textual.widgets import Static
 
 from console.core.clock import Clock
 from console.core.errors import ConsoleError
 from console.core.events import Answer
 from console.core.fleet.state import FleetState, NodeState
-from console.core.fleet.views import fleet_summary, node_rows
+from console.core.fleet.views import FleetSummary, fleet_summary, node_rows
 from console.core.i18n import say
 from console.core.layout import LayoutSpec
 from console.core.records import dataclass
@@ -43,6 +44,7 @@ from console.tui.layout_host import LayoutHost
 from console.tui.navigator import Navigator
 from console.tui.pacing import Pacer
 from console.tui.panes import Pane
+from console.tui.slices import Slices, Sweeper, at_hand
 from console.tui.time_cursor import Moments, TimeCursor
 from console.tui.widgets.bars import Bar, key_line, notice_line, prompt_line, top_line
 
@@ -53,6 +55,10 @@ if TYPE_CHECKING:
 
 SMALLEST = (40, 8)
 NOTICE_S = 12.0
+EVENTS, DRAINS = 100, 100
+"""Events taken in before something else gets a turn, and how often of a tick."""
+FRAME_S = 1 / 60
+"""Between two frames, as Textual has it."""
 READY_AFTER_S = 0.5
 
 
@@ -141,7 +147,11 @@ class ConsoleApp(App[Ending]):
         self.prompt: LineEditor | None = None
         self.navigator = Navigator(self)
         self.pacer = Pacer(clock)
-        self._pressed = float("-inf")
+        self.slices = Slices(self)
+        self.sweeper: Sweeper | None = None
+        """Who collects garbage on a terminal; None: the interpreter itself."""
+        self._pressed = self._painted = float("-inf")
+        self._summed: tuple[FleetState, float, FleetSummary] | None = None
         self._second, self._ticked, self._heralded = -1, clock.mono_s(), clock.mono_s()
         if self.options.notice or css_problem:
             self.tell(self.options.notice or css_problem, "warn")
@@ -169,7 +179,7 @@ class ConsoleApp(App[Ending]):
             self.doings.do("plan", self.options.job_file)
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(layout=True))
         self.tick()
-        self.set_interval(1 / self.options.fps, self.tick)
+        self.set_interval(1 / self.options.fps, self._begin_turn)
         self.call_after_refresh(self.set_timer, READY_AFTER_S, self._get_ready)
 
     def _get_ready(self) -> None:
@@ -186,8 +196,23 @@ class ConsoleApp(App[Ending]):
         self.show()
 
     def tick(self) -> None:
-        """Take in what arrived, and draw what changed. Runs ``fps`` times a second, less often on a slow line."""
-        changed = self.feed.drain()
+        """Take in what arrived, and draw what changed, in one go."""
+        for _ in self._turn():
+            pass
+
+    def _begin_turn(self) -> None:
+        """A tick in slices. Runs ``fps`` times a second, less often where one takes longer."""
+        if not self.slices.busy:
+            self.slices.begin(self._turn())
+
+    def _turn(self) -> Iterator[None]:
+        """A tick, with the places where it can be left for a while."""
+        changed = False
+        for _ in range(DRAINS):
+            if not self.feed.drain(EVENTS):
+                break
+            changed = True
+            yield
         for answer in self.feed.answers():
             if not isinstance(answer, Answer):
                 self.doings.hear(answer)
@@ -215,9 +240,14 @@ class ConsoleApp(App[Ending]):
         second = int(now)
         if changed or second != self._second:
             self._second = second
+            yield
             if not self.context.cursor.replay:
                 self.moments.add(float(second), self.feed.state)
-            self.show()
+                yield
+            yield from self._show()
+        if self.sweeper is not None:
+            yield
+            self.sweeper.look(mono, self._pressed)
 
     def end(self) -> float:
         """The latest moment there is to show."""
@@ -244,23 +274,55 @@ class ConsoleApp(App[Ending]):
 
     def show(self) -> None:
         """Hand the panes what they show, at the time cursor's moment."""
-        now, state, at = self.clock.wall_s(), self.feed.state, self.context.moment
-        then = state if at is None else self.moments.at(at) or _unseen(state)
+        for _ in self._show():
+            pass
+
+    def _show(self) -> Iterator[None]:
+        # What a key did between two panes holds for those that are still to come: nothing is remembered over a yield.
         for pane in self.host.panes:
-            if not self.host.alone or pane is self.host.current:
+            if pane in self.host.panes and (not self.host.alone or pane is self.host.current):
+                now, at, state = self.clock.wall_s(), self.context.moment, self.feed.state
                 if pane.of_the_moment:
-                    pane.show(then, now if at is None else at)
+                    yield from pane.showing(self._known(), now if at is None else at)
                 else:
-                    pane.show(state, self.end() if self.context.cursor.replay else now)
+                    yield from pane.showing(state, self.end() if self.context.cursor.replay else now)
+                yield
+        at = self.context.moment
         self.screen_stack[0].set_class(self.arming.armed, "-armed")
         self.screen_stack[0].set_class(at is not None, "-past")
-        shown_at = now if at is None else at
+        shown_at = self.clock.wall_s() if at is None else at
         clock = datetime.fromtimestamp(shown_at, timezone.utc).strftime("%H:%M:%SZ")
-        self.top.put(top_line(self.navigator.title, fleet_summary(node_rows(then, shown_at)), self.arming.left_s, clock, self.size.width,
+        self.top.put(top_line(self.navigator.title, self._summary(shown_at), self.arming.left_s, clock, self.size.width,
                               cursor=self.context.cursor, now=self.end(), slow_s=self.pacer.slow_s))
         if self.notice is not None and self.clock.mono_s() > self.notice[2]:
             self.notice = None
         self._put_bottom()
+
+    def _known(self) -> FleetState:
+        """What was known at the moment that is shown."""
+        at = self.context.moment
+        return self.feed.state if at is None else self.moments.at(at) or _unseen(self.feed.state)
+
+    def _summary(self, at: float) -> FleetSummary:
+        """The top line's counts; a log's lines do not change them."""
+        state, second = self._known(), float(int(at))
+        known = self._summed
+        if known is None or known[0].nodes is not state.nodes or known[0].runs is not state.runs or known[1] != second:
+            known = self._summed = (state, second, fleet_summary(node_rows(state, at)))
+        return known[2]
+
+    def _paint(self, widget: Widget) -> None:
+        """Paint this one at once, and not with all that waits for the next frame; in a burst of keys only what the frames show."""
+        loop_s = asyncio.get_running_loop().time()
+        screen = self.screen
+        if loop_s - self._painted < FRAME_S or self._batch_count or len(self.screen_stack) > 1 or screen._layout_required or screen._compositor._dirty_regions \
+                or widget not in screen._compositor.visible_widgets or not self.is_running:
+            return
+        self._painted = loop_s
+        screen._compositor.update_widgets({widget})
+        screen._dirty_widgets.discard(widget)
+        widget._repaint_required = False
+        self._display(screen, screen._compositor.render_update(screen_stack=self._background_screens))
 
     def _put_bottom(self) -> None:
         if self.prompt is not None:
@@ -316,12 +378,14 @@ class ConsoleApp(App[Ending]):
                     self.show()
             else:
                 self._put_bottom()
+                self._paint(self.bottom)
             return True
         pane = self.host.current
         generation = self.context.generation
         if pane is not None and pane.press(event.key):
             if generation != self.context.generation:  # what it changed is shown by others too
                 self.show()
+            self._paint(pane)
             return True
         action = (OWN_KEYS.get((pane.pane_name, event.key)) if pane is not None else None) or BY_KEY.get(event.key)
         if action is None:
@@ -396,11 +460,14 @@ def run(feed: Feed, submit: Callable[[Wish], None], clock: Clock, layout_spec: L
                            expected="a terminal such as xterm-256color or tmux", fix="--plain shows the same as text, and so does rankdeck status.")
     app = ConsoleApp(feed, submit, clock, layout_spec, layout_css, options=options, environ=environ)
 
+    app.sweeper = Sweeper(clock.mono_s())
+
     async def serve() -> Ending | None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(number, app.leave, "terminated", signal.Signals(number).name)
         return await app.run_async(mouse=options.mouse)
 
-    ending = asyncio.run(serve())
+    with at_hand():
+        ending = asyncio.run(serve())
     return ending if ending is not None else Ending(reason="failed", text=say("the screen failed; the job is not concerned"))

@@ -36,8 +36,8 @@ class Feed(Protocol):
     def logs(self) -> Mapping[tuple[str, str], LogTail]:
         """(node, path) -> what came of a ``FollowLog``."""
 
-    def drain(self) -> bool:
-        """Fold in what arrived since the last call; True when anything did. Never waits."""
+    def drain(self, most: int = 0) -> bool:
+        """Fold in what arrived since the last call, about so many events of it (0: all); True when anything did. Never waits."""
 
     def answers(self) -> Sequence[Answer | News]:
         """What came of requests and errands since the last call; each is given once."""

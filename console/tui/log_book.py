@@ -13,6 +13,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from console.core.fleet.fleet_look import matcher
@@ -30,6 +32,8 @@ _STAMP_WITHIN = 90
 # What a line is, by its words. Sample lines:
 #   "torch.OutOfMemoryError: NPU out of memory", "[ERROR] RUNTIME(4711,python):2026-...", "Traceback (most recent"
 BAD = re.compile(r"\b\w*(?:Error|Exception)\b|\bERROR\b|\bFATAL\b|\bCRITICAL\b|Traceback \(most|Segmentation fault|\bSIG(?:KILL|SEGV|ABRT|BUS)\b")
+BAD_WORDS = ("Error", "Exception", "ERROR", "FATAL", "CRITICAL", "Traceback (most", "Segmentation fault", "SIG")
+"""One of them is in all that ``BAD`` finds; looking for a word costs a tenth of it."""
 
 
 class Row(NamedTuple):
@@ -48,12 +52,19 @@ def printed_time(text: str) -> float | None:
     found = _STAMP.search(text, 0, _STAMP_WITHIN)
     if found is None:
         return None
-    year, month, day, hour, minute, second, fraction = found.groups()
+    whole = _second(*found.group(1, 2, 3, 4, 5, 6))
+    fraction = found[7]
+    return whole + int(fraction) / 10 ** len(fraction) if fraction and whole is not None else whole
+
+
+@lru_cache(maxsize=256)
+def _second(*parts: str) -> float | None:
+    """A printed second as time; a log prints the same one thousands of times."""
+    year, month, day, hour, minute, second = map(int, parts)
     try:
-        whole = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=timezone.utc).timestamp()
+        return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc).timestamp()
     except ValueError:
         return None
-    return whole + (int(fraction) / 10 ** len(fraction) if fraction else 0.0)
 
 
 @dataclass(slots=True)
@@ -83,8 +94,8 @@ class LogBook:
     """Numbers of the rows that pass the filter; None: all do."""
     generation: int = 0
 
-    def take(self, tails: Sequence[LogTail | None], now: float) -> bool:
-        """Take in what the rings have got since; True when there was anything."""
+    def take(self, tails: Sequence[LogTail | None], now: float, most: int = 0) -> bool:
+        """Take in what the rings have got since, of each at most so many lines (0: all); True when there was anything."""
         fresh: list[Row] = []
         for at, (source, tail) in enumerate(zip(self.sources, tails, strict=True)):
             if tail is None:
@@ -94,9 +105,9 @@ class LogBook:
             if source.taken < tail.dropped:
                 source.missed += tail.dropped - source.taken if source.started else 0
                 source.taken = tail.dropped
-            lines = tail.lines
-            for number in range(source.taken, end):
-                text = lines[number - tail.dropped]
+            if most:
+                end = min(end, source.taken + most)
+            for number, text in enumerate(_between(tail, source.taken, end), source.taken):
                 printed = printed_time(text)
                 if printed is not None:
                     if source.started and abs(printed - now) > ZONE_STEP_S / 2:
@@ -112,6 +123,10 @@ class LogBook:
         self.generation += 1
         self._put(fresh)
         return True
+
+    def behind(self, tails: Sequence[LogTail | None]) -> bool:
+        """Whether the rings have lines that were not taken in."""
+        return any(tail is not None and tail.dropped + len(tail.lines) > source.taken for source, tail in zip(self.sources, tails, strict=True))
 
     def _put(self, fresh: list[Row]) -> None:
         place = len(self.rows)
@@ -188,3 +203,9 @@ class LogBook:
     def missed(self) -> int:
         """Lines that came and went unseen."""
         return sum(source.missed for source in self.sources)
+
+
+def _between(tail: LogTail, start: int, end: int) -> list[str]:
+    """Lines ``start`` to ``end`` of all that ever came. From the new end, where they are: a deque is slow in its middle."""
+    newer = tail.dropped + len(tail.lines) - end
+    return list(islice(reversed(tail.lines), newer, newer + end - start))[::-1]

@@ -16,6 +16,7 @@ Pane modules are imported when a layout first names them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
@@ -96,6 +97,12 @@ class Pane(ScrollView, can_focus=True):
     def show(self, state: FleetState, now: float) -> None:
         """Draw this from now on."""
         raise NotImplementedError
+
+    def showing(self, state: FleetState, now: float) -> Iterator[None]:
+        """``show``, with the places where it can be left for a while; for panes of which it takes more than a millisecond or two.
+        Anything may be called in between, ``show`` too."""
+        self.show(state, now)
+        yield from ()
 
     def chosen(self) -> Target | float | None:
         """What Enter opens: a target to drill into, a moment to go to, or nothing."""

@@ -57,6 +57,15 @@ def test_reopened_store_shows_the_same_and_goes_on_behind_it(path: Path) -> None
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_some_at_a_time_is_the_same_in_the_end(path: Path) -> None:
+    store = Store(path, "f")
+    store.ingest([iteration(seq) for seq in range(1, 6)])
+    assert store.drain(2)
+    assert list(store.state.runs["gpt"].series["loss"]) == [(1, 0.1), (2, 0.2)]
+    assert store.drain(2) and store.drain(2) and not store.drain(2)
+    assert curve(store) == [(seq, seq / 10) for seq in range(1, 6)]
+
+
 def test_replayed_records_are_dropped(path: Path) -> None:
     store = Store(path, "f")
     store.ingest([iteration(1), iteration(2)])

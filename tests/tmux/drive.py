@@ -41,7 +41,7 @@ class MovingFeed(scene.FakeFeed):
         self.logs[scene.LOG] = scene.Tail(lines, maxlen=2000)
         self._next, self._at, self._record = 97, now, scene.Recorder()
 
-    def drain(self) -> bool:
+    def drain(self, most: int = 0) -> bool:
         if hasattr(self, "_next") and time.time() > self._at + 0.25 and self._next <= 119:  # noqa: TID251
             self._at = time.time()  # noqa: TID251
             self.pending.append(scene.iteration(self._record, scene.SECOND, self._next, self._at))

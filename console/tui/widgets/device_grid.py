@@ -249,6 +249,16 @@ class DeviceGrid(LinePane):
         self.device: int | None = None
         self._names: list[str] = []
         self._devices = 0
+        self._from: FleetState | None = None
+        self._for: tuple[object, ...] = ()
+        """With ``_from``: what was drawn last, by what it depends on."""
+
+    def show(self, state: FleetState, now: float) -> None:
+        # A log's lines come ten times a second and change nothing here; ages tick once a second.
+        old, key = self._from, (int(now), self.context.generation, self.context.look, self.scrollable_content_region.size)
+        if old is None or old.nodes is not state.nodes or old.runs is not state.runs or key != self._for:
+            self._from, self._for = state, key
+            super().show(state, now)
 
     def chosen(self) -> Target | None:
         """The chosen NPU or node."""

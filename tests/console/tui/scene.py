@@ -49,7 +49,7 @@ class FakeFeed:
         self.said: list[Answer] = []
         self.drain()
 
-    def drain(self) -> bool:
+    def drain(self, most: int = 0) -> bool:
         pending, self.pending = self.pending, []
         for event in pending:
             self.state = apply(self.state, event)

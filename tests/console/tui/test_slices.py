@@ -1,0 +1,166 @@
+"""Long work in slices: a key that comes meanwhile is answered before the work's end, and alone."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections.abc import Iterator
+
+import pytest
+from textual import events
+
+from console.tui.log_book import LogBook, Source
+from console.tui.slices import SLICE_S, SWEEP_ALL_S, SWEEP_S, Sweeper, at_hand
+from console.tui.widgets.device_grid import DeviceGrid
+from console.tui.widgets.log_view import LINES, LogView, colour
+from tests.console.tui import scene
+from tests.console.tui.test_app import Screen, opened
+
+ENOUGH = 2_000
+
+
+async def settled(screen: Screen) -> None:
+    """Until nothing waits to be painted."""
+    for _ in range(ENOUGH):
+        if not screen.app.screen._layout_required and not screen.app.screen._dirty_widgets:
+            return
+        await asyncio.sleep(0.005)
+
+
+async def test_a_key_is_taken_between_two_slices() -> None:
+    async with opened() as screen:
+        app, loop, seen = screen.app, asyncio.get_running_loop(), []
+
+        def work() -> Iterator[None]:
+            for step in range(4):
+                seen.append(app.prompt is not None)
+                if step == 1:
+                    app.post_message(events.Key("colon", ":"))
+                end = loop.time() + SLICE_S
+                while loop.time() < end:
+                    pass
+                yield
+
+        app.slices.begin(work())
+        for _ in range(ENOUGH):
+            if not app.slices.busy:
+                break
+            await asyncio.sleep(0.005)
+    assert seen == [False, False, True, True]
+
+
+async def test_work_that_fails_ends_the_screen_and_is_not_begun_again() -> None:
+    def work() -> Iterator[None]:
+        yield
+        raise ValueError("no more")
+
+    async with opened() as screen:
+        with pytest.raises(ValueError, match="no more"):
+            for _ in range(ENOUGH):
+                screen.app.slices.begin(work())
+                await asyncio.sleep(0)
+        assert not screen.app.slices.busy
+
+
+async def test_what_is_typed_is_painted_alone_and_at_once() -> None:
+    async with opened() as screen:
+        await screen.press("colon")
+        await settled(screen)
+        painted: list[set[int]] = []
+        screen.app._display = lambda where, update: painted.append({y for y, _, _ in getattr(update, "spans", ())})  # type: ignore[method-assign, assignment]
+        screen.app._painted = float("-inf")
+        screen.app.host.panes[0].refresh()
+        await screen.app.on_event(events.Key("a", "a"))
+        assert painted == [{35}]
+
+
+async def test_a_burst_of_keys_is_left_to_the_frames() -> None:
+    async with opened() as screen:
+        await screen.press("colon")
+        await settled(screen)
+        painted: list[object] = []
+        screen.app._display = lambda where, update: painted.append(update)  # type: ignore[method-assign]
+        screen.app._painted = asyncio.get_running_loop().time() + 60.0  # "the last one was just now", for however slow a machine
+        for letter in "help":
+            await screen.app.on_event(events.Key(letter, letter))
+        assert painted == [] and screen.app.prompt is not None and screen.app.prompt.text == "help"
+
+
+async def test_a_log_is_taken_in_by_pieces_and_is_whole_in_the_end() -> None:
+    async with opened() as screen:
+        view = screen.app.host.pane("logs")
+        assert isinstance(view, LogView)
+        screen.feed.logs[scene.LOG].add(*(f"line {number}" for number in range(5 * LINES)))
+        work = view.showing(screen.feed.state, screen.clock.wall_s())
+        assert len(list(work)) >= 4
+        assert view._book.rows[-1].text == f"line {5 * LINES - 1}" and not view._book.behind([screen.feed.logs[scene.LOG]])
+        await screen.pilot.pause()
+        assert f"line {5 * LINES - 1}" in screen.text()
+
+
+async def test_a_pane_that_is_shown_while_its_work_waits_loses_nothing() -> None:
+    async with opened() as screen:
+        view = screen.app.host.pane("logs")
+        assert isinstance(view, LogView)
+        before = len(view._book.rows)
+        screen.feed.logs[scene.LOG].add(*(f"line {number}" for number in range(3 * LINES)))
+        work = view.showing(screen.feed.state, screen.clock.wall_s())
+        next(work)
+        view.show(screen.feed.state, screen.clock.wall_s())
+        assert len(view._book.rows) == before + 3 * LINES
+        list(work)
+        assert len(view._book.rows) == before + 3 * LINES
+
+
+async def test_the_grid_is_not_drawn_again_for_a_log_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[float] = []
+    draw = DeviceGrid.draw
+    monkeypatch.setattr(DeviceGrid, "draw", lambda self, state, now, *size: (drawn.append(now), draw(self, state, now, *size))[1])
+    async with opened() as screen:
+        screen.app.show()
+        drawn.clear()
+        screen.feed.logs[scene.LOG].add("one more")
+        screen.app.show()
+        assert drawn == []
+        await screen.later(1)
+        assert drawn
+
+
+def test_a_part_of_the_lines_is_taken_in_order_and_none_twice() -> None:
+    tail, book = scene.Tail(maxlen=50), LogBook([Source("r0", 0.0)])
+    tail.add(*(f"line {number}" for number in range(70)))
+    while book.behind([tail]):
+        assert book.take([tail], scene.NOW, 7)
+    assert [row.text for row in book.rows] == [f"line {number}" for number in range(20, 70)]
+    assert [row.number for row in book.rows] == list(range(20, 70))
+
+
+@pytest.mark.parametrize("text", [
+    "RuntimeError: NPU out of memory", "[ERROR] RUNTIME(4711,python)", "Traceback (most recent call last):", "Segmentation fault (core dumped)", "got SIGSEGV",
+    "KeyboardInterruptException", "FATAL: no", "CRITICAL - no"])
+def test_what_is_bad_is_marked_so(text: str) -> None:
+    assert colour(text)[0] == ("✗ ", "bad")
+
+
+@pytest.mark.parametrize("text", ["[rank3]:[W1122 05:10:01] slow", "UserWarning: no", "[WARNING] HCCL(1)"])
+def test_what_is_doubtful_is_marked_so(text: str) -> None:
+    assert colour(text)[0] == ("! ", "warn")
+
+
+def test_garbage_is_swept_now_and_then_and_the_interpreter_gets_its_own_way_back() -> None:
+    switch_s, threshold, frozen = sys.getswitchinterval(), gc.get_threshold(), gc.get_freeze_count()
+    with at_hand():
+        assert sys.getswitchinterval() < switch_s
+        sweeper = Sweeper(0.0)
+        sweeper.look(SWEEP_S / 2, 0.0)
+        assert gc.get_freeze_count() == frozen
+        sweeper.look(SWEEP_S, 0.0)
+        kept = gc.get_freeze_count()
+        assert kept > frozen
+        ring: list[object] = []
+        ring.append(ring)
+        del ring
+        sweeper.look(SWEEP_ALL_S + SWEEP_S, SWEEP_ALL_S)  # somebody is typing: what is frozen stays so
+        assert gc.get_freeze_count() >= kept
+    assert (sys.getswitchinterval(), gc.get_threshold(), gc.get_freeze_count()) == (switch_s, threshold, 0)

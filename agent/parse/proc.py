@@ -109,7 +109,7 @@ def limits(text: str) -> Dict[str, List[Optional[int]]]:
     """Name -> [soft, hard] of /proc/PID/limits; None stands for unlimited. ``max_open_files``, ``max_locked_memory``, ..."""
     found = {}
     for line in text.splitlines():
-        match = re.match(r"^(Max [A-Za-z ]+?)\s{2,}(unlimited|[0-9]{1,20})\s+(unlimited|[0-9]{1,20})(?:\s|$)", line)
+        match = re.match(r"^(Max [A-Za-z]{1,40}(?: [A-Za-z]{1,40}){0,5})\s{2,}(unlimited|[0-9]{1,20})\s+(unlimited|[0-9]{1,20})(?:\s|$)", line)
         if match:
             name = match.group(1).lower().replace(" ", "_")
             found[name] = [None if each == "unlimited" else int(each) for each in match.groups()[1:]]

@@ -34,13 +34,17 @@ _ARGUMENT = re.compile(r"\b(seq_length|world_size|global_batch_size|train_iters|
 # has been loaded is said without the step.
 _LOADING = re.compile(r"Loading the checkpoint (?:at step |from \S{0,4000}?step-)([0-9]{1,15})(?![0-9])")
 
+# "[2023-01-01 00:00:00,000] [INFO] [logging.py:96:log_dist] [Rank 0] step=10, skipped=0, lr=[1e-05, 1e-05], mom=[[0.9, 0.999]]"
+_DEEPSPEED = re.compile(r"\bstep=([0-9]{1,12}), {0,4}skipped=([0-9]{1,12}), {0,4}lr=\[")
+
 TRACEBACK = "Traceback (most recent call last)"
 ANCHORS = ("Loading the checkpoint", TIMERS, "time (ms) |", "seq_length ...", "world_size ...", "memory (MB)", "training ...", "Training ...", "Running training", "Training starts at",
-           "the start of training", "save-checkpoint", "load-checkpoint", TRACEBACK)
+           "the start of training", "save-checkpoint", "load-checkpoint", ", skipped=", TRACEBACK)
 
 
 def asides(text: str) -> List[Record]:
-    """The records in one (cleaned) line, kinds ``start``, ``memory``, ``timer`` (one, ms), ``timers`` (several), ``loading`` and ``argument``."""
+    """The records in one (cleaned) line, kinds ``start``, ``memory``, ``timer`` (one, ms), ``timers`` (several), ``loading``, ``argument`` and
+    ``optimizer`` (DeepSpeed's line of a step: all steps skipped so far)."""
     argument = _ARGUMENT.search(text) if "..." in text else None
     if argument:
         name = "seq_length" if argument.group(1) == "encoder_seq_length" else argument.group(1)
@@ -49,6 +53,11 @@ def asides(text: str) -> List[Record]:
         return [("start", {"time": printed_time(text, last=True)})]
     if _START.match(text):
         return [("start", {"time": printed_time(text)})]
+    optimizer = _DEEPSPEED.search(text) if "skipped=" in text else None
+    if optimizer:
+        rate = fields.value_at(text, optimizer.end())
+        return [("optimizer", {"iteration": int(optimizer.group(1)), "skipped": int(optimizer.group(2)), "learning_rate": rate[0] if rate else None,
+                               "time": printed_time(text[:optimizer.start()], last=True)})]
     loading = _LOADING.search(text)
     if loading:
         return [("loading", {"iteration": int(loading.group(1))})]
@@ -60,7 +69,7 @@ def asides(text: str) -> List[Record]:
         for name in ("allocated", "max allocated", "reserved", "max reserved"):
             value = values.get(name)
             data[name.replace(" ", "_") + "_mb"] = value * scale if isinstance(value, (int, float)) else None
-        if data["max_allocated_mb"] is None:
+        if data["max_allocated_mb"] is None and "max allocated" not in text:
             data["max_allocated_mb"] = data["allocated_mb"]
         return [("memory", data)]
     own = timer(text)

@@ -25,6 +25,7 @@ def records(text: str) -> List[Record]:
 
     A record whose iteration it is that was cut is none.
     """
+    text = text[:training.LINE_LIMIT - len(_MORE[-1])]
     found = training.parse_line(text)
     for more in _MORE if _OPEN.search(text) else ():
         other = training.parse_line(text + more)
@@ -64,8 +65,8 @@ def _agreed(data: Dict[str, Any], other: Dict[str, Any]) -> Optional[Dict[str, A
         elif name != "absent" and other.get(name) != value:
             data[name] = None
             _told(data, name)
-    extra = data.get("extra")
-    for cut in [key for key, one in extra.items() if one is None] if extra else []:
+    extra = data.get("extra") or {}
+    for cut in [key for key, one in extra.items() if one is None]:
         del extra[cut]
         _told(data, cut)
     return data

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Match, Optional, Sequence, Tuple
 
-from agent.parse import fields
+from agent.parse import fields, prefixes
 from agent.parse.fields import Record
 from agent.parse.text import clean, printed_time
 
@@ -109,13 +109,15 @@ def joined(text: str, following: Sequence[str]) -> Tuple[str, int]:
     """(the line with what a terminal wrapped of it put back, how many of the following lines that took).
 
     A line goes on in the next where the two halves of a field make one: ``number of sk`` and
-    ``ipped iterations:  0 |``. Nothing is put between them: names are read with blanks ignored.
+    ``ipped iterations:  0 |``. Nothing is put between them: names are read with blanks ignored. What a launcher
+    put before every line is taken from all but the first.
     """
     taken = 0
     if _COUNTED.search(text) is None:
         return text, 0
     for line in following[:JOIN_LIMIT - 1]:
         line = clean(line)
+        line = line[prefixes.length(text, line, taken + 1):]
         if not _goes_on(text, line):
             break
         text += line

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import AbstractSet, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from agent.parse import asides, bars, megatron, scan, training
+from agent.parse import asides, bars, endings, megatron, prefixes, scan, training
 from agent.parse.text import clean, label, named_place, printed_time, unboxed
 
 KINDS = ("iteration", "validation", "checkpoint", "fault", "start", "memory", "timer", "timers")
@@ -30,7 +30,7 @@ _REPORT = re.compile(rb"rank {1,9}: ([0-9]{1,9}) \(local_rank: ([0-9]{1,9})\)")
 _OPEN_LIMIT = 4000
 
 Memory = Dict[str, Any]
-"""Plain JSON: {step, bar: [step, steps], drawn, saving: {iteration, path, waits}, saved, loading, open: {text, back, lines}, timers: {data, back, lines}, seq_length, world_size, processes};
+"""Plain JSON: {step, bar: [step, steps], drawn, iterates, skipped, saving: {iteration, path, waits}, saved, loading, open: {text, back, lines}, timers: {data, back, lines}, seq_length, world_size, processes};
 {} at the beginning."""
 
 
@@ -64,6 +64,7 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
     if that is known already.
     """
     found: List[Found] = []
+    steps: List[Found] = []    # told by DeepSpeed's own lines, which count only where the trainer prints none
     newlines, counted, joined_to = 0, 0, 0
     begun = memory.pop("open", None)
     if begun is not None:
@@ -83,12 +84,17 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
             if joined_to >= len(block) - 1 and "teration" in raw and len(text) <= _OPEN_LIMIT and megatron.counts(text):
                 memory["open"] = {"text": text, "back": len(block) - line.start, "lines": block.count(b"\n", line.start)}
             place = _place(raw)
-            for kind, data in training.parse_line(text):
+            coloured = raw.endswith("m") and "\x1b" in raw[-6:]    # its colour is ended, so it is whole
+            cut = (_is_cut(block, joined_to) and not coloured) or line.end - begin > training.LINE_LIMIT
+            for kind, data in endings.records(text) if cut else training.parse_line(text):
                 if kind == "checkpoint" and data.pop("beneath", False) and _told_above(data, memory):
                     continue
                 _complete(kind, data, memory, block, line, text.find("saving checkpoint at iteration") >= 0)
                 if kind != "iteration" or _wanted(data, text, memory):
                     found.append(Found(kind, data, line.start, newlines, training.VERSION, place))
+                    if kind == "iteration" and "iterates" not in memory:
+                        memory["iterates"] = True
+                        found[:] = [one for one in found if not any(one is step for step in steps)]
             if asides.TRACEBACK in text and memory.get("saving", {}).get("waits"):
                 found.append(Found("checkpoint", _failed(memory, None), line.start, newlines, training.VERSION, place))
             if asides.TIMERS in text:
@@ -96,9 +102,14 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
                           "lines": block.count(b"\n", line.start)}
                 if _timers_from(block, newline, timing, memory):
                     found.append(Found("timers", timing["data"], line.start, newlines, training.VERSION, place))
-            for kind, data in asides.asides(text) if _is_aside(text) else ():
+            for kind, data in (endings.beside(text) if cut else asides.asides(text)) if _is_aside(text) else ():
                 if kind == "argument":
                     memory[data["name"]] = data["value"]
+                elif kind == "optimizer":
+                    step = _optimizer_step(data, memory)
+                    if step is not None:
+                        found.append(Found("iteration", step, line.start, newlines, training.VERSION, place))
+                        steps.append(found[-1])
                 elif kind == "loading":
                     memory["loading"] = data["iteration"]
                 else:
@@ -108,6 +119,8 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
         for data in scanner.faults_in(block, line, spent(line.start)):
             if "exitcode" in data["text"]:
                 _report_above(data, block, line.start)
+            if _is_cut(block, line.end):
+                endings.fault(data, data["text"])
             _known_process(data, memory)
             if admit(data["rule"], line.start):
                 place = _place(raw if raw is not None else block[line.start:min(line.end, line.start + 200)].decode("utf-8", "replace"))
@@ -130,14 +143,19 @@ def _end_of_open(begun: Dict[str, Any], block: bytes, memory: Memory, found: Lis
     end = ends[taken - 1]
     if end >= len(block) - 1 and len(text) <= _OPEN_LIMIT:
         memory["open"] = {"text": text, "back": begun["back"] + len(block), "lines": begun["lines"] + block.count(b"\n")}
-    for kind, data in training.parse_line(text):
+    for kind, data in endings.records(text) if _is_cut(block, end) else training.parse_line(text):
         _complete(kind, data, memory, block, scan.Line(0, end, True, ()), False)
         found.append(Found(kind, data, -begun["back"], -begun["lines"], training.VERSION, _place(text)))
     return end
 
 
+def _is_cut(block: bytes, end: int) -> bool:
+    """Whether what ends there in the block has lost its own end."""
+    return end >= len(block) and not block.endswith(b"\n")
+
+
 def _is_aside(text: str) -> bool:
-    return "..." in text or "memory" in text or "checkpoint" in text or "raining" in text or "time (ms)" in text
+    return "..." in text or "memory" in text or "checkpoint" in text or "raining" in text or "time (ms)" in text or "skipped=" in text
 
 
 def _timers_from(block: bytes, place: int, timing: Dict[str, Any], memory: Memory) -> bool:
@@ -175,7 +193,7 @@ def _whole(raw: str, block: bytes, end: int) -> Tuple[str, int]:
     if "teration" not in raw:
         return raw, end
     raw = clean(raw) if "\x1b" in raw else raw
-    if raw.rstrip().endswith("|") and not _may_go_on(block, end):
+    if raw.rstrip().endswith("|") and not _may_go_on(raw, block, end):
         return raw, end
     following, ends = _lines_from(block, end)
     text, taken = megatron.joined(raw.rstrip("\n"), following)
@@ -195,10 +213,16 @@ def _lines_from(block: bytes, place: int) -> Tuple[List[str], List[int]]:
     return following, ends
 
 
-def _may_go_on(block: bytes, end: int) -> bool:
+def _may_go_on(raw: str, block: bytes, end: int) -> bool:
     """Whether the next line might be the rest of one that ended with a bar: it has bars itself, and is no iteration."""
     following = block[end + 1:end + 400].split(b"\n", 1)[0]
-    return b"|" in following and b"teration " not in following[:60] and not following.lstrip().startswith((b"[", b"time (ms)"))
+    if b"|" not in following or b"teration " in following[:60]:
+        return False
+    if not following.lstrip().startswith((b"[", b"time (ms)")):
+        return True
+    line = clean(following.decode("utf-8", "replace"))
+    begins = prefixes.length(clean(raw[:400]), line)
+    return begins > 0 and not line[begins:].lstrip().startswith(("[", "time (ms)", "iteration "))
 
 
 def _complete(kind: str, data: Dict[str, Any], memory: Memory, block: bytes, line: scan.Line, waits: bool) -> None:
@@ -232,6 +256,15 @@ def _complete(kind: str, data: Dict[str, Any], memory: Memory, block: bytes, lin
                 memory["saved"] = data["iteration"]
             if begun and data["path"] is None and begun["iteration"] == data["iteration"]:
                 data["path"] = begun["path"]
+
+
+def _optimizer_step(data: Dict[str, Any], memory: Memory) -> Optional[Dict[str, Any]]:
+    """An iteration record of DeepSpeed's own line, for a log whose trainer prints no other; else None."""
+    before, memory["skipped"] = memory.get("skipped", 0), data["skipped"]
+    if "iterates" in memory:
+        return None
+    memory["step"] = data["iteration"]
+    return dict(dict.fromkeys(training.ITERATION_FIELDS), **dict(data, extra={}, skipped=max(0, data["skipped"] - before)))
 
 
 def _told_above(data: Dict[str, Any], memory: Memory) -> bool:

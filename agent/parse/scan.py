@@ -19,7 +19,7 @@ from agent.parse.text import NO_RANK, clean, named_place, printed_time
 # "EI0002: [PID: 2969] ...", "(EZ9999):  Kernel task happen error", "E39999", "ERR00100 PTA call acl api failed"
 _CODE = re.compile(r"\b(E[A-Z][0-9]{4}|E[0-9]{5}|ERR[0-9]{5})\b")
 
-VERSION = 2
+VERSION = 3
 TEXT_LIMIT = 1000
 """Longest ``text`` of a fault, characters."""
 WINDOW = 4000
@@ -45,14 +45,15 @@ class Scanner:
         self._signatures: List[Signature] = list(load() if signatures is None else signatures)
         self._rules = [signature.rule for signature in self._signatures]
         self._anchors = tuple(anchors)
-        self._owners: Dict[bytes, Tuple[int, ...]] = {}
-        self._training = frozenset(anchor.encode("utf-8") for anchor in self._anchors)
-        owners: Dict[bytes, List[int]] = {anchor: [] for anchor in self._training}
+        training_texts = frozenset(anchor.encode("utf-8") for anchor in self._anchors)
+        owners: Dict[bytes, List[int]] = {anchor: [] for anchor in training_texts}
         for index, signature in enumerate(self._signatures):
             for anchor in signature.anchors:
                 owners.setdefault(anchor.encode("utf-8"), []).append(index)
-        self._owners = {anchor: tuple(found) for anchor, found in owners.items()}
-        self._search = search or Search(self._owners)
+        # text -> (whether of training, the signatures whose anchor it is, whether no digit may follow it)
+        self._kinds: Dict[bytes, Tuple[bool, Tuple[int, ...], bool]] = {
+            anchor: (anchor in training_texts, tuple(found), anchor[-1] in b"0123456789") for anchor, found in owners.items()}
+        self._search = search or Search(self._kinds)
 
     def tuned(self, sample: bytes) -> "Scanner":
         """The same scanner, faster on logs like the sample."""
@@ -62,7 +63,7 @@ class Scanner:
     @property
     def texts(self) -> Tuple[bytes, ...]:
         """All anchors: a line without any of them is of no interest."""
-        return tuple(self._owners)
+        return tuple(self._kinds)
 
     def stubs(self, sample: bytes) -> List[bytes]:
         """Pieces of the anchors, one of which every line of interest holds, quickly found in logs like the sample."""
@@ -76,22 +77,32 @@ class Scanner:
         if spans is not None:
             return self._lines_within(block, spans)
         found: List[Line] = []
+        kinds, rfind, find = self._kinds, block.rfind, block.find
+        returns = find(b"\r") >= 0
         start, end, trains = 0, -1, False
         owned: Dict[int, int] = {}
         for place, anchor in self._search.occurrences(block):
             if place >= end:
                 if trains or owned:
-                    found.append(Line(start, end, trains, tuple(sorted(owned.items()) if len(owned) > 1 else owned.items())))
-                start, end = _bounds(block, place)
-                trains, owned = False, {}
-            if place + len(anchor) > end:    # an anchor with a carriage return in it stands in no line
+                    found.append(_line(Line, (start, end, trains, tuple(sorted(owned.items()) if len(owned) > 1 else owned.items()))))
+                    owned = {}
+                trains = False
+                if returns:
+                    start, end = _bounds(block, place)
+                else:
+                    start, end = rfind(b"\n", 0, place) + 1, find(b"\n", place)
+                    if end < 0:
+                        end = len(block)
+            after = place + len(anchor)
+            if after > end:    # an anchor with a carriage return in it stands in no line
                 continue
-            if anchor in self._training:
+            training, owners, digit = kinds[anchor]
+            if training:
                 trains = True
-            owners = self._owners[anchor]
-            if owners and not (anchor[-1] in b"0123456789" and block[place + len(anchor):place + len(anchor) + 1].isdigit()):
+            if owners and not (digit and block[after:after + 1].isdigit()):
                 for owner in owners:
-                    owned.setdefault(owner, place)
+                    if owner not in owned:
+                        owned[owner] = place
         if trains or owned:
             found.append(Line(start, end, trains, tuple(sorted(owned.items()) if len(owned) > 1 else owned.items())))
         return found
@@ -151,6 +162,9 @@ class Scanner:
 
     def _generic(self, rule: str) -> bool:
         return any(signature.generic for signature in self._signatures if signature.rule == rule)
+
+
+_line = tuple.__new__    # a third of the time of Line's own
 
 
 def _bounds(block: bytes, place: int) -> Tuple[int, int]:

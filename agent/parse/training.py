@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from typing import List
 
-from agent.parse import asides, bars, dicts, megatron, saves, steps
+from agent.parse import asides, bars, chinese, dicts, megatron, saves, steps
 from agent.parse.fields import ITERATION_FIELDS, Number, Record, number
 from agent.parse.text import clean
 
 __all__ = ["ANCHORS", "ITERATION_FIELDS", "LINE_LIMIT", "VERSION", "Number", "Record", "number", "parse_line"]
 
-VERSION = 2
+VERSION = 3
 LINE_LIMIT = 20000
 """Longer lines are cut here, characters: no record is longer."""
 
 ANCHORS = ("teration  ", "teration:", "teration=", "teration [", *("teration %d" % digit for digit in range(10)), "loss:", "loss=", "Loss:", "Loss=", "'loss'", '"loss"', "_loss'", '_loss"', "loss is ", " loss at ",
-           *saves.ANCHORS, *asides.ANCHORS)
+           *saves.ANCHORS, *asides.ANCHORS, *chinese.ANCHORS)
 """Every line that gives a record holds one of these."""
 
 
@@ -36,6 +36,7 @@ def parse_line(text: str) -> List[Record]:
     event = saves.event(text)
     if event is not None:
         return [("checkpoint", event)]
+    text = chinese.keyed(text)
     if " loss at " in text:
         validation = megatron.validation(text)
         if validation is not None:

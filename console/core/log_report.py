@@ -148,7 +148,8 @@ def _is_drawing(first: dict[str, Any], second: dict[str, Any]) -> bool:
 def document(reports: Sequence[FileReport]) -> dict[str, Any]:
     """``inspect log --json``. Every number in it is finite: others are the strings "nan", "inf", "-inf"."""
     def rows(kind: str, fields: tuple[str, ...]) -> list[dict[str, Any]]:
-        return [{field: data[field] for field in fields} for report in reports for data in report.found[kind]]
+        # "absent" is there only where a value is: that of a line that the file's end cut.
+        return [{field: data[field] for field in (*fields, *(("absent",) if "absent" in data else ()))} for report in reports for data in report.found[kind]]
 
     return {"lines": sum(report.lines for report in reports), "iterations": rows("iteration", _ITERATION),
             "validations": rows("validation", _VALIDATION), "checkpoints": rows("checkpoint", _CHECKPOINT), "faults": rows("fault", _FAULT)}

@@ -34,19 +34,40 @@ def test_a_wrapped_record_with_carriage_returns_goes_on_in_the_next_block() -> N
     assert told[-1].offset == -sum(map(len, parts[:-1]))
 
 
+EACH = ["[rank3]: ", "[default7]:", "[default7]:[rank3]: ", "2025-03-01T10:00:00.12345678%dZ ", "2025-03-01T10:00:0%d.1Z stdout F ", " 12: ", "trainer-1  | ", "[1,3]<stdout>:", "node-1: ",
+        "(WorkerDict pid=4112, ip=10.0.0.3) ", "2025-09-05 16:08:1%d,123 - INFO - ", "[2025-09-05 16:08:1%d] ", "[pod/train-worker-0/pytorch] ", "1%d:", "    1%d\t", "10.0.0.1: "]
+
+
+@pytest.mark.parametrize("width", [60, 100, 132, 200])
+@pytest.mark.parametrize("prefix", EACH)
+def test_a_wrapped_record_with_something_before_each_piece(prefix: str, width: int) -> None:
+    for record in (RECORD, RECORD.lstrip()):
+        pieces = [record[at:at + width] for at in range(0, len(record), width)]
+        ((kind, data),) = read("".join((prefix % at if "%" in prefix else prefix) + piece + "\n" for at, piece in enumerate(pieces)).encode())
+        assert (kind, data) == read(RECORD.encode())[0]
+
+
+def test_pieces_behind_another_rank_s_prefix_are_not_its_own() -> None:
+    ((_, data),) = read(("[rank3]: " + RECORD[:200] + "\n[rank4]: " + RECORD[200:] + "\n").encode())
+    assert data["nan"] is None
+
+
 def test_timers_with_carriage_returns() -> None:
     assert read(TIMERS.replace("\n", "\r\n").encode()) == read(TIMERS.encode()) != []
 
 
 @pytest.mark.parametrize("prefix", [
     "2025-03-01T10:00:00.123456789Z ", "2025-03-01T10:00:00.123456789+08:00 stderr F ", "[default0]:", "[rank3]: ", " 12: ", "trainer-1  | ",
-    "[pod/train-worker-0/pytorch] ", "[1,3]<stderr>:", "(WorkerDict pid=4112, ip=10.0.0.3) ", "2025-03-01T10:00:00Z [default3]:[rank3]: "])
+    "[pod/train-worker-0/pytorch] ", "[1,3]<stderr>:", "(WorkerDict pid=4112, ip=10.0.0.3) ", "2025-03-01T10:00:00Z [default3]:[rank3]: ", "123:", "   123\t", "logs/train.log:123:", "train.log:",
+    "2025-03-01 10:00:00.123 | ERROR    | swift.llm:train:12 - ", "2025-03-01 10:00:00,123 - root - ERROR - ", "ERROR:root:", "[2025-03-01 10:00:00,123] [ERROR] [engine.py:10:f] ",
+    "[rank0]:E0301 10:00:00.123000 4100 torch/_dynamo/x.py:12] ", "[ERROR|trainer.py:2926] 2025-03-01 10:00:00,123 >> ", "2025-03-01 10:00:00.123 ", "12:[rank3]: "])
 def test_an_exception_behind_what_a_launcher_or_an_engine_puts_before_it(prefix: str) -> None:
     found = read((prefix + "torch.utils.Surprise.StrangeError: no such thing\n").encode())
     assert [(kind, data["rule"]) for kind, data in found] == [("fault", "python-exception")]
 
 
-@pytest.mark.parametrize("text", ["2025-03-01T10:00:00Z level=info msg=\"Error: none\"\n", "trainer-1  | all well, ValueError: was caught\n"])
+@pytest.mark.parametrize("text", ["2025-03-01T10:00:00Z level=info msg=\"Error: none\"\n", "trainer-1  | all well, ValueError: was caught\n", "    raise NotImplementedError\n",
+                                  "2025-03-01 10:00:00,123 - data - WARNING - ValueError: skipped a line\n", "12:        except ValueError: pass\n"])
 def test_a_sentence_with_an_exception_in_it_is_none(text: str) -> None:
     assert read(text.encode()) == []
 

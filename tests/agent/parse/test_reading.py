@@ -95,6 +95,17 @@ def test_timers_of_all_spellings(text: str, ms: Dict[str, List[float]]) -> None:
     assert found["ms"] == ms
 
 
+DEEPSPEED = "[2023-01-01 00:00:0%d,000] [INFO] [logging.py:96:log_dist] [Rank 0] step=%d, skipped=%d, lr=[1e-05, 1e-05], mom=[[0.9, 0.999], [0.9, 0.999]]\n"
+
+
+def test_the_optimizers_own_line_is_a_step_where_the_trainer_prints_none() -> None:
+    told = read([(DEEPSPEED % (1, 10, 1) + DEEPSPEED % (2, 20, 3)).encode()])
+    assert [(data["iteration"], data["learning_rate"], data["skipped"], data["lm_loss"], data["time"]) for data in told.values()] == [
+        (10, 1e-05, 1, None, "2023-01-01T00:00:01.000"), (20, 1e-05, 2, None, "2023-01-01T00:00:02.000")]
+    beside = read([(DEEPSPEED % (1, 7, 0) + WHOLE % 7 + DEEPSPEED % (2, 8, 0) + NEXT % 8).encode()])
+    assert [(data["iteration"], data["lm_loss"] is not None) for data in beside.values()] == [(7, True), (8, True)]
+
+
 def test_memory() -> None:
     line = b"[Rank 20] (after 20 iterations) memory (MB) | allocated: 15426.5 | max allocated: 18045.5 | reserved: 22290.0 | max reserved: 22291.0\n"
     (found,) = reading.read_block(line, SCANNER, {})

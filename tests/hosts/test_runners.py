@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,23 +21,38 @@ from tests.hosts.site import NODES, Site, all_at_once
 pytestmark = [pytest.mark.ssh, pytest.mark.timeout(200)]
 
 
-def factory(site: Site, dialect: str, **env: str) -> Any:
-    return site.job(site.path.name, container={"setup": [f"cd {FACTORY} && sh install.sh modellink"]}, env=env, runner={
+def factory(site: Site, dialect: str, *, env: dict[str, str] | None = None, **blocks: Any) -> Any:
+    return site.job(site.path.name, container={"setup": [f"cd {FACTORY} && sh install.sh modellink"]}, env=env or {}, runner={
         "kind": "ascendfactory", "entry": "", "workdir": FACTORY, "setup": [f"source {FACTORY}/set_env.sh"],
-        "ascendfactory": {"dialect": dialect, "model_name": "qwen2-7b", "exp_name": "full-4k", "scripts_dir": f"{FACTORY}/scripts_modellink"}})
+        "ascendfactory": {"dialect": dialect, "model_name": "qwen2-7b", "exp_name": "full-4k", "scripts_dir": f"{FACTORY}/scripts_modellink"}}, **blocks)
 
 
 def trains(site: Site, dialect: str) -> None:
-    status, document, err = site.launch(factory(site, dialect), "--wait")
+    """From raw data and weights of Hugging Face, to which it comes back: all in its one command."""
+    raw, weights, out = site.work / "raw.json", site.work / "hf", site.work / "exported"
+    raw.write_text("[]")
+    weights.mkdir()
+    status, document, err = site.launch(factory(
+        site, dialect, run={"mode": "sft", "seed": 7}, train={"seq_length": 128}, data={"input": str(raw), "prepare": True}, model={"weights": str(weights), "convert": True}, export={"dir": str(out)}), "--wait")
     assert status == 0 and document["ok"], json.dumps(document, indent=1) + err
     assert (document["result"]["status"], document["result"]["iteration"], document["result"]["total"]) == ("finished", 20, 20)
     losses = [event.data["lm_loss"] for event in read_records(site.store, "rig", kinds=["iteration"]) if event.data["attempt"] == document["attempt"]]
     assert losses == pytest.approx([5 + (999 - at) / 1e6 for at in range(1, 21)])
+    for index, node in enumerate(document["nodes"]):
+        lines = Path(node["dir"], "launcher.log").read_text().splitlines()
+        training = " ".join(f"--backend_config.training.{word}" for word in (
+            f"tokenizer-name-or-path={weights}", "micro-batch-size=1", "global-batch-size=16", "tensor-model-parallel-size=1", "pipeline-model-parallel-size=2", "seq-length=128",
+            "train-iters=20", "seed=7", "save-interval=10"))
+        told = {"v1": "qwen2-7b full-4k", "v2": f"--env.MASTER_ADDR=10.77.0.11 --env.NNODES=2 --env.NODE_RANK={index} --af_output_dir={site.work}/ckpt "
+                f"--backend_config.preprocess_data.input={raw} {training}"}[dialect]
+        assert lines[0] == f"given: train {node['dir']}/ascendfactory.yaml {told}" and f"prepares {raw}" in lines
+        assert (f"converts {weights}" in lines) == (dialect == "v1")
+    assert (out / "config.json").is_file() == (dialect == "v1")
     site.wait_clean()
 
 
 def fails_in_training(site: Site, dialect: str, end: str) -> None:
-    status, document, err = site.launch(factory(site, dialect, AF_END=end), "--wait")
+    status, document, err = site.launch(factory(site, dialect, env={"AF_END": end}), "--wait")
     assert status == 1 and document["result"]["iteration"] == 7, json.dumps(document, indent=1) + err
     if end == "crash":
         error = document["error"]
@@ -48,7 +64,7 @@ def fails_in_training(site: Site, dialect: str, end: str) -> None:
 
 
 def is_stopped(site: Site, dialect: str) -> None:
-    status, document, err = site.launch(factory(site, dialect, AF_END="stay"))
+    status, document, err = site.launch(factory(site, dialect, env={"AF_END": "stay"}))
     assert status == 0 and document["ok"], json.dumps(document, indent=1) + err
     names = [name for node in NODES for name in site.docker.containers(node) if name in site.names]
     assert len(names) == 2 and len(site.locks()) == 16 and all(site.alive(node) for node in NODES)

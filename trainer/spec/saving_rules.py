@@ -32,7 +32,13 @@ def loads(spec: JobSpec) -> str:
     """What is taken from load_dir: none, weights or resume (ckpt_load_type 0, 1, 2)."""
     if spec.checkpoint.load != "auto":
         return spec.checkpoint.load
-    return {"pretrain": "none", "retrain": "resume"}.get(spec.run.mode, "weights") if spec.checkpoint.load_dir else "none"
+    wanted = {"pretrain": "none", "retrain": "resume"}.get(spec.run.mode, "weights")
+    return wanted if spec.checkpoint.load_dir or converts_itself(spec) else "none"
+
+
+def converts_itself(spec: JobSpec) -> bool:
+    """Whether the launcher turns the weights of Hugging Face into its own by itself, below its output directory."""
+    return spec.runner.kind == "ascendfactory" and spec.model.convert and bool(spec.model.weights)
 
 
 def check(spec: JobSpec, facts: Facts) -> Iterator[Finding]:
@@ -48,7 +54,7 @@ def check(spec: JobSpec, facts: Facts) -> Iterator[Finding]:
 def _loading(spec: JobSpec, facts: Facts) -> Iterator[Finding]:
     checkpoint, factory = spec.checkpoint, spec.runner.kind == "ascendfactory"
     path = ("checkpoint", "load_dir")
-    if loads(spec) in ("weights", "resume") and not checkpoint.load_dir:
+    if loads(spec) in ("weights", "resume") and not checkpoint.load_dir and not (loads(spec) == "weights" and converts_itself(spec)):
         yield error("M3", path, f"to load {'weights' if loads(spec) == 'weights' else 'weights and optimizer'} it has to be said from where",
                     "nothing", "a directory (user_converted_ckpt_path)", "set checkpoint.load_dir, or checkpoint.load to none")
     elif checkpoint.load == "none" and checkpoint.load_dir:

@@ -17,6 +17,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from console.core.launch import containers, runners
+from console.core.launch.factory import settings_text
 from console.core.launch.runners import RUNNERS
 from console.core.launch.words import DIR, Place, address, endpoint, path_word, quote
 from trainer.spec.finding import Finding
@@ -76,7 +77,7 @@ def files(spec: JobSpec, place: Place) -> dict[str, str]:
         found[containers.RANKED] = "\n".join(lines) + "\n"
     factory = spec.runner.ascendfactory
     if spec.runner.kind == "ascendfactory" and factory.dialect == "v1" and not factory.config:
-        found[runners.SETTINGS] = runners.settings_text(spec)
+        found[runners.SETTINGS] = settings_text(spec)
     return found
 
 

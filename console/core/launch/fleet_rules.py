@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from console.core.launch.factory import check as check_factory
 from console.core.launch.inventory import Inventory
 from console.core.launch.step_names import is_step
 from trainer.spec.finding import Finding
@@ -127,9 +128,7 @@ def _runner(spec: JobSpec) -> Iterator[Finding]:
                 yield _error("L3", ("runner", "ascendfactory", key), "this would be read as an option", got=getattr(factory, key), fix="Mend it")
         if factory.config and not factory.config.startswith(("/", "~/")) and not runner.workdir:
             yield _error("L3", ("runner", "ascendfactory", "config"), "a relative settings file needs runner.workdir", got=factory.config, fix="Write it in full")
-    if runner.kind == "ascendfactory" and factory.config:
-        yield _warning("L4", ("runner", "ascendfactory", "config"), "the settings file decides: train, parallel, data and checkpoint of this job are checked and shown, but not handed over",
-                       got=factory.config, expected="the same values there", fix="Keep the two together, or leave config empty to have it made from the job")
+    yield from check_factory(spec)
     if runner.kind == "env-script":
         plain = type(spec.train)(iterations=1)
         for name in ("learning_rate", "min_learning_rate", "warmup_iterations", "weight_decay", "clip_grad", "precision"):

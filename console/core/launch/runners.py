@@ -5,7 +5,7 @@
 Sources: torchrun's options are those of torch.distributed.run (torch 2.13). S3 for the env-script's variables
 and their order; MindSpeed-LLM's scripts end in ``torchrun ... | tee``, so they are run with ``pipefail``, which
 ``SHELLOPTS`` hands down to the bashes they start themselves (a nested dash cannot: success is judged by the log).
-S2 and Huawei's modelarts_llm_train_590610 for ``ascendfactory-cli``, both dialects.
+S2 and Huawei's modelarts_llm_train_590610 for ``ascendfactory-cli``, both dialects; its settings are in ``factory``.
 """
 
 from __future__ import annotations
@@ -13,17 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-import yaml
-
+from console.core.launch.factory import factory_words
 from console.core.launch.words import DIR, Place, address, assignment, endpoint, path_word, quote
 from trainer.spec.job import JobSpec
 from trainer.spec.saving_rules import loads
 
 SETTINGS = "ascendfactory.yaml"
 """Name in the attempt's directory of the settings that are made from the job (v1) or by ``config`` (v2)."""
-
-LOAD_TYPES = {"none": 0, "weights": 1, "resume": 2}
-
 
 def script_variables(spec: JobSpec, place: Place) -> dict[str, str]:
     """The env-script's variables in the order of S3's commands; empty ones are left to the script's default."""
@@ -52,35 +48,6 @@ def rank_variables(spec: JobSpec, place: Place) -> dict[str, str]:
     if spec.runner.kind == "script":
         found["NPROC_PER_NODE"] = str(spec.fleet.npus_per_node)
     return found
-
-
-def settings_text(spec: JobSpec) -> str:
-    """v1's settings file, made from the job: S2's parameters under base, model and experiment.
-
-    The release reads the key ``scirpts_dir``; it is written as it is read.
-    """
-    factory, train, cut = spec.runner.ascendfactory, spec.train, spec.parallel
-    base = {
-        "scirpts_dir": factory.scripts_dir, "train_auto_resume": spec.checkpoint.auto_resume,
-        "stage": "pt" if spec.run.mode in ("pretrain", "retrain") else "sft", "ckpt_load_type": LOAD_TYPES[loads(spec)],
-        "dataset": spec.data.input, "processed_data_dir": spec.data.prefix, "user_converted_ckpt_path": spec.checkpoint.load_dir,
-        "model_name_or_path": spec.model.weights or spec.model.tokenizer, "output_dir": spec.checkpoint.dir, "hf_save_dir": spec.export.dir,
-        "convert_mg2hf_at_last": bool(spec.export.dir) and spec.export.at_end, "handler-name": spec.data.handler}
-    experiment: dict[str, object] = {
-        "micro-batch-size": train.micro_batch_size, "global-batch-size": train.global_batch_size,
-        "tensor-model-parallel-size": cut.tensor_model_parallel_size, "pipeline-model-parallel-size": cut.pipeline_model_parallel_size,
-        "context_parallel_size": cut.context_parallel_size, "SEQ_LEN": train.seq_length,
-        "MAX_PE": max(spec.model.max_position_embeddings, train.seq_length), "train-iters": train.iterations, "seed": spec.run.seed}
-    # Rankdeck's own defaults are for small models; the vendor's are for these.
-    plain = type(train)(iterations=1)
-    experiment |= {key: value for key, value, usual in (("lr", train.learning_rate, plain.learning_rate),
-                                                        ("min-lr", train.min_learning_rate, plain.min_learning_rate)) if value != usual}
-    if spec.checkpoint.interval:
-        experiment |= {"save-interval": spec.checkpoint.interval, "save-total-limit": spec.checkpoint.keep}
-    if spec.run.mode == "lora":
-        experiment |= {"lora-r": spec.model.peft.rank, "lora-alpha": spec.model.peft.alpha}
-    mapping = {"base": {key: value for key, value in base.items() if value != ""}, factory.model_name: {factory.exp_name: experiment}}
-    return yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, width=4096)
 
 
 def command(spec: JobSpec, place: Place) -> list[str]:
@@ -149,7 +116,7 @@ def _ascendfactory(spec: JobSpec, place: Place) -> list[str]:
     values = rank_variables(spec, place)
     lines.append(" ".join(quote(f"--env.{name}={values[name]}") for name in ("MASTER_ADDR", "NNODES", "NODE_RANK")))
     if not factory.config:
-        lines.append(quote(f"--af_output_dir={spec.checkpoint.dir}"))
+        lines += map(quote, [f"--af_output_dir={spec.checkpoint.dir}", *factory_words(spec)])
     if loads(spec) == "resume":
         # The page writes it as two words.
         lines.append(f"--load {path_word(spec.checkpoint.load_dir)}")

@@ -5,7 +5,8 @@ what is there already is left alone and said. How it is carried out is ``step_pl
 project's own trainer are in ``trainer_steps``.
 
 Sources: S3 for the tree, preprocess_data.py and util.py; ModelLink's README pages of chatglm3, llama2 and qwen
-for the other loaders and the way back to Hugging Face (``mg2hg`` is their spelling).
+for the other loaders and the way back to Hugging Face (``mg2hg`` is their spelling). S2 has no command for any of
+it but ``train`` (``factory``).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from console.core.errors import FileError
-from console.core.launch import trainer_steps
+from console.core.launch import factory, trainer_steps
 from console.core.launch.words import path_word, quote
 from trainer.spec.data_rules import PACKED, data_files
 from trainer.spec.finding import Finding, error
@@ -26,6 +27,11 @@ from trainer.spec.trainer_rules import own_trainer
 STEPS = ("workspace", "preprocess", "convert", "export", "merge-lora")
 BEFORE = ("workspace", "preprocess", "convert")
 """Those that a launch carries out first where the job asks for them, in this order."""
+ITS_OWN: Mapping[str, str] = {
+    "preprocess": "Name the raw data in data.input, and say data.prepare: true or leave data.prefix empty",
+    "convert": "Name the weights of Hugging Face in model.weights, and say model.convert: true",
+    "export": "Set export.dir, with export.at_end: true"}
+"""How a job says to AscendFactory what are steps elsewhere (S2: dataset, model_name_or_path, convert_mg2hf_at_last)."""
 LAYOUT = "rankdeck-layout.json"
 """Written beside converted weights: what they were cut for (rule W1)."""
 
@@ -76,7 +82,9 @@ HEAD = ("set -euo pipefail", "fail() { printf 'rankdeck: %s\\n' \"$*\" >&2; exit
 
 def asked_for(spec: JobSpec) -> tuple[str, ...]:
     """The steps that the job wants carried out before its launch."""
-    wanted = {"workspace": spec.paths.scaffold, "preprocess": spec.data.prepare, "convert": spec.model.convert}
+    # AscendFactory's one command prepares and converts by itself: that is said in its settings.
+    steps = spec.runner.kind != "ascendfactory"
+    wanted = {"workspace": spec.paths.scaffold, "preprocess": steps and spec.data.prepare, "convert": steps and spec.model.convert}
     return tuple(name for name in BEFORE if wanted[name])
 
 
@@ -87,6 +95,7 @@ def asked_after(spec: JobSpec) -> tuple[str, ...]:
 
 def check(spec: JobSpec) -> Iterator[Finding]:
     """What the steps that the job asks for would have to know (rule U1)."""
+    yield from factory.lacks(spec)
     for name in (*asked_for(spec), *asked_after(spec)):
         try:
             step(spec, name)
@@ -104,12 +113,15 @@ def step(spec: JobSpec, name: str) -> Step:
     """The step ``name`` of a job. Raises FileError for a step there is none of, and for what the job does not say."""
     if name not in STEPS:
         raise FileError("there is no such step", where="run-step", got=name, expected=", ".join(STEPS))
+    if spec.runner.kind == "ascendfactory" and name in ITS_OWN:
+        raise FileError(f"ascendfactory-cli has no command for step {name}: its train command does this by itself", where="runner.kind", got=f"step {name}",
+                        expected="the launch", fix=ITS_OWN[name])
     # A program of the user's own may still be prepared for by the project's trainer, where that is named.
     kind = "vendor" if vendor(spec) else "trainer" if own_trainer(spec) or spec.runner.trainer_dir else spec.runner.kind
     make = MAKERS.get((kind, name)) or MAKERS.get(("any", name))
     if make is None:
         raise FileError(f"step {name} is not known for this runner", where="runner.kind", got=spec.runner.kind,
-                        expected="env-script, ascendfactory, or torchrun with runner.trainer_dir")
+                        expected="env-script, or torchrun with runner.trainer_dir")
     return make(spec)
 
 

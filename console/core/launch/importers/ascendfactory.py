@@ -256,6 +256,9 @@ def _modes(job: JobMapping, table: Mapping[str, Value], findings: Findings) -> N
         job.put("run.mode", mode)
     if load is not None:
         job.put("checkpoint.load", LOADS[load])
+    if (load == 1 or (load is None and stage == "sft")) and "model_name_or_path" in table and not {"user_converted_ckpt_path", "finetuning_type", "per_device_train_batch_size"} & set(table):
+        # Type 1 is the default, and without converted weights it converts those of Hugging Face itself.
+        job.put("model.convert", True)
     if lora:
         job.put("model.peft.type", "lora")
     if "hf_save_dir" in table:

@@ -15,6 +15,8 @@ from console.core.launch.importers.env_script import RECIPES
 from console.files import SHIPPED
 from tests.console.core.launch import cases
 from tests.console.core.launch.importers.seeds import CODE, DOCKER_RUN, LAUNCHES
+from trainer.spec import saving_rules
+from trainer.spec.facts import Facts
 
 FACTORY_V1 = """\
 base:
@@ -134,6 +136,16 @@ def test_factory_v1() -> None:
         "runner.workdir": "/ws/AscendFactory", "container.setup": ["cd /ws/AscendFactory && sh install.sh modellink"]}
     assert {path: value(found, path) for path in expected} == expected
     assert any("mount_type" in left.what for left in found.left) and not found.problems
+
+
+def test_factory_v1_from_raw_data_and_weights(tmp_path: Path) -> None:
+    """Without converted weights type 1 means those of Hugging Face: the job says so, and passes the rules of loading."""
+    raw = FACTORY_V1.replace("  user_converted_ckpt_path: /ws/converted\n", "").replace("processed_data_dir: /ws/data/alpaca", "dataset: /ws/alpaca.json")
+    found = one(raw, COMMAND_V1.format(experiment="full-4k"))
+    assert value(found, "model.convert") is True and value(found, "data.input") == "/ws/alpaca.json" and "load_dir" not in value(found, "checkpoint")
+    job = cases.compose(found.text.replace("???", "/ws/x"), tmp_path)
+    assert not [one for one in saving_rules.check(job.spec, Facts()) if one.rule == "M3"]
+    assert "convert" not in value(one(FACTORY_V1, COMMAND_V1.format(experiment="full-4k")), "model")
 
 
 def test_factory_v1_by_experiment() -> None:

@@ -17,12 +17,14 @@ from typing import Any
 import yaml
 
 from tests.hosts.rig.rig import Rig
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def eventually(condition: Callable[[], Any], timeout_s: float, what: str | Callable[[], str]) -> Any:
-    """The first true value of ``condition``, asked over and over; fails the test after ``timeout_s``."""
+    """The first true value of ``condition``, asked over and over; fails the test after ``timeout_s``, or what a busy machine may need."""
+    timeout_s = max(timeout_s, PATIENCE_S)
     deadline = time.monotonic() + timeout_s
     while True:
         found = condition()
@@ -71,7 +73,7 @@ class ConsoleProcess:
         """The end of what it wrote to standard error."""
         return (self.folder / "driver.err").read_text()[-3000:]
 
-    def request(self, node: str, op: str, /, timeout_s: float = 40.0, **args: Any) -> dict[str, Any]:
+    def request(self, node: str, op: str, /, timeout_s: float = PATIENCE_S, **args: Any) -> dict[str, Any]:
         """The result of one request to a node's agent. Fails the test when it is refused."""
         assert self.process.stdin is not None
         self._asked += 1

@@ -155,11 +155,11 @@ class Site:
         self.started.append(process)
         return process
 
-    def run(self, *words: str, timeout_s: float = 90.0, program: tuple[str, ...] = ("-m", "console")) -> tuple[int, dict[str, Any], str]:
+    def run(self, *words: str, timeout_s: float = 200.0, program: tuple[str, ...] = ("-m", "console")) -> tuple[int, dict[str, Any], str]:
         """Exit status, JSON document and standard error of a command."""
         return self.end_of(self.start(words[0], "--json", *words[1:], program=program), timeout_s)
 
-    def end_of(self, process: subprocess.Popen[str], timeout_s: float = 90.0) -> tuple[int, dict[str, Any], str]:
+    def end_of(self, process: subprocess.Popen[str], timeout_s: float = 200.0) -> tuple[int, dict[str, Any], str]:
         """What ``run`` gives, of a command that was started with --json."""
         try:
             out, err = process.communicate(timeout=timeout_s)

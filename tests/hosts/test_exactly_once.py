@@ -16,7 +16,7 @@ from tests.hosts.numbered_job import NumberedJob
 from tests.hosts.rig import network
 from tests.hosts.rig.rig import NODES, Rig
 
-pytestmark = [pytest.mark.ssh, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.ssh, pytest.mark.timeout(500)]
 
 LINES_PER_S = 100.0
 

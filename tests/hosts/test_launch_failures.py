@@ -17,7 +17,7 @@ from tests.hosts.rig.engines import IMAGE, Engines
 from tests.hosts.rig.network import run
 from tests.hosts.site import Site, all_at_once
 
-pytestmark = [pytest.mark.ssh, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ssh, pytest.mark.timeout(500)]
 ON_N2 = "grep -q 10.77.0.12 /proc/net/fib_trie"
 
 
@@ -80,7 +80,7 @@ def running(request: pytest.FixtureRequest, docker: Engines, tmp_path_factory: p
 @pytest.mark.parametrize("name", CASES)
 def test_a_failure_on_one_node_leaves_nothing_on_any_and_the_next_launch_works(running: dict[str, Future[Found]], name: str) -> None:
     case = CASES[name]
-    (status, document, err), left, (again, next_document, next_err), left_again = running[name].result(timeout=200)
+    (status, document, err), left, (again, next_document, next_err), left_again = running[name].result(timeout=450)
     error = document["error"]
     assert status == 1 and error, json.dumps(document, indent=1) + err
     assert case.phase in error["what"] and "n2" in error["what"] + error["where"], error

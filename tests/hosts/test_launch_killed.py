@@ -20,7 +20,7 @@ from tests.hosts.console_process import eventually
 from tests.hosts.rig.engines import Engines
 from tests.hosts.site import IMPATIENT, NODES, Site, all_at_once
 
-pytestmark = [pytest.mark.ssh, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ssh, pytest.mark.timeout(500)]
 SLOW = {"container": {"setup": ["sleep 2"]}}
 
 
@@ -107,7 +107,7 @@ def running(request: pytest.FixtureRequest, docker: Engines, tmp_path_factory: p
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_console_that_is_killed_in_a_phase(running: dict[str, Future[Found]], name: str) -> None:
-    found = running[name].result(timeout=200)
+    found = running[name].result(timeout=450)
     assert found["left"] == "", found
     if CASES[name].goes_on:
         # It has gone on as it was, and the second console's stop has ended it.

@@ -13,7 +13,7 @@ import pytest
 from tests.hosts.console_process import eventually
 from tests.hosts.site import Site
 
-pytestmark = [pytest.mark.ssh, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ssh, pytest.mark.timeout(500)]
 
 
 def begun(site: Site, job: Any, said: str, *words: str) -> Any:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.hosts.rig import network
 from tests.hosts.rig.rig import Rig
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.ssh
 
@@ -60,7 +61,7 @@ def test_what_a_killed_rig_leaves_is_removed_by_the_next() -> None:
     process = holder()
     process.kill()
     process.communicate(timeout=30)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while sshds_of(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert sshds_of(process.pid) == []  # they are tied to the process that started them

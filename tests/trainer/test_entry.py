@@ -16,7 +16,7 @@ ENTRY = Path(__file__).resolve().parents[2] / "trainer" / "__main__.py"
 def start(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(ENTRY), *arguments], cwd=cwd, env={**os.environ, "RANKDECK_DEVICE": "cpu", **environ},
-        capture_output=True, text=True, timeout=100,
+        capture_output=True, text=True, timeout=300,
     )
 
 
@@ -95,7 +95,7 @@ def test_no_command_is_wrong_usage(tmp_path: Path) -> None:
 
 
 @pytest.mark.torch
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 def test_starting_does_not_load_what_is_not_needed(tmp_path: Path) -> None:
     pytest.importorskip("megatron.core")
     run = (
@@ -107,7 +107,7 @@ def test_starting_does_not_load_what_is_not_needed(tmp_path: Path) -> None:
     )
     result = subprocess.run(
         [sys.executable, "-c", run, str(ENTRY.parents[1]), str(job(tmp_path))], cwd=tmp_path,
-        env={**os.environ, "RANKDECK_DEVICE": "cpu"}, capture_output=True, text=True, timeout=150,
+        env={**os.environ, "RANKDECK_DEVICE": "cpu"}, capture_output=True, text=True, timeout=300,
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "loaded []"

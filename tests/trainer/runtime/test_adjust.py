@@ -21,7 +21,7 @@ from tests.trainer.runtime.started import SPEC
 from trainer.runtime import adjust
 from trainer.runtime.errors import TrainerError
 
-pytestmark = [pytest.mark.torch, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(900)]
 
 def jit_fuser(world: Any) -> None:
     import megatron.core.jit as jit

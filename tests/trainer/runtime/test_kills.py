@@ -10,7 +10,7 @@ pytest.importorskip("megatron.core")
 
 from tests.trainer.runtime.kills import compare
 
-pytestmark = [pytest.mark.torch, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["saving in place", "saving apart"])

@@ -18,7 +18,7 @@ from tests.trainer.runtime.started import SPEC
 from trainer.runtime.errors import TrainerError
 from trainer.spec import manifest
 
-pytestmark = [pytest.mark.torch, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

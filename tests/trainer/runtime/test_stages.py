@@ -18,7 +18,7 @@ from trainer.runtime.anomaly import Watch
 from trainer.runtime.errors import TrainerError
 from trainer.spec import manifest
 
-pytestmark = [pytest.mark.torch, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(900)]
 
 TRAIN = {"iterations": 60, "global_batch_size": 8, "micro_batch_size": 8, "seq_length": 52, "learning_rate": 1e-2}
 

@@ -19,7 +19,7 @@ from trainer.runtime import report
 from trainer.runtime.errors import TrainerError
 from trainer.spec import rules
 
-pytestmark = [pytest.mark.torch, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(900)]
 
 _LINE = re.compile(r"^ validation loss at iteration (\d+) \| lm loss value: (\S+) \| lm loss PPL: \S+ \| $", re.MULTILINE)
 EVALUATED = {"iterations": 40, "global_batch_size": 4, "seq_length": 32, "eval_interval": 8, "eval_iterations": 3}

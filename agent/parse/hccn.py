@@ -29,6 +29,12 @@ _SUMMARY = re.compile(r"([0-9]{1,9}) packets transmitted, ([0-9]{1,9}) received,
 _READING = re.compile(r"^[\w /()+-]{1,60}$")
 _CLOCK = re.compile(r"^\s*[0-9]{2}:[0-9]{2}")
 _TLS = re.compile(r"tls switch\[([01])\]")
+# "dev_id:0, [pub cert] info:", "         end_time[Wed Jun 18 03:10:27 2053 GMT]"
+_CERTIFICATE = re.compile(r", ?\[([\w ]{1,40})\] info:")
+_OF_CERTIFICATE = re.compile(r"^\s+(subject|issuer|start_time|end_time|tls expiration status)\[([^\]]{0,400})\]")
+_OF_CERTIFICATES = {"subject": "subject", "issuer": "issuer", "start_time": "starts", "end_time": "ends", "tls expiration status": "expiry"}
+# "device 3 PING 10.0.0.2", "device 0 dev eth0 PING 10.0.0.1 to 10.0.0.2" (950), "device 0 dev  EID a to b" (ub_ping)
+_PING = re.compile(r"^device ([0-9]{1,5}) (?:dev\s+EID \S+ to (\S+)|(?:dev \S+ )?PING6? (\S+)(?: to (\S+))?)")
 
 
 def parse(text: str) -> Dict[str, Any]:
@@ -102,6 +108,8 @@ def _optical(lines: List[str]) -> Optional[Dict[str, Any]]:
     readings: Dict[str, Dict[str, Any]] = {}
     present: Optional[bool] = None
     for line in lines:
+        if line.startswith("Optical module is not present"):
+            present = False
         key, colon, value = line.partition(" :") if " :" in line else line.partition(":")
         name, printed = values.field(key), values.text(value)
         if not colon or not name or name == "optical_info" or not _READING.match(key) or _CLOCK.match(value):
@@ -118,13 +126,29 @@ def _tls(lines: List[str]) -> Optional[Dict[str, Any]]:
     for line in lines:
         found = _TLS.search(line)
         if found:
-            device = re.search(r"dev_id:\s*([0-9]{1,5})", line)
+            device = re.search(r"^(?:dev_id:|device)\s*([0-9]{1,5}),", line)
             alarm = re.search(r"alarm time threshold\[([0-9]{1,6})\]", line)
-            result: Dict[str, Any] = {"enabled": found.group(1) == "1", "alarm_days": int(alarm.group(1)) if alarm else None}
+            preset = re.search(r"tls preconfigured\[([01])\]", line)
+            result: Dict[str, Any] = {"enabled": found.group(1) == "1", "alarm_days": int(alarm.group(1)) if alarm else None,
+                                      "preconfigured": preset.group(1) == "1" if preset else None, "certificates": _certificates(lines)}
             if device:
                 result["device"] = int(device.group(1))
             return result
     return None
+
+
+def _certificates(lines: List[str]) -> List[Dict[str, Any]]:
+    """[{name, subject, issuer, starts, ends, expiry}] of -tls; ``expiry`` 0 normal, 1 near, 2 over."""
+    found: List[Dict[str, Any]] = []
+    for line in lines:
+        name = _CERTIFICATE.search(line)
+        value = _OF_CERTIFICATE.match(line)
+        if name:
+            found.append({"name": name.group(1), "subject": None, "issuer": None, "starts": None, "ends": None, "expiry": None})
+        elif value and found:
+            text = values.text(value.group(2))
+            found[-1][_OF_CERTIFICATES[value.group(1)]] = values.whole(text or "") if value.group(1).endswith("status") else text
+    return found
 
 
 def _lldp(lines: List[str]) -> Optional[Dict[str, Any]]:
@@ -156,10 +180,10 @@ def _bandwidth(lines: List[str]) -> Optional[Dict[str, Any]]:
 def _ping(lines: List[str]) -> Optional[Dict[str, Any]]:
     result: Dict[str, Any] = {"address": None, "sent": None, "received": None, "loss_pct": None, "replies": []}
     for line in lines:
-        head = re.match(r"^device ([0-9]{1,5}) (?:PING|dev\s+EID \S+ to) (\S+)", line)
+        head = _PING.match(line)
         reply, summary = _REPLY.search(line), _SUMMARY.search(line)
         if head:
-            result.update(device=int(head.group(1)), address=head.group(2))
+            result.update(device=int(head.group(1)), address=head.group(2) or head.group(4) or head.group(3))
         elif reply:
             result["replies"].append({"seq": int(reply.group(1)), "time_ms": values.real(reply.group(2))})
         elif summary:
@@ -195,6 +219,12 @@ def _status(lines: List[str]) -> Optional[Dict[str, Any]]:
     return {"settings": found}
 
 
+def _interface(lines: List[str]) -> Optional[str]:
+    """``eth3`` of "default gateway:29.1.0.1, Iface:eth3"."""
+    found = re.search(r", ?Iface: ?(\S{1,32})\s*$", "\n".join(lines), re.MULTILINE)
+    return values.text(found.group(1)) if found else None
+
+
 def _ub_connect(lines: List[str]) -> Optional[Dict[str, Any]]:
     ports = {}
     for line in lines:
@@ -213,7 +243,7 @@ _READERS: Tuple[Tuple[str, "re.Pattern[str]", _Reader], ...] = (
     ("net_health", re.compile(r"^net health status:"), _one("status", "net health status")),
     ("ip", re.compile(r"^ipaddr:"), _ip),
     ("stat", re.compile(r"^packet statistics:"), _stat),
-    ("optical", re.compile(r"^optical info:|^\s*(?:Tx|Rx) ?Power[0-9]?\s*:"), _optical),
+    ("optical", re.compile(r"^optical info:|^Optical module is not present|^\s*(?:Tx|Rx) ?Power[0-9]?\s*:"), _optical),
     ("tls", _TLS, _tls),
     ("fec", re.compile(r"^fec mode:"), _one("mode", "fec mode")),
     ("lldp", re.compile(r"^Chassis ID TLV"), _lldp),
@@ -222,9 +252,10 @@ _READERS: Tuple[Tuple[str, "re.Pattern[str]", _Reader], ...] = (
     ("speed", re.compile(r"^\|\s*NPU\s*\|\s*UDie\s*\|\s*Port\s*\|\s*Speed\s*\|"), hccn_boxes.rates),
     ("bandwidth", re.compile(r"^Bandwidth [TR]X:"), _bandwidth),
     ("gateway", re.compile(r"^default gateway:"),
-     lambda lines: {"address": values.text((_after(lines, "default gateway") or "").partition(",")[0])}),
-    ("netdetect", re.compile(r"^netdetect (?:ip ?)?address ?:"), lambda lines: {"address": _after(lines, "netdetect address") or _after(lines, "netdetect ip address")}),
-    ("ping", re.compile(r"^device [0-9]+ (?:PING|dev\s+EID) "), _ping),
+     lambda lines: {"address": values.text((_after(lines, "default gateway") or "").partition(",")[0]), "interface": _interface(lines)}),
+    ("netdetect", re.compile(r"^netdetect (?:ip ?)?addr(?:ess)? ?:"),
+     lambda lines: {"address": _after(lines, "netdetect address") or _after(lines, "netdetect ip address") or _after(lines, "netdetect addr")}),
+    ("ping", _PING, _ping),
     ("status", re.compile(r"^Netdev status:"), _status),
     ("vnic", re.compile(r"^vnic link status:"),
      lambda lines: {"status": _after(lines, "vnic link status"), "address": _after(lines, "vnic ipaddr"), "netmask": _after(lines, "vnic netmask")}),

@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
-from agent.parse import values
+from agent.parse import tool_errors, values
 from agent.parse.text import clean
 
 VERSION = 1
@@ -33,6 +33,8 @@ _SAME = {"npu_temperature_c": "temperature_c", "npu_real_time_power_w": "power_w
          "ctrlcpu_usage_rate_pct": "ctrlcpu_pct", "npu_utilization_pct": "npu_pct", "hbm_usage_rate_pct": "hbm_pct",
          "ddr_usage_rate_pct": "ddr_pct", "memory_usage_rate_pct": "memory_pct", "hbm_capacity_mb": "hbm_total_mb",
          "ddr_capacity_mb": "ddr_total_mb", "error_code": "error_codes", "error_information": "error_texts"}
+# What the tool calls the board's controller and its processor, whose values stand among the chips'.
+_CONTROLLERS = ("mcu", "3559")
 _COUNTS = re.compile(r"(?:_count|_cnt|_total_err_cnt)$")
 
 # Type -> a field that only it prints; looked at in this order.
@@ -50,15 +52,13 @@ _KINDS = (("list", "total_count"), ("ecc", "hbm_double_bit_error_count"), ("ecc"
 _PROCESS = re.compile(r"^\s*Process id: ?([0-9]{1,10})\s+Process name: ?(.*?)\s+Process memory\(MB\): ?([0-9]{1,12})\s*$")
 # At the margin: the tool's blank before the colon, or at least a key of plain words with no time of day behind it.
 _KEY = re.compile(r"^[^:]*\s:(?:\s|$)|^[A-Za-z][\w /()%+-]{0,60}:(?![0-9]{2}(?::|\b))")
-_ERROR = re.compile(r"^\s*(?:Invalid (?:card|chip|device|npu) id\b|Error parameter (?:of -|in )|This device does not support |get npu info failed)")
-_DCMI = re.compile(r"dcmi mod(?:ule|el) initiali[sz]ed? failed\b.*?ret is (-?[0-9]{1,9})\s*\.?\s*$")
 _EVENT = re.compile(r"event id=0x([0-9A-Fa-f]{1,9}), severity=([0-9]{1,3})")
 
 
 def parse(text: str) -> Dict[str, Any]:
     """{kind, total, chips, errors, cut}; the keys are always there.
 
-    ``kind``: the ``-t`` type told by its keys (``list`` for -l), None where they are not known. ``total``:
+    ``kind``: the ``-t`` type told by its keys (``list`` for -l, ``other`` for one that only its ids tell), None where they are not known. ``total``:
     of -l. ``chips``: [{npu_id, chip_id, mcu, values, processes}] in print order; ids that were not printed
     are None. ``values``: field names with their unit (``hbm_total_mb``); absent values None; ``error_codes``
     (upper hex without 0x) and ``error_texts`` lists. ``cut``: the last line has no end and was left out. ``processes``: None, or [{pid, name, memory_mb}].
@@ -76,11 +76,13 @@ def parse(text: str) -> Dict[str, Any]:
             if name == "npu_id":
                 npu_id = values.whole(printed[0])
                 seen.setdefault("npu_ids", []).append(npu_id)
-            elif name == "total_count":
+            elif name in ("total_count", "card_count"):
                 total = values.whole(printed[0])
-                seen[name] = total
+                seen["total_count"] = total
             elif name != "chip_count" or of_a_board:
                 body.append((key, printed))
+            else:
+                seen[name] = True
         for part in _chips_of(body):
             chip = _chip(npu_id, part)
             seen.update(chip["values"])
@@ -88,6 +90,8 @@ def parse(text: str) -> Dict[str, Any]:
     kind = next((kind for kind, name in _KINDS if name in seen), None)
     if kind is None and any(chip["processes"] is not None for chip in chips):
         kind = "proc-mem"
+    if kind is None and "npu_ids" in seen and "chip_count" in seen:
+        kind = "other" if any(chip["values"] for chip in chips) else "list"
     if kind == "list":
         # Newer releases name product and serial number of each; the others print its id alone.
         named = {chip["npu_id"]: chip for chip in chips}
@@ -107,16 +111,16 @@ def _groups(text: str) -> Tuple[List[List[Tuple[str, List[str]]]], List[Dict[str
     blank = False
     lines, rest = values.whole_lines(text)
     key, _, value = _split(clean(rest[:LINE_LIMIT]))
-    if value and values.field(key) == "chip_name" and "mcu".startswith(value.lower()):
+    if value and values.field(key) == "chip_name" and any(name.startswith(value.lower()) for name in _CONTROLLERS):
         lines.append(key + " : MCU")    # else what stands above, the board's own, would be a chip's
     for raw in lines:
         line = clean(raw[:LINE_LIMIT])
         if not line.strip():
             blank = True
             continue
-        dcmi = _DCMI.search(line)
-        if dcmi or _ERROR.match(line):
-            errors.append({"code": int(dcmi.group(1)) if dcmi else None, "text": line.strip()[:500]})
+        error = tool_errors.smi(line)
+        if error is not None:
+            errors.append(error)
             continue
         process = _PROCESS.match(line)
         key, colon, value = ("process", ":", line) if process or line.strip() == "No process in device." else _split(line)
@@ -154,7 +158,7 @@ def _chips_of(body: List[Tuple[str, List[str]]]) -> List[List[Tuple[str, List[st
 
 def _is_mark(key: str, printed: List[str]) -> bool:
     name = values.field(key)
-    return name == "chip_id" or (name == "chip_name" and printed[0].strip().lower() == "mcu")
+    return name == "chip_id" or (name == "chip_name" and printed[0].strip().lower() in _CONTROLLERS)
 
 
 def _chip(npu_id: Optional[int], part: List[Tuple[str, List[str]]]) -> Dict[str, Any]:
@@ -182,6 +186,8 @@ def _value(name: str, key: str, printed: List[str]) -> Any:
         return [code for code in codes if re.match("^[0-9A-F]{1,9}$", code)]
     if name == "error_texts":
         return [line for line in (values.text(one) for one in printed) if line is not None]
+    if name == "health" and printed[0].strip().upper() == "UNKNOWN":
+        return printed[0].strip()    # a state of its own, as in the table
     if name == "fault_event_information":
         return [{"code": code.upper(), "severity": int(severity)} for one in printed for code, severity in _EVENT.findall(one)]
     if values.has_unit(key) or _COUNTS.search(name):

@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
-from agent.parse import values
+from agent.parse import tool_errors, values
 from agent.parse.text import clean
 
 VERSION = 1
@@ -60,23 +60,16 @@ _VERSION_ROW = re.compile(r"\bnpu-smi\s+(\S+)(?:\s+Version:\s*(\S+))?")
 # "[root@node1 ~]# npu-smi info | tee out", "(base) ops@node1:~$ ls | head": a bar, and no row.
 _COMMAND = re.compile(r"[#$%] +\S")
 _NO_PROCESS = re.compile(r"No running processes found in NPU\s+([0-9]{1,9})(?![0-9])")
+# What no other tool draws between bars, of a table whose titles were lost.
+_TRACES = re.compile(r"(?m)^[^|\n]{0,80}\|[^\n]*(?:No running processes found in NPU|\|[ \t]*(?:Process id|Bus-Id)[ \t]*\||Hugepages-Usage\(page\)"
+                     r"|\|[ \t]*[0-9A-F]{4}:[0-9A-F]{2}:[0-9A-F]{2}\.[0-9A-F][ \t]*\|)")
 _BUS_ID = re.compile(r"^[0-9A-Za-z*]{4,8}:[0-9A-Za-z*]{2}:[0-9A-Za-z*]{2}\.[0-9A-Za-z*]$")
 _NUMBER = {_INT: re.compile(r"^-?[0-9]{1,15}$"), _FLOAT: re.compile(r"^-?[0-9]{1,15}(?:\.[0-9]{1,9})?$")}
-_HEALTH = frozenset(("ok", "warning", "alarm", "critical", "unknown"))
+_HEALTH = frozenset(("ok", "warning", "alarm", "critical", "offline", "unknown"))
+# 910B3, 310: a second row has the number of a chip, a device or a die there.
+_NAME = re.compile(r"[A-Za-z]|^[1-9][0-9]{2}$")
+_WORDS = re.compile(r"^[A-Za-z]+(?: [A-Za-z]+){0,3}$")
 _ABSENT = frozenset(("na", "n/a", "-", "--", ""))
-
-# npu_smi.c start-up errors and refusals; all of them come on stdout.
-_ERRORS = (
-    re.compile(r"dcmi mod(?:ule|el) initiali[sz]ed? failed\b.*?ret is (?P<code>-?[0-9]{1,9})\s*\.?\s*$"),
-    re.compile(r"\bret(?:urn)? ?code: ?(?P<code>-[0-9]{3,9})\b"),
-    re.compile(r"^\s*(?:Invalid (?:card|chip|device|npu) id\b|Error parameter (?:of -|in )|This device does not support |get npu info failed|The vnpu is not in docker mode)"),
-    re.compile(r"\b(?:npu-smi|hccn_tool): (?:command )?not found\b|\bcommand not found: (?:npu-smi|hccn_tool)\b|\b(?:npu-smi|hccn_tool)\s?[:：]\s?未找到命令"
-               r"|\b(?:npu-smi|hccn_tool): Permission denied\b|\blib(?:dcmi|drvdsmi_host)\.so\b.*(?:cannot open|No such file)"),
-    re.compile(r"^\s*\[WARNING\] ?The driver package may not be completely installed"),
-)
-
-# DCMI's own codes, -8001 to -8255: none of them is the beginning of another number that the tool prints.
-_DCMI_CODE = re.compile(r"-8[0-9]{3}$")
 
 _Titles = List[List[Tuple[str, Tuple[str, ...]]]]
 
@@ -103,6 +96,8 @@ class _Reading:
         self.end_before = (False, True)
         self.without_process: List[int] = []
         self.closed = False
+        self.ended = True
+        """Whether the line that is read has its end."""
 
     def line(self, text: str) -> None:
         stripped = text.strip()
@@ -120,12 +115,9 @@ class _Reading:
         if set(text) <= {".", "…"}:
             self.sound = False
             return
-        for pattern in _ERRORS:
-            found = pattern.search(text)
-            if found:
-                code = found.groupdict().get("code")
-                self.errors.append({"code": int(code) if code else None, "text": text[:500]})
-                return
+        error = tool_errors.smi(text, self.ended)
+        if error is not None:
+            self.errors.append(error)
 
     def _border(self, text: str) -> None:
         if not _BORDER.match(text):
@@ -172,8 +164,8 @@ class _Reading:
 
     def _device(self, cells: List[str], whole: bool) -> None:
         first = _read(cells, whole, self.first)
-        if first is not None and not _is_first(cells, self.first, first[0]):
-            first = None
+        if first is not None:
+            first = _as_first(cells, self.first, first)
         second = _read(cells, whole, self.second)
         if second is not None and not _is_second(cells, self.second):
             second = None
@@ -264,17 +256,19 @@ def parse(text: str) -> Dict[str, Any]:
     lines, rest = values.whole_lines(text)
     for line in lines:
         reading.line(clean(line[:LINE_LIMIT]))
+    reading.ended = False
     reading.line(clean(rest[:LINE_LIMIT]))
-    found = reading.result()
-    for error in found["errors"]:
-        if rest.strip() and error["text"] == clean(rest[:LINE_LIMIT]).strip()[:500] and not _DCMI_CODE.match(str(error["code"])):
-            error["code"] = None  # its last digits may be missing
-    return found
+    return reading.result()
 
 
 def recognised(parsed: Dict[str, Any]) -> bool:
     """Whether what ``parse`` returned came from npu-smi at all: a version, a device, a process or an error."""
     return bool(parsed["tool_version"] or parsed["devices"] or parsed["processes"] or parsed["errors"])
+
+
+def mentioned(text: str) -> bool:
+    """Whether rows or titles of the table stand in a text of which nothing else can be read: its head was cut off."""
+    return bool(_TRACES.search(text))
 
 
 def npu_columns(parsed: Dict[str, Any]) -> Dict[str, List[Any]]:
@@ -335,8 +329,10 @@ def _value(token: str, kind: str) -> Optional[Tuple[Any, ...]]:
         return ()
     if kind == _PAIR:
         used, bar, total = token.partition("/")
+        if token.lower() in _ABSENT:
+            return (None, None)
         if not bar:
-            return (None, None) if token.lower() in _ABSENT else None
+            return None
         left, right = _value(used, _INT), _value(total, _INT)
         return left + right if left is not None and right is not None else None
     if token.lower() in _ABSENT:
@@ -357,12 +353,23 @@ def _rejoin(cells: List[str], titles: _Titles) -> List[str]:
     return cells[:place] + ["|".join(cells[place:place + surplus + 1])] + cells[place + surplus + 1:]
 
 
-def _is_first(cells: List[str], titles: Optional[_Titles], values: Dict[str, Any]) -> bool:
-    """Whether a row can be a chip's first: an NPU id that is a number, a health the tool knows."""
-    if values.get("npu_id") is None:
-        return False
+def _as_first(cells: List[str], titles: Optional[_Titles], read: Tuple[Dict[str, Any], bool]) -> Optional[Tuple[Dict[str, Any], bool]]:
+    """What was read, where the row can be a chip's first: an NPU id that is a number, a health; else None.
+
+    A word that the tool has for no health is none, and then the chip must have a name: a second row may read NA there.
+    """
+    found, sound = read
     health = _under("health", cells, titles)
-    return not _titled("health", titles) if health is None else health.lower() in _HEALTH
+    if found.get("npu_id") is None:
+        return None
+    if health is None:
+        return None if _titled("health", titles) else read
+    if health.lower() in _HEALTH:
+        return read
+    absent = health.lower() in _ABSENT
+    if not (absent or _WORDS.match(health)) or not _NAME.search(found.get("name") or ""):
+        return None
+    return dict(found, health=None), sound and absent
 
 
 def _is_second(cells: List[str], titles: Optional[_Titles]) -> bool:

@@ -10,18 +10,11 @@ import json
 import re
 from typing import Any, Dict, List, Optional
 
-from agent.parse import hccn_many, npu_keyvalue, npu_mapping, npu_table, npu_topology, npu_watch, values
+from agent.parse import hccn_many, npu_keyvalue, npu_mapping, npu_table, npu_topology, npu_watch, passed_on, values
 from agent.parse.text import clean
 
 # "[root@node1 ~]#", "(base) ops@node1:~$": the last line of what was copied from a terminal.
 _PROMPT = re.compile(r"^(?:\([\w.-]+\) ?)?(?:\[[^\]|]{1,80}\]|[\w.-]+@[\w.-]+:[^|]{0,80}?)? ?[#$%>]$")
-# What stands before every line where an output was passed on: "node-1: " (pdsh, ansible), "> " (a mail), the time of
-# a container's log (with the stream behind it), torchrun's "[default0]:", a number (cat -n).
-_NODE = re.compile(r"[A-Za-z][\w.-]{0,63}: ?")
-_PASSED_ON = (_NODE, re.compile(r"> ?"), re.compile(r"\[[a-z]+\d+\]: ?"), re.compile(r" {0,8}\d{1,6}(?:\t|(?=\s*\Z))"),
-              re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]{8,18}(?:Z|[+-]\d\d:\d\d) ?(?:std(?:out|err) [FP] ?)?"))
-# "node1 | CHANGED | rc=0 >>": ansible's line above the output, which looks like a row of a table
-_ANSIBLE = re.compile(r"(?m)^[\w.-]{1,64} \| [A-Z]+!? \| rc=\d{1,3} >>[ \t]*\r?\n")
 # Field of a device <- what the -t types call it. The rest of a type's values stay in its own shape.
 _FROM_VALUES = {"health": "health", "power_w": "power_w", "temperature_c": "temperature_c", "aicore_pct": "aicore_pct",
                 "bus_id": "pcie_bus_info", "memory_total_mb": "ddr_total_mb", "hbm_total_mb": "hbm_total_mb",
@@ -34,7 +27,7 @@ def document(text: str) -> Optional[Dict[str, Any]]:
     Its keys are those of ``npu_table.parse``, and ``output``: ``table``, ``mapping``, ``watch``, ``topo``,
     ``npu-`` and the -t type (``npu-usages``), or ``hccn-`` and the option (``hccn-link``). For all but the
     table, ``details`` holds what that output says in its own shape; where several outputs of hccn_tool stand in
-    one text, those of the first, and all of them as ``outputs``.
+    one text, those of the first, and all of them as ``outputs``. ``hccn-error``: hccn_tool said why it has no output.
     """
     text = text.lstrip("\ufeff")    # what some editors put before a file's first line
     if text.lstrip()[:1] in ("{", "["):
@@ -43,11 +36,19 @@ def document(text: str) -> Optional[Dict[str, Any]]:
             return None    # a document of some program's, this one's too
         except (ValueError, RecursionError):
             pass
-    text = _ANSIBLE.sub("", _bare(text)) if "rc=" in text else _bare(text)
+    bare = passed_on.bare(text)
+    found = _document_of(bare)
+    if found is None:
+        line = passed_on.of_one_line(bare)
+        found = _document_of(line) if line is not None else None
+    return found
+
+
+def _document_of(text: str) -> Optional[Dict[str, Any]]:
     rest = values.whole_lines(text)[1]
     if rest.strip() and _ended(text):    # a prompt
         text = text[:len(text) - len(rest)]
-    table = npu_table.parse(text)
+    table = npu_table.parse(passed_on.unwrapped(text))
     if table["devices"] or table["processes"] or table["tool_version"]:
         return dict(table, output="table")
     watch = npu_watch.parse(text)
@@ -61,43 +62,25 @@ def document(text: str) -> Optional[Dict[str, Any]]:
     if npu_topology.recognised(topology):
         return _document("topo", topology, [], topology["complete"])
     networks = hccn_many.parse(text)
+    refused = hccn_many.errors(text)
     if networks:
-        # A line without its end is no reading; a prompt is none either.
+        # A line without its end is no reading; a prompt is none either. What a ping could not reach is a reading.
         whole = _ended(text) and all(one["kind"] is not None and one.get("complete", True) for one in networks)
         first = next(one for one in networks if one["kind"] is not None)
         details = dict(first, outputs=networks) if len(networks) > 1 else first
-        return _document("hccn-" + first["kind"], details, [], whole)
+        return dict(_document("hccn-" + first["kind"], details, [], whole and (not refused or all(one["kind"] == "ping" for one in networks))), errors=refused)
     blocks = npu_keyvalue.parse(text)
     if npu_keyvalue.recognised(blocks):
         return _blocks(blocks)
-    if npu_table.recognised(table):
+    if refused:
+        return dict(_document("hccn-error", {"kind": None, "device": None}, [], False), errors=refused)
+    if npu_table.recognised(table) or npu_table.mentioned(text):
         return dict(table, output="table")
     networks = hccn_many.parse(text + "\n") if not text.endswith("\n") else []
     if len(networks) != 1:
         return None
     # All there is has no end: it tells what was asked for, and no value.
     return _document("hccn-" + networks[0]["kind"], {name: value if name == "kind" else None for name, value in networks[0].items()}, [], False)
-
-
-def _bare(text: str) -> str:
-    """The text without what was put before every line of it, or blank between any two, in passing it on; else as it is."""
-    lines = text.splitlines(True)
-    if len(lines) >= 6 and not "".join(lines[1::2]).strip():
-        lines = lines[::2]
-    written = [line for line in lines if line.strip()]
-    for pattern in _PASSED_ON if len(written) > 1 else ():
-        if all(pattern.match(line) for line in written):
-            bare = [pattern.sub("", line, count=1) for line in lines]
-            if pattern is not _NODE or _one_node(written, bare):
-                return "".join(bare)
-    return "".join(lines)
-
-
-def _one_node(written: List[str], bare: List[str]) -> bool:
-    """Whether the word before every line is a node's name: the same throughout, and no key of what stands behind it."""
-    words = {line.partition(":")[0] for line in written}
-    return len(words) == 1 and not words & {"ipaddr", "netmask"} and (
-        any(character in "-.0123456789" for character in "".join(words)) or any(":" in line or "|" in line or "  " in line.strip() for line in bare))
 
 
 def _ended(text: str) -> bool:
@@ -108,6 +91,7 @@ def _ended(text: str) -> bool:
 
 def _blocks(blocks: Dict[str, Any]) -> Dict[str, Any]:
     devices: List[Dict[str, Any]] = []
+    known: Dict[Any, Dict[str, Any]] = {}
     processes: List[Dict[str, Any]] = []
     version = None
     for chip in blocks["chips"]:
@@ -119,14 +103,20 @@ def _blocks(blocks: Dict[str, Any]) -> Dict[str, Any]:
             printed["power_w"] = chip["values"].get("power_dissipation_w")    # the 310B's word for the same
         device = _device(dict(printed, npu_id=chip["npu_id"], chip_id=chip["chip_id"]))
         if any(value is not None for value in device.values()):
-            devices.append(device)
+            # Several -t types may stand in one text: what a later one says besides joins the chip's row.
+            key = (chip["npu_id"], chip["chip_id"]) if None not in (chip["npu_id"], chip["chip_id"]) else len(devices)
+            if key in known:
+                known[key].update({name: value for name, value in device.items() if known[key][name] is None})
+            else:
+                devices.append(device)
+                known[key] = device
         for process in chip["processes"] or []:
             row: Dict[str, Any] = dict.fromkeys(npu_table.PROCESS_FIELDS)
             row.update(process, npu_id=chip["npu_id"], chip_id=chip["chip_id"])
             processes.append(row)
     seen = {device["npu_id"] for device in devices}
     devices += [_device({"npu_id": npu_id}) for npu_id in sorted({chip["npu_id"] for chip in blocks["chips"] if chip["npu_id"] is not None} - seen)]
-    told = blocks["total"] is None or blocks["total"] == len(devices)
+    told = (blocks["total"] is None and blocks["kind"] != "list") or blocks["total"] == len(devices)
     found = _document("npu-" + blocks["kind"], blocks, devices, told and not blocks["cut"] and not any(error["code"] for error in blocks["errors"]))
     return dict(found, processes=processes, errors=blocks["errors"], tool_version=version)
 

@@ -4,7 +4,7 @@ from typing import Any, Dict, List
 
 import pytest
 
-from agent.parse import npu_keyvalue
+from agent.parse import npu_keyvalue, outputs
 
 
 def pad(text: str) -> str:
@@ -98,6 +98,24 @@ def test_processes() -> None:
 def test_list() -> None:
     parsed = npu_keyvalue.parse(pad("Total Count: 3\n\nNPU ID: 0\nChip Count: 1\n\nNPU ID: 4\nChip Count: 1\n"))
     assert (parsed["kind"], parsed["total"], [chip["npu_id"] for chip in parsed["chips"]]) == ("list", 3, [0, 4])
+
+
+def test_a_list_whose_count_was_cut_off_is_not_whole() -> None:
+    found = outputs.document(pad("NPU ID: 0\nChip Count: 1\n\nNPU ID: 4\nChip Count: 1\n"))
+    assert found is not None and (found["output"], found["complete"], [device["npu_id"] for device in found["devices"]]) == ("npu-list", False, [0, 4])
+
+
+def test_a_type_that_only_its_ids_tell_and_the_boards_processor() -> None:
+    found = outputs.document(pad("NPU ID: 2\nChip Count: 1\n\nSOMETHING_NEW (C): 41\nChip ID: 0\n\nTemperature (C): 66\nChip Name: 3559\n"))
+    assert found is not None and found["complete"] and [(device["npu_id"], device["temperature_c"]) for device in found["devices"]] == [(2, None)]
+    assert found["details"]["chips"][0]["values"] == {"something_new_c": 41}
+
+
+def test_two_types_in_one_text_are_one_row_a_chip() -> None:
+    found = outputs.document(USAGES + COMMON)
+    assert found is not None and len({(device["npu_id"], device["chip_id"]) for device in found["devices"]}) == len(found["devices"])
+    both = outputs.document(pad("NPU ID: 0\nChip Count: 1\n\nAicore Usage Rate(%): 7\nChip ID: 0\n\nNPU ID: 0\nChip Count: 1\n\nNPU Temperature (C): 41\nChip ID: 0\n"))
+    assert both is not None and [(device["aicore_pct"], device["temperature_c"]) for device in both["devices"]] == [(7, 41)]
 
 
 def test_board_and_ecc() -> None:

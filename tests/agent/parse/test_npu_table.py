@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 
-from agent.parse import npu_table
+from agent.parse import npu_table, outputs
 
 FIXTURES = Path(__file__).parent / "fixtures" / "npu_table"
 NAMES = sorted(path.stem for path in FIXTURES.glob("*.txt"))
@@ -144,6 +144,26 @@ def test_unknown_is_a_health_of_its_own() -> None:
     parsed = npu_table.parse(TEXTS["310b4-alarm"].replace("Alarm  ", "UNKNOWN"))
     assert rows(parsed)[0][:5] == (0, 0, None, "310B4", "UNKNOWN")
     assert parsed["complete"] is True
+
+
+@pytest.mark.parametrize("word, health, complete", [("Offline", "Offline", True), ("NA", None, True), ("-", None, True), ("N/A", None, True), ("Zzzz", None, False)])
+def test_a_health_that_is_none_costs_the_chip_nothing_else(word: str, health: Any, complete: bool) -> None:
+    for name in ("910b3-24.1.rc2", "a3-25.2.0", "310-21.0", "950-doc", "310b4-alarm"):
+        text = re.sub(r"\| (OK|Alarm) +\|", lambda found: ("| " + word).ljust(len(found.group()) - 1) + "|", TEXTS[name], count=1)
+        parsed = npu_table.parse(text)
+        assert rows(parsed) == [DEVICES[name][0][:4] + (health,) + DEVICES[name][0][5:]] + DEVICES[name][1:], name
+        assert parsed["complete"] is complete, name
+
+
+def test_a_pair_that_is_not_there() -> None:
+    parsed = npu_table.parse(re.sub(r"59356/ 65536", "N/A         ", TEXTS["910b3-24.1.rc2"]))
+    assert parsed["complete"] and [device["hbm_used_mb"] for device in parsed["devices"]].count(None) >= 1
+
+
+def test_a_table_whose_titles_were_cut_off_is_known_and_not_whole() -> None:
+    text = TEXTS["910b3-24.1.rc2"]
+    found = outputs.document(text[text.index("OK"):])
+    assert found is not None and not found["complete"] and found["devices"] == []
 
 
 def test_columns() -> None:

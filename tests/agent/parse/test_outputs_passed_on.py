@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, Callable, List
 
 import pytest
@@ -30,7 +31,11 @@ def each(put: str) -> Callable[[str], str]:
 
 WAYS = {"pdsh": each("node-1: "), "mail": each("> "), "engine": each("2025-03-01T10:00:00.123456789Z "), "file": each("2025-03-01T10:00:00.1+08:00 stdout F "),
         "torchrun": each("[default0]:"), "cat -n": each("    12\t"), "prompt": lambda text: "[root@n1 ~]# npu-smi info\n" + text + "[root@n1 ~]# ",
-        "ansible": lambda text: "node1 | CHANGED | rc=0 >>\n" + text}
+        "ansible": lambda text: "node1 | CHANGED | rc=0 >>\n" + text, "kubectl": each("[pod/train-0/main] "),
+        "kubectl --timestamps": each("[pod/train-0/main] 2025-03-01T10:00:00.1Z "), "compose": each("npu-1  | "), "srun": each("0: "), "address": each("10.0.0.1: "),
+        "mpirun": each("[1,0]<stdout>:"), "logger": each("2025-03-01 10:00:00,123 "), "ts": each("[2025-03-01 10:00:00] "), "bare time": each("Mar  1 10:00:00 "),
+        "journal": each("Nov 22 10:00:00 node1 smi[123]: "), "syslog": each("Nov  2 10:00:00 node1 smi: "), "ray": each("(train pid=123, ip=10.0.0.3) "),
+        "parallel": each("node-1\t"), "comment": each("# "), "patch": each("+ ")}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -43,6 +48,31 @@ def test_what_was_put_before_every_line_changes_nothing(text: str, way: str) -> 
 def test_a_key_that_comes_again_is_no_nodes_name(text: str, values: int) -> None:
     found = outputs.document(text)
     assert found is not None and len(found["details"]["outputs"]) == values
+
+
+@pytest.mark.parametrize("text", [TABLE, USAGES, HCCN["stat"]])
+def test_of_several_nodes_the_first_is_read_however_their_lines_are_mixed(text: str) -> None:
+    first = [WAYS["pdsh"](line) for line in text.splitlines(True)]
+    second = [each("node-2: ")(line.replace("0", "9")) for line in text.splitlines(True)]
+    mixed = "".join(line for both in zip(first, second) for line in both)
+    assert without_details(mixed) == without_details("".join(first + second)) == without_details(text)
+
+
+def test_one_line_of_one_node() -> None:
+    found = outputs.document("node-01: link status: DOWN\n")
+    assert found is not None and (found["complete"], found["details"]["status"]) == (True, "DOWN")
+
+
+@pytest.mark.parametrize("width", [41, 60, 72, 80])
+@pytest.mark.parametrize("table", TABLES, ids=[path.stem for path in TABLES])
+def test_a_terminal_narrower_than_the_table_changes_nothing(table: Path, width: int) -> None:
+    text = table.read_text(encoding="utf-8")
+    if len(text.splitlines()[0]) <= width:
+        pytest.skip("not wider than the terminal")
+    broken = "".join(line[start:start + width].rstrip() + "\n" for line in text.splitlines() for start in range(0, max(len(line), 1), width))
+    assert outputs.document(broken) == outputs.document(text)
+    cut = outputs.document(broken[:len(broken) // 2])
+    assert cut is None or not cut["complete"]
 
 
 def test_blank_lines_between_all_lines_change_nothing() -> None:

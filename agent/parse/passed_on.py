@@ -1,0 +1,120 @@
+"""An output as it was passed on: what pdsh, ansible, kubectl, srun, a mail or a log put before every line, taken off again.
+
+Owns the forms of those marks, and the joining of a table's rows that a narrow terminal broke. Refuses to read what stands behind them; of several nodes' outputs in one text
+the first node's is kept, as of several tables the first is read. Never raises.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import List, Optional, Tuple
+
+# "node-1: " (pdsh, ansible, clush), "npu-1  | " (compose), "node-1<TAB>" (parallel --tag)
+_NODE = re.compile(r"([A-Za-z][\w.-]{0,63}): ?")
+_TAGGED = re.compile(r"([A-Za-z][\w.-]{0,63})(?: {0,12}\| ?|\t|(?=\s*\Z))")
+_MARKS = (
+    re.compile(r"(?:> ?){1,3}"),                                        # a mail
+    re.compile(r"[#+](?: |(?=\s*\Z))"),                              # a comment, a patch
+    re.compile(r"\[[0-9]{1,4},[0-9]{1,6}\]<std(?:out|err)>: ?"),        # mpirun
+    # "[default0]:" (torchrun), "[pod/train-0/main] " (kubectl --prefix), "[2025-03-01 10:00:00] " (ts); hccn_tool's own names a device
+    re.compile(r"\[(?!dev(?:id|ice) )[^\[\]|]{1,160}\]:? ?"),
+    re.compile(r"\((?:\w{1,40} )?pid=[0-9]{1,10}[^()]{0,60}\) ?"),      # ray
+    re.compile(r" {0,8}[0-9]{1,6}(?:\t|: ?|(?=\s*\Z))"),                # cat -n, srun --label, grep -n
+    re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}: ?"),                    # pdsh by address
+    # An engine's log (with the stream behind the time), a logger's time
+    re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})? ?(?:std(?:out|err) [FP] )?"),
+    # The journal, syslog; not the key of an output behind a bare time
+    re.compile(r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} \S{1,64} (?!(?:status|address|mode|info|gateway|statistics):)[\w./-]{1,64}(?:\[[0-9]{1,9}\])?: ?"),
+    re.compile(r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} ?"),
+)
+_TWICE = 2
+"""So many marks may stand before one another: kubectl's, and the time of the engine's log."""
+# "node1 | CHANGED | rc=0 >>": ansible's line above the output, which looks like a row of a table
+_ANSIBLE = re.compile(r"(?m)^[\w.-]{1,64} \| [A-Z]+!? \| rc=\d{1,3} >>[ \t]*\r?\n")
+_REFUSED = re.compile(r"non-zero return code\s*\Z")    # what ansible writes behind the last line then, without a newline between
+_BORDER = re.compile(r"\+[-=]{20,}")
+_BORDER_PIECE = re.compile(r"^[-=+]+\s*$")
+_PIECES = 4
+_KEYS = frozenset(("ipaddr", "netmask", "Speed", "Temperature", "Health"))
+
+
+def bare(text: str) -> str:
+    """The text without what was put before every line of it, or blank between any two, in passing it on; else as it is."""
+    lines = text.splitlines(True)
+    if len(lines) >= 6 and not "".join(lines[1::2]).strip():
+        lines = lines[::2]
+    for _ in range(_TWICE):
+        stripped = _stripped(lines)
+        if stripped is None:
+            break
+        lines = stripped
+    text = "".join(lines)
+    if "rc=" in text and _ANSIBLE.search(text):
+        text = _REFUSED.sub("\n", _ANSIBLE.sub("", text))
+    return text
+
+
+def unwrapped(text: str) -> str:
+    """The text with the rows of a table put together that a terminal narrower than the table broke.
+
+    A terminal breaks every row at the same column, and drops the blanks at the end of a line.
+    """
+    lines = text.splitlines()
+    first = next((number for number, line in enumerate(lines) if _BORDER.match(line)), None)
+    if first is None or lines[first].rstrip().endswith("+"):
+        return text
+    width = len(lines[first].rstrip())
+    pieces = next((count for count in range(2, _PIECES + 1) if first + count <= len(lines) and lines[first + count - 1].rstrip().endswith("+")), None)
+    if pieces is None or not all(_BORDER_PIECE.match(line) for line in lines[first:first + pieces]):
+        return text
+    joined = lines[:first]
+    place = first
+    while place < len(lines):
+        row = lines[place:place + pieces] if lines[place][:1] in ("+", "|") else lines[place:place + 1]
+        joined.append("".join(line.rstrip().ljust(width) for line in row).rstrip())
+        place += len(row)
+    return "\n".join(joined) + ("\n" if text.endswith("\n") else "")
+
+
+def of_one_line(text: str) -> Optional[str]:
+    """The only written line of a text without the node's name before it; None where there are more, or no name."""
+    written = [line for line in text.splitlines(True) if line.strip()]
+    found = _NODE.match(written[0]) if len(written) == 1 else None
+    return written[0][found.end():] if found and _named(found.group(1)) else None
+
+
+def _stripped(lines: List[str]) -> Optional[List[str]]:
+    written = [line for line in lines if line.strip()]
+    if len(written) < 2:
+        return None
+    for pattern in _MARKS:
+        if all(pattern.match(line) for line in written):
+            return [pattern.sub("", line, count=1) for line in lines]
+    for pattern in (_NODE, _TAGGED):
+        parts = [_parted(line, pattern) for line in lines]
+        names = [name for name, _ in parts if name is not None]
+        if len(names) < len(written):
+            continue
+        kept = [rest for name, rest in parts if name is None or name == names[0]]
+        times = Counter(names)
+        if _one_node(names[0], kept) if len(times) == 1 else all(_named(name) and count > 1 for name, count in times.items()):
+            return kept
+    return None
+
+
+def _parted(line: str, pattern: "re.Pattern[str]") -> Tuple[Optional[str], str]:
+    """(the name before a line, what stands behind it)."""
+    found = pattern.match(line)
+    return (found.group(1), line[found.end():]) if found else (None, line)
+
+
+def _one_node(name: str, kept: List[str]) -> bool:
+    """Whether the word before every line is a node's name, and no key of what stands behind it."""
+    return name not in _KEYS and (any(character in "-.0123456789" for character in name)
+                                  or any(":" in line or "|" in line or "  " in line.strip() for line in kept))
+
+
+def _named(name: str) -> bool:
+    """Whether a word can only be a node's name: keys of the tools have no digit, dot or dash."""
+    return any(character in "-.0123456789" for character in name)

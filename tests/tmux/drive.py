@@ -42,8 +42,14 @@ class MovingFeed(scene.FakeFeed):
         self._next, self._at, self._record = 97, now, scene.Recorder()
 
     def drain(self, most: int = 0) -> bool:
-        if hasattr(self, "_next") and time.time() > self._at + 0.25 and self._next <= 119:  # noqa: TID251
+        if hasattr(self, "_next") and time.time() > self._at + 0.25:  # noqa: TID251
             self._at = time.time()  # noqa: TID251
+            if self._next > 119:
+                # It never stands still: a busy machine may take a minute to come to where a test looks for that.
+                self.logs[scene.LOG].add(f" evaluating after iteration 119, batch {self._next - 119}")
+                self._next += 1
+                super().drain()
+                return True
             self.pending.append(scene.iteration(self._record, scene.SECOND, self._next, self._at))
             self.logs[scene.LOG].add(f" iteration {self._next:8d}/     120 | lm loss: {scene.loss_at(self._next):.9E} |")
             self._next += 1

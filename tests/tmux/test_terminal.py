@@ -42,7 +42,7 @@ class Terminal:
 
     def tmux(self, *words: str) -> str:
         done = subprocess.run(["tmux", "-S", str(self._socket), "-f", "/dev/null", *words], env=self._environ, capture_output=True, text=True,
-                              timeout=20, check=False)
+                              timeout=PATIENCE_S, check=False)
         return done.stdout
 
     def start(self, width: int = 120, height: int = 36) -> None:
@@ -192,8 +192,14 @@ def test_it_ends_with_its_terminal(terminal: Terminal) -> None:
     terminal.console()
     pid = terminal.console_pid()
     terminal.end()
-    until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0],
-          "the console to end after its terminal went away")
+    until(lambda: not lives(pid), "the console to end after its terminal went away")
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_no_colour_means_none(terminal: Terminal) -> None:

@@ -14,6 +14,7 @@ from console.core.launch import inventory
 from console.core.launch.plan import make_plan
 from console.lab.ports import free_port
 from tests.console.core.launch.jobs import ATTEMPT
+from tests.patience import PATIENCE_S
 from trainer.spec import job
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,7 @@ names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "RANKDECK_ROUND", "RANKDECK_NODE", 
 print("SEEN " + json.dumps({"argv": sys.argv[1:], "cwd": os.getcwd(), "env": {n: os.environ.get(n) for n in names}}), flush=True)
 if "fail" in sys.argv and os.environ["RANKDECK_ROUND"] == "0":
     # The others wait, as in a collective, until their agent ends them.
-    sys.exit(3) if os.environ["RANK"] == "1" else time.sleep(60)
+    sys.exit(3) if os.environ["RANK"] == "1" else time.sleep(600)
 """
 
 
@@ -51,7 +52,7 @@ def test_two_nodes_meet(tmp_path: Path, arguments: list[str]) -> None:
             started.append((directory, subprocess.Popen(["bash", str(directory / "command.sh")], cwd="/", stdout=log, stderr=log, start_new_session=True,
                                                         env={"HOME": str(tmp_path), "PATH": "/usr/local/bin:/usr/bin:/bin"})))
     try:
-        codes = [process.wait(timeout=90) for _, process in started]
+        codes = [process.wait(timeout=2 * PATIENCE_S) for _, process in started]
     finally:
         for _, process in started:
             if process.poll() is None:

@@ -14,6 +14,7 @@ import json
 import re
 from typing import Any, Dict, List, Optional
 
+from agent.parse import values
 from agent.parse.text import clean
 
 VERSION = 1
@@ -22,7 +23,10 @@ LINE_LIMIT = 20000
 _PS_FIELDS = {"container id": "id", "image": "image", "command": "command", "created": "created", "status": "status",
               "ports": "ports", "names": "name"}
 _PS_KEYS = {"id": "ID", "image": "Image", "command": "Command", "created": "CreatedAt", "status": "Status", "ports": "Ports", "name": "Names"}
-_VERSION = re.compile(r"(?i)\b(?:docker|podman) version ([0-9][^\s,]{0,40})")
+_PS_TITLES = frozenset(_PS_FIELDS) | {"size", "pod id", "podname", "local volumes", "networks", "mounts", "labels", "state", "runtime", "namespace"}
+_ID = re.compile(r"^[0-9a-f]{1,64}$")
+# "Docker version 24.0.7, build afdd53b", "podman version 4.9.4"; " Version:           24.0.7" (docker version)
+_VERSION = re.compile(r"(?im)\b(?:docker|podman) version ([0-9][^\s,]{0,40})|^ ?Version: {1,20}([0-9][^\s,]{0,40})\s*$")
 _DAVINCI = re.compile(r"^/dev/davinci([0-9]{1,4})$")
 
 
@@ -35,7 +39,8 @@ def parse_ps(text: str) -> Dict[str, Any]:
     starts: List[int] = []
     titles: List[str] = []
     sound = True
-    for raw in re.split("\r\n|\n|\r", text):
+    lines, rest = values.whole_lines(text)
+    for number, raw in enumerate(lines + [rest]):
         line = clean(raw[:LINE_LIMIT])
         if not line.strip():
             continue
@@ -44,27 +49,40 @@ def parse_ps(text: str) -> Dict[str, Any]:
             sound = sound and isinstance(record, dict)
             if isinstance(record, dict):
                 rows.append(_listed(record))
-        elif line.startswith("CONTAINER ID"):
-            found = list(re.finditer(r"\S+(?: \S+)*", line))
-            titles, starts = [match.group(0).lower() for match in found], [match.start() for match in found]
+            continue
+        found = list(re.finditer(r"\S+(?: \S+)*", line))
+        if not titles and len(found) > 1 and all(match.group().lower() in _PS_TITLES for match in found):
+            titles, starts = [match.group().lower() for match in found], [match.start() for match in found]
         elif titles:
-            # The engine aligns cells under their titles, and an empty cell is nothing but blanks.
-            ends = starts[1:] + [len(line)]
-            row: Dict[str, Optional[str]] = dict.fromkeys(_PS_FIELDS.values())
-            for title, start, end in zip(titles, starts, ends):
-                if title in _PS_FIELDS:
-                    row[_PS_FIELDS[title]] = line[start:end].strip() or None
-            aligned = all(start == 0 or line[start - 1:start] in ("", " ") for start in starts)
-            sound = sound and aligned and row["name"] is not None
-            if aligned:
+            row = _row(line, titles, starts, ended=number < len(lines))
+            if row is not None:
+                sound = sound and (row["name"] is not None or "names" not in titles) and number < len(lines)
                 rows.append(row)
+            elif len(found) > 1:
+                sound = False    # not a prompt that stands alone behind the table
     return {"complete": sound and bool(rows or titles), "containers": rows}
+
+
+def _row(line: str, titles: List[str], starts: List[int], ended: bool) -> Optional[Dict[str, Optional[str]]]:
+    """One row of the table: the engine aligns cells under their titles, and an empty cell is nothing but blanks; None where it is none.
+
+    Of a line without its end the last cell may lack letters, and is left out.
+    """
+    if not all(start == 0 or line[start - 1:start] in ("", " ") for start in starts):
+        return None
+    row: Dict[str, Optional[str]] = dict.fromkeys(_PS_FIELDS.values())
+    for title, start, end in zip(titles, starts, starts[1:] + [len(line) + 1]):
+        if title in _PS_FIELDS and (ended or end <= len(line)):
+            row[_PS_FIELDS[title]] = line[start:end].strip() or None
+    if "container id" in titles and not _ID.match(line[starts[titles.index("container id")]:].split(" ", 1)[0]):
+        return None
+    return row
 
 
 def parse_version(text: str) -> Optional[str]:
     """The version in ``Docker version 24.0.7, build afdd53b`` or ``podman version 4.9.4``; None where there is none."""
-    found = _VERSION.search(clean(text[:LINE_LIMIT]))
-    return found.group(1) if found else None
+    found = _VERSION.search("\n".join(clean(line) for line in text[:LINE_LIMIT].splitlines()))
+    return found.group(1) or found.group(2) if found else None
 
 
 def _listed(record: Dict[str, Any]) -> Dict[str, Optional[str]]:
@@ -95,7 +113,7 @@ def parse_inspect(text: str) -> Dict[str, Any]:
     data = _json(text)
     found = data if isinstance(data, list) else [data] if isinstance(data, dict) else []
     containers = [_inspected(one) for one in found if isinstance(one, dict)]
-    return {"complete": bool(found) and len(containers) == len(found), "containers": containers}
+    return {"complete": bool(found) and len(containers) == len(found) and all(one["id"] for one in containers), "containers": containers}
 
 
 def _inspected(one: Dict[str, Any]) -> Dict[str, Any]:

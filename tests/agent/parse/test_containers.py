@@ -43,6 +43,27 @@ def test_no_container_is_an_answer_and_no_output_is_none() -> None:
     assert containers.parse_ps("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.\n")["complete"] is False
 
 
+def test_a_line_without_its_end_tells_no_half_cell() -> None:
+    whole = containers.parse_ps(PS)["containers"]
+    for end in range(PS.index("\n") + 1, len(PS)):
+        cut = containers.parse_ps(PS[:end])
+        assert cut["complete"] is (PS[end - 1] == "\n")
+        for row, want in zip(cut["containers"], whole):
+            assert all(value in (None, want[field]) for field, value in row.items()), PS[:end][-30:]
+
+
+def test_what_stands_around_a_table_is_no_container() -> None:
+    for text in ("[root@n1 ~]# docker ps -a\n" + PS + "[root@n1 ~]# ", "Emulate Docker CLI using podman.\n" + PS, PS.replace("\n", "\r\n")):
+        assert containers.parse_ps(text)["containers"] == containers.parse_ps(PS)["containers"]
+    assert containers.parse_ps("NAMES     STATUS\ntrain-0   Up 2 hours\n")["containers"][0]["status"] == "Up 2 hours"
+
+
+@pytest.mark.parametrize("text, version", [("Docker version 24.0.7, build afdd53b\n", "24.0.7"), ("Emulate Docker CLI using podman.\npodman version 4.9.4-rhel\n", "4.9.4-rhel"),
+                                           ("Client: Docker Engine - Community\n Version:           24.0.7\n API version:       1.43\n", "24.0.7"), ("docker: command not found\n", None)])
+def test_version(text: str, version: Any) -> None:
+    assert containers.parse_version(text) == version
+
+
 def test_inspect() -> None:
     parsed = containers.parse_inspect(json.dumps([inspect()]))
     assert parsed["complete"] is True
@@ -59,6 +80,7 @@ def test_inspect() -> None:
 def test_inspect_with_parts_missing(changes: Dict[str, Any]) -> None:
     parsed = containers.parse_inspect(json.dumps([inspect(**changes)]))
     assert len(parsed["containers"]) == 1
+    assert containers.parse_inspect("[{}]")["complete"] is False
 
 
 def test_inspect_that_is_cut_or_nonsense() -> None:

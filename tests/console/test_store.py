@@ -126,6 +126,26 @@ def test_log_lines_are_bounded_never_stored_and_repeats_are_ignored(path: Path) 
     assert not Store(path, "f").logs
 
 
+@pytest.mark.parametrize("text", ["step {}", "迭代 {}", "torn \ufffd {}"], ids=["plain", "wide", "not as long as its bytes"])
+def test_a_log_that_is_followed_again_shows_no_line_twice(path: Path, text: str) -> None:
+    texts = [text.format(number) for number in range(9)]
+    ends = [0]
+    for one in texts:
+        ends.append(ends[-1] + len(one.replace("\ufffd", "x").encode()) + 1)
+
+    def chunk(first: int, last: int) -> LogLines:
+        return LogLines(node="n1", at=1.0, path="/l", file_id="1:7:a", offset=ends[first], next_offset=ends[last], size=ends[-1], lines=tuple(texts[first:last]))
+
+    store = Store(path, "f")
+    store.ingest([chunk(0, 4), chunk(4, 6), chunk(3, 8), chunk(2, 8), chunk(8, 9)])
+    store.drain()
+    assert list(store.logs[("n1", "/l")].lines) == texts
+    # One that was replaced is read from its beginning.
+    store.ingest([replace(chunk(0, 2), file_id="1:8:b"), replace(chunk(2, 3), file_id="1:8:b")])
+    store.drain()
+    assert list(store.logs[("n1", "/l")].lines) == texts + texts[:3]
+
+
 def test_not_a_database_is_a_clear_error(path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(b"this is no database, but it is long enough to be looked at" * 50)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -103,11 +104,19 @@ def launch(args: argparse.Namespace) -> int:
                 _see_it_up(desk, args, made, submission, show, document)
             if args.wait and document["ok"]:
                 _afterwards(desk, made, tell, document)
+            elif document["ok"]:
+                for line in left_to_do(made, args.job):
+                    say(line)
     document["nodes"] = [
         {"node": node.node, "node_index": node.node_index, "dir": node.dir,
          "phases": [{"phase": event.phase, "state": event.state, "why": event.why, "took_s": event.took_s} for (name, _), event in phases.items() if name == node.node]}
         for node in made.nodes]
     return _end(args, document, "")
+
+
+def left_to_do(made: LaunchPlan, job: str) -> list[str]:
+    """What a launch that does not wait leaves to the operator, a line each. Whether it has been trained only the log tells, so no node begins it by itself."""
+    return [f"{step.job} is not waited for; when the job has trained: rankdeck run-step {shlex.quote(job)} {step.job.rpartition('--')[2]}" for step in made.after]
 
 
 def _afterwards(desk: Desk, made: LaunchPlan, tell: Callable[[FleetEvent], None], document: dict[str, Any]) -> None:

@@ -14,7 +14,10 @@ import pytest
 import referencing
 
 from console import cli, files
+from console.cli.jobs import left_to_do
 from console.core.launch.difference import Attempt
+from console.core.launch.plan import make_plan
+from tests.console.core.launch.jobs import ATTEMPT
 from tests.console.test_execute import Site, site
 
 __all__ = ["site"]
@@ -203,6 +206,8 @@ def test_a_trained_job_is_exported_by_who_waits(works: bool, site: Site, tmp_pat
     assert document["result"]["status"] == "finished", err
     assert document["ok"] is works and (site.sshd.home / "ws" / "hf").is_dir() is works, err
     assert works or ("cannot read it" in document["error"]["got"] and "tiny--export failed" in document["error"]["what"])
+    made = make_plan(files.read_job(job).spec, files.read_fleet(str(site.fleet)), ATTEMPT)
+    assert [line.partition(": ")[2] for line in left_to_do(made, "a job.yaml")] == ["rankdeck run-step 'a job.yaml' export"]
 
 
 def test_a_plan_is_held_against_an_attempt_that_only_its_node_has(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.ssh
 PYTHON = """#!/bin/bash
 # The vendor's tools, as far as a step can tell.
 echo "python $1 in $PWD with $(ls -d /dev/davinci[0-9]* 2>/dev/null | wc -l) devices"
+printf 'given:'; printf ' %s' "$@"; echo
 while [ $# -gt 0 ]; do [ "$1" = --output-prefix ] && to=$2; shift; done
 [ -e "$INPUT" ] || { echo "no such input" >&2; exit 3; }
 for kind in attention_mask input_ids labels; do for ending in bin idx; do echo x > "${to}_packed_${kind}_document.$ending"; done; done
@@ -29,7 +30,7 @@ def job(site: Site, name: str, **data: Any) -> Path:
     (site.work / "code" / "ModelLink").mkdir(parents=True, exist_ok=True)
     (site.work / "raw.json").write_text("[]")
     site.names.add(f"rankdeck-{name}--preprocess")
-    return site.job(name, run={"mode": "sft"}, runner={"workdir": str(site.work / "code"), "setup": [f"export PATH={site.work}/bin:$PATH"]},
+    return site.job(name, run={"mode": "sft"}, train={"seq_length": 4096}, runner={"workdir": str(site.work / "code"), "setup": [f"export PATH={site.work}/bin:$PATH"]},
                     data={"prefix": str(site.work / "alpaca"), "input": str(site.work / "raw.json"), **data}, checkpoint={"load_dir": str(site.work)},
                     env={"INPUT": data.get("input", str(site.work / "raw.json"))})
 
@@ -39,6 +40,8 @@ def test_a_step_runs_in_a_container_of_its_own_and_leaves_nothing(site: Site) ->
     status, document, err = site.run("run-step", str(path), "preprocess", "--node", "n2")
     assert status == 0 and document["ok"], err
     assert f"n2: python ./tools/preprocess_data.py in {site.work}/code/ModelLink with {DEVICES} devices" in err
+    assert (f"n2: given: ./tools/preprocess_data.py --input {site.work}/raw.json --tokenizer-name-or-path {site.work} --output-prefix {site.work}/alpaca --workers 8 "
+            "--log-interval 1000 --tokenizer-type PretrainedFromHF --handler-name GeneralInstructionHandler --make-vocab-size-divisible-by 128 --seq-length 4096") in err
     assert [(one["node"], one["state"]) for one in document["nodes"]] == [("n2", "done")] and all(Path(made).is_file() for made in document["makes"])
     site.wait_clean()
     status, _, err = site.run("run-step", str(path), "preprocess")

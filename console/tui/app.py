@@ -42,6 +42,7 @@ from console.tui.context import Context
 from console.tui.feed import Feed
 from console.tui.layout_host import LayoutHost
 from console.tui.navigator import Navigator
+from console.tui.paced_screen import PacedScreen
 from console.tui.pacing import Pacer
 from console.tui.panes import Pane
 from console.tui.slices import Slices, Sweeper, at_hand
@@ -187,6 +188,9 @@ class ConsoleApp(App[Ending]):
         panes.load()
         assert self.doings
 
+    def get_default_screen(self) -> PacedScreen:
+        return PacedScreen(self.pacer)
+
     def _fit(self, width: int, height: int) -> None:
         self.host.fit_to(width, height, short=height < theme.HIGH_FROM)
 
@@ -313,16 +317,19 @@ class ConsoleApp(App[Ending]):
 
     def _paint(self, widget: Widget) -> None:
         """Paint this one at once, and not with all that waits for the next frame; in a burst of keys only what the frames show."""
-        loop_s = asyncio.get_running_loop().time()
-        screen = self.screen
-        if loop_s - self._painted < FRAME_S or self._batch_count or len(self.screen_stack) > 1 or screen._layout_required or screen._compositor._dirty_regions \
-                or widget not in screen._compositor.visible_widgets or not self.is_running:
+        loop_s, screen = asyncio.get_running_loop().time(), self.screen
+        if loop_s - self._painted < FRAME_S or self._batch_count or len(self.screen_stack) > 1 or screen._layout_required or not self.is_running \
+                or widget not in screen._compositor.visible_widgets or (self.pacer.slow and widget is not self.bottom):
             return
         self._painted = loop_s
-        screen._compositor.update_widgets({widget})
+        compositor = screen._compositor
+        waiting = compositor._dirty_regions.copy()  # over a slow line a frame may be held back
+        compositor._dirty_regions.clear()
+        compositor.update_widgets({widget})
         screen._dirty_widgets.discard(widget)
         widget._repaint_required = False
-        self._display(screen, screen._compositor.render_update(screen_stack=self._background_screens))
+        self._display(screen, compositor.render_update(screen_stack=self._background_screens))
+        compositor._dirty_regions.update(waiting)
 
     def _put_bottom(self) -> None:
         if self.prompt is not None:

@@ -18,6 +18,10 @@ QUESTION = "\x1b[?2026$p"
 TIMEOUT_S = 3.0
 """A frame of 40 kB takes two seconds at 20 kB/s."""
 GIVE_UP = 3
+FIRST_S = 0.3
+"""So long the second frame waits for the first answer; the pictures of a start are 60 kB."""
+SLOW_S, LATELY_S = 0.2, 300.0
+"""A line is slow when a frame took so long to get there within this time; most frames are small and tell nothing of the line."""
 
 
 class Pacer:
@@ -31,11 +35,22 @@ class Pacer:
         """Whether this terminal ever answered."""
         self.slow_s = 0.0
         """How long the newest frame took to get there, 0 while not known."""
+        self._slow_at = float("-inf")
 
     @property
     def asking(self) -> bool:
         """Whether frames are still followed by a question."""
         return self._silences < GIVE_UP
+
+    @property
+    def slow(self) -> bool:
+        """Whether the line was slow lately."""
+        return self.asking and self._clock.mono_s() - self._slow_at < LATELY_S
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the very first answer may be on its way: until then nobody knows whether the line is slow."""
+        return not self.heard and self._asked_at is not None and self._clock.mono_s() - self._asked_at < FIRST_S
 
     def may_paint(self) -> bool:
         """Whether the terminal has taken in the last frame, as far as can be told."""
@@ -60,4 +75,6 @@ class Pacer:
         self.heard, self._silences = True, 0
         if self._asked_at is not None:
             self.slow_s = self._clock.mono_s() - self._asked_at
+            if self.slow_s >= SLOW_S:
+                self._slow_at = self._clock.mono_s()
             self._asked_at = None

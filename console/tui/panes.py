@@ -20,10 +20,12 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.style import Style
 from textual.content import Content
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
+from textual.strip import Strip
 
 from console.core.fleet.state import FleetState
 from console.tui.context import Context
@@ -93,6 +95,7 @@ class Pane(ScrollView, can_focus=True):
         super().__init__(id=f"pane-{self.pane_name}", classes="pane")
         self.feed, self.context = feed, Context()
         self._title = self._subtitle = ""
+        self._base: Style | None = None
 
     def show(self, state: FleetState, now: float) -> None:
         """Draw this from now on."""
@@ -103,6 +106,19 @@ class Pane(ScrollView, can_focus=True):
         Anything may be called in between, ``show`` too."""
         self.show(state, now)
         yield from ()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Textual's hook. The style that all lines are on is worked out once for all of them: Textual goes up the whole tree for it."""
+        self._base = self.rich_style
+        try:
+            return super().render_lines(crop)
+        finally:
+            self._base = None
+
+    @property
+    def base(self) -> Style:
+        """The pane's own style."""
+        return self._base or self.rich_style
 
     def chosen(self) -> Target | float | None:
         """What Enter opens: a target to drill into, a moment to go to, or nothing."""

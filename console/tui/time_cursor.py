@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 KEPT_MOMENTS = 4096
 """States kept, at one a second over an hour. They share what did not change between them."""
+KEPT_NODES, FEWEST = 100_000, 256
+"""Nodes in all of them together: where every value is new every second, a node in a state takes 1.2 kB. But some are kept of any fleet."""
 KEPT_CHANGES = 2000
 
 
@@ -42,8 +44,9 @@ class Moments:
             return
         self.times.append(time)
         self.states.append(state)
-        if len(self.times) > KEPT_MOMENTS:
-            half = KEPT_MOMENTS // 2
+        most = max(FEWEST, min(KEPT_MOMENTS, KEPT_NODES // max(1, len(state.nodes))))
+        if len(self.times) > most:
+            half = most // 2
             self.times[:half] = self.times[:half:2]
             self.states[:half] = self.states[:half:2]
 

@@ -178,5 +178,5 @@ class LinePane(Pane):
             self._lines, self._drawn_for = self.draw(self._state, self._now, size.width, size.height), size
         at = y if y < self.fixed_lines else y + self.scroll_offset.y
         line = self._lines[at] if at < len(self._lines) else []
-        made = strip(line, size.width, self.rich_style)
+        made = strip(line, size.width, self.base)
         return made.apply_style(_REVERSE) if at == self.selected and self.items else made

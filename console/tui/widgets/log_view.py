@@ -415,7 +415,7 @@ class LogView(Pane):
             self._rows = self._window(size.width, size.height)
             if not len(self._book):
                 self._rows = [[("  " + self._waiting(), "dim")]]
-        return strip(self._rows[y] if y < len(self._rows) else [], size.width, self.rich_style)
+        return strip(self._rows[y] if y < len(self._rows) else [], size.width, self.base)
 
     def _waiting(self) -> str:
         if self.pattern and self._book.rows:

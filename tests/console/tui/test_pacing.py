@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from console.core.clock import FixedClock
-from console.tui.pacing import GIVE_UP, QUESTION, TIMEOUT_S, Pacer
+from console.tui.pacing import FIRST_S, GIVE_UP, LATELY_S, QUESTION, SLOW_S, TIMEOUT_S, Pacer
 
 
 def test_the_next_frame_waits_for_the_answer() -> None:
@@ -38,3 +38,31 @@ def test_an_answer_mends_a_silence() -> None:
     pacer.painted()
     pacer.answered()
     assert pacer.asking and pacer.painted() == QUESTION
+
+
+def test_a_line_is_slow_for_a_while_after_a_slow_frame() -> None:
+    clock = FixedClock(100.0)
+    pacer = Pacer(clock)
+    assert not pacer.slow
+    pacer.painted()
+    clock.move_to(100.0 + SLOW_S + 0.1)
+    pacer.answered()
+    assert pacer.slow
+    pacer.painted()
+    pacer.answered()
+    assert pacer.slow, "a small frame is quick on any line"
+    clock.move_to(101.0 + LATELY_S)
+    assert not pacer.slow
+
+
+def test_the_first_answer_is_waited_for_a_moment_only() -> None:
+    clock = FixedClock(100.0)
+    pacer = Pacer(clock)
+    assert not pacer.unsure
+    pacer.painted()
+    assert pacer.unsure
+    clock.move_to(100.0 + FIRST_S + 0.1)
+    assert not pacer.unsure
+    pacer.answered()
+    pacer.painted()
+    assert not pacer.unsure

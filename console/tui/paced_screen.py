@@ -1,0 +1,48 @@
+"""The main screen, which over a slow line paints one whole frame instead of several that are late.
+
+A change of view lays the panes out, lets them draw for their new sizes and turns to the log's end: on a quick terminal
+these are three frames within 50 ms, over 20 kB/s they are two seconds, and what the operator waits for is in the last.
+So on a line that was slow lately a frame waits until the terminal has taken in the one before, and one with a new
+layout for ``SETTLE_S`` as well; what is drawn meanwhile is in it. A line being typed does not wait (``ConsoleApp._paint``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from textual.geometry import Size
+from textual.screen import Screen
+
+from console.tui.pacing import Pacer
+
+SETTLE_S = 0.06
+LOOK_S = 1 / 60
+
+
+class PacedScreen(Screen[None]):
+    """See the module."""
+
+    def __init__(self, pacer: Pacer) -> None:
+        super().__init__(id="_default")
+        self._pacer = pacer
+        self._settled_at = 0.0
+        self._held = False
+
+    def _refresh_layout(self, size: Size | None = None, scroll: bool = False) -> None:
+        if self._pacer.slow and not self._held:
+            self._settled_at = asyncio.get_running_loop().time() + SETTLE_S
+        super()._refresh_layout(size, scroll)
+
+    def _compositor_refresh(self) -> None:
+        if self.is_current and (self._pacer.unsure or (self._pacer.slow and (
+                not self._pacer.may_paint() or asyncio.get_running_loop().time() < self._settled_at))):
+            if not self._held:
+                self._held = True
+                self.set_timer(LOOK_S, self._look)
+            return
+        super()._compositor_refresh()
+
+    def _look(self) -> None:
+        self._held = False
+        self._compositor.update_widgets(self._dirty_widgets)
+        self._compositor_refresh()

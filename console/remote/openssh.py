@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -40,6 +41,8 @@ SOCKET_PATH_BYTES = 80
 """A socket's name holds 107 bytes, and ssh first makes it under a name 17 bytes longer."""
 DEFAULT_CONFIG = "~/.ssh/config"
 SYSTEM_CONFIG = "/etc/ssh/ssh_config"
+_FOR_SHELLS = re.compile(r"""['"`$;&<>|(){}\s\x00-\x1f\x7f]|\\$""")
+"""What OpenSSH 9.6's valid_hostname and valid_ruser refuse, and ``$``; a backslash parts a domain from a user."""
 # On every command that uses the master: no configuration is read, and without the master there is no way out.
 _THROUGH = ("-F", "none", "-T", "-o", "ControlMaster=no", "-o", "BatchMode=yes", "-o", "ProxyCommand=exit 1", "-o", "LogLevel=ERROR")
 
@@ -252,6 +255,10 @@ def _master_words(node: Node, folder: Path) -> list[str]:
     for what, value in (("host", node.host), ("user", node.user), ("jump", node.jump)):
         if value.startswith("-"):
             raise ConnectError(f"{what} looks like an option of ssh", where=node.name, got=value, fix="Correct the fleet file.")
+        # Before 9.6 ssh put them as they are into lines that it gives to a shell (ProxyCommand, Match exec, its own -J).
+        if found := _FOR_SHELLS.search(value):
+            raise ConnectError(f"{what} has a character that a shell would read as its own", where=node.name, got=f"{value!r}, with {found[0]!r}",
+                               expected="a name or an address", fix="Correct the fleet file.")
     words = ["-F", str(folder / "config"), "-T", "-o", "ControlMaster=yes", "-o", f"ControlPath={folder / 's'}", "-o", "ControlPersist=no",
              "-o", "ClearAllForwardings=yes", "-o", "EscapeChar=none"]
     words += ["-p", str(node.port)] if node.port else []

@@ -243,6 +243,20 @@ def test_what_goes_wrong_is_told_apart(place: Place) -> None:
     assert not ssh_children() and not list(place.runtime.iterdir())
 
 
+@pytest.mark.parametrize("text", ["$(touch owned)", "`touch owned`", "a;touch owned", "a|b", "a&b", "a'b", 'a"b', "a b", "a\nb", "a>b", "a{b", "a\\", "$IFS", "-oProxyCommand=x"])
+@pytest.mark.parametrize("what", ["host", "user", "jump"])
+def test_what_older_clients_would_give_to_a_shell_is_refused(place: Place, what: str, text: str) -> None:
+    value = f"ops@{text}:22" if what == "jump" and not text.startswith("-") and not text.endswith("\\") else text
+    with pytest.raises(ConnectError, match=r"shell would read|option of ssh"):
+        place.connect(place.node(22, **{what: value}), program=str(place.path / "must not be started"))
+    assert not list(place.runtime.iterdir())
+
+
+def test_a_user_of_a_domain_is_one(place: Place) -> None:
+    with pytest.raises(ConnectError, match="ssh cannot be started"):
+        place.connect(place.node(22, user="LAB\\ops", host="[::1]", jump="LAB\\ops@[::1]:22,gate.example"), program=str(place.path / "not there"))
+
+
 @needs_ssh
 def test_a_command_that_takes_too_long_ends(place: Place) -> None:
     connection = place.connect(place.node(place.sshd().port))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import ipaddress
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -39,8 +40,9 @@ class Device:
     """Of the process group."""
 
 
-def prepare(*, local_rank: int, threads: int, deterministic: bool) -> Device:
-    """Ready this process for its device. ``threads``: CPU threads within one operation.
+def prepare(*, local_rank: int, threads: int, deterministic: bool, timeout_s: float = 600.0) -> Device:
+    """Ready this process for its device. ``threads``: CPU threads within one operation; ``timeout_s``: how long a
+    rank waits for its peers.
 
     Raises TrainerError for an unknown device, one that is not there, or another megatron-core.
     """
@@ -59,6 +61,7 @@ def prepare(*, local_rank: int, threads: int, deterministic: bool) -> Device:
 
     name = "cpu"
     if kind == "npu":
+        limit_hccl(os.environ, timeout_s)
         _install_npu()
     if not kind:
         kind = "cuda" if torch.cuda.is_available() else "cpu"
@@ -114,6 +117,17 @@ def bind_gloo(environ: Any) -> None:
         loopback = environ.get("MASTER_ADDR") == "localhost"
     if loopback:
         environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+
+
+def limit_hccl(environ: Any, timeout_s: float) -> None:
+    """Let HCCL wait for a peer about as long as the job does, where the environment does not say otherwise.
+
+    It has limits of its own: HCCL_CONNECT_TIMEOUT to connect (120 to 7200 s), which must be alike on all nodes, and
+    HCCL_EXEC_TIMEOUT within a collective (1836 s by default, in steps of 68 s on some hardware, and at most 17340):
+    CANN environment variable reference. Rounded up, so that torch's own limit, with its better message, comes first.
+    """
+    environ.setdefault("HCCL_CONNECT_TIMEOUT", str(min(7200, max(120, math.ceil(timeout_s)))))
+    environ.setdefault("HCCL_EXEC_TIMEOUT", str(min(17340, 68 * math.ceil(timeout_s / 68.0))))
 
 
 def _import_megatron_core(kind: str) -> None:

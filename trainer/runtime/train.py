@@ -73,7 +73,7 @@ def run(spec: JobSpec) -> Final:
     stop = Stop()
     signal.signal(signal.SIGTERM, stop)
     device = devices.prepare(
-        local_rank=int(os.environ.get("LOCAL_RANK", "0")), threads=spec.train.threads, deterministic=spec.run.deterministic
+        local_rank=int(os.environ.get("LOCAL_RANK", "0")), threads=spec.train.threads, deterministic=spec.run.deterministic, timeout_s=spec.train.timeout_s
     )
     with process_group(spec, device):
         final = _train(spec, device, stop, began)

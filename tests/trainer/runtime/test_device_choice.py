@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -54,6 +55,15 @@ def test_gloo_on_loopback(environ: dict[str, str], interface: str | None) -> Non
     assert environ.get("GLOO_SOCKET_IFNAME") == interface
 
 
+@pytest.mark.parametrize(("timeout_s", "connect", "execute"), [(600.0, "600", "612"), (30.0, "120", "68"), (90000.0, "7200", "17340")])
+def test_hccl_waits_as_long_as_the_job(timeout_s: float, connect: str, execute: str) -> None:
+    environ: dict[str, str] = {}
+    device.limit_hccl(environ, timeout_s)
+    assert environ == {"HCCL_CONNECT_TIMEOUT": connect, "HCCL_EXEC_TIMEOUT": execute}
+    device.limit_hccl(environ, 1.0)
+    assert environ == {"HCCL_CONNECT_TIMEOUT": connect, "HCCL_EXEC_TIMEOUT": execute}, "what is set stays"
+
+
 def test_every_kind_has_its_backend() -> None:
     assert device.BACKENDS == {"cpu": "gloo", "cuda": "nccl", "npu": "hccl"}
 
@@ -74,15 +84,16 @@ def test_an_npu_is_readied_before_megatron_core(monkeypatch: pytest.MonkeyPatch)
     torch = pytest.importorskip("torch")
     calls: list[Any] = []
     monkeypatch.setenv("RANKDECK_DEVICE", "npu")
-    for name in ("OMP_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG"):
+    for name in ("OMP_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", "HCCL_CONNECT_TIMEOUT", "HCCL_EXEC_TIMEOUT"):
         monkeypatch.setenv(name, "1")
-    monkeypatch.setattr(device, "_install_npu", lambda: calls.append("torch_npu"))
+    monkeypatch.delenv("HCCL_EXEC_TIMEOUT")
+    monkeypatch.setattr(device, "_install_npu", lambda: calls.append(("torch_npu", os.environ["HCCL_EXEC_TIMEOUT"])))
     monkeypatch.setattr(device, "_import_megatron_core", lambda kind: calls.append(("megatron", kind)))
     monkeypatch.setattr(device.adjust, "apply", lambda kind: calls.append(("adjust", kind)))
     monkeypatch.setattr(torch, "npu", type("npu", (), {"set_device": staticmethod(lambda rank: calls.append(("set_device", rank)))}), raising=False)
-    ready = device.prepare(local_rank=3, threads=1, deterministic=False)
+    ready = device.prepare(local_rank=3, threads=1, deterministic=False, timeout_s=100.0)
     assert ready == device.Device(kind="npu", name="npu:3", backend="hccl")
-    assert calls == ["torch_npu", ("set_device", 3), ("megatron", "npu"), ("adjust", "npu")]
+    assert calls == [("torch_npu", "136"), ("set_device", 3), ("megatron", "npu"), ("adjust", "npu")]
 
 
 @pytest.mark.torch

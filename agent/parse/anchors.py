@@ -24,7 +24,8 @@ from agent.parse.frequency import Share
 
 SHORTEST = 4
 """Bytes of the shortest text that may be looked for."""
-_CONTEXT, _ENOUGH, _FAR = 24, 7, 8
+_CONTEXT, _ENOUGH = 24, 7
+_BEHIND, _BEFORE, _ALIKE = (8, 4, 2, 0), 4, 3
 _LENGTHS = (1, 2, 3)
 # ns: one byte of log passed by memchr and by an expression that begins with one byte or with more, a stop at that,
 # a look at what stands behind it, an occurrence found by memchr, and one found by an expression.
@@ -67,44 +68,39 @@ class _Rare:
 class _Trie:
     """One literal, and what may stand beside it.
 
-    The eight bytes behind it -> (text, where in it the literal stands); of texts that end sooner the two, the one,
-    or the byte before the literal.
+    Per table: the bytes behind the literal, as many as all its texts have of eight, four, two or none, and as many of
+    those before it as it takes to tell them apart -> (text, where in it the literal stands).
     """
 
     def __init__(self, needle: bytes, members: _Members) -> None:
-        self._length = len(needle)
-        self._after: Dict[bytes, Tuple[Tuple[bytes, int], ...]] = {}
-        self._near: Dict[bytes, Tuple[Tuple[bytes, int], ...]] = {}
-        self._last: Dict[bytes, Tuple[Tuple[bytes, int], ...]] = {}
-        self._before: Dict[bytes, Tuple[Tuple[bytes, int], ...]] = {}
         words: List[Tuple[bytes, bytes]] = []
+        alike: Dict[Tuple[int, bytes], _Members] = {}
         for text, place in members:
             tail = text[place + len(needle):place + len(needle) + _CONTEXT]
-            table, key = ((self._after, tail[:_FAR]) if len(tail) >= _FAR else (self._near, tail[:2]) if len(tail) >= 2
-                          else (self._last, tail) if tail else (self._before, text[place - 1:place]))
-            table[key] = table.get(key, ()) + ((text, place),)
+            size = next(size for size in _BEHIND if size <= len(tail))
+            alike.setdefault((size, tail[:size]), []).append((text, place))
             # Little stands behind the literal: what stands before it must be looked at as well.
             words.append((tail, text if len(tail) < _ENOUGH else b""))
+        tables: Dict[Tuple[int, int], Dict[bytes, Tuple[Tuple[bytes, int], ...]]] = {}
+        for (size, _), many in alike.items():
+            for text, place in many:
+                before = _BEFORE if place >= _BEFORE and (not size or len(many) > _ALIKE) else 0
+                table = tables.setdefault((before, size), {})
+                key = text[place - before:place + len(needle) + size]
+                table[key] = table.get(key, ()) + ((text, place),)
+        self._tables = [(before, len(needle) + size, table) for (before, size), table in sorted(tables.items())]
         self._search = re.compile(re.escape(needle) + b"(?=" + _trie(words) + b")")
 
     def collect(self, block: bytes, found: List[_Place], begin: int = 0) -> None:
         """Put (place, text) of every occurrence whose literal stands at ``begin`` or later into ``found``."""
-        length, after, near, last, before, starts = self._length, self._after, self._near, self._last, self._before, block.startswith
+        tables, starts, put = self._tables, block.startswith, found.append
         for match in self._search.finditer(block, begin):
             hit = match.start()
-            behind = hit + length
-            for text, back in after.get(block[behind:behind + _FAR], ()):
-                if starts(text, hit - back) and hit >= back:
-                    found.append((hit - back, text))
-            for text, back in near.get(block[behind:behind + 2], ()):
-                if starts(text, hit - back) and hit >= back:
-                    found.append((hit - back, text))
-            for text, back in last.get(block[behind:behind + 1], ()) if last else ():
-                if starts(text, hit - back) and hit >= back:
-                    found.append((hit - back, text))
-            for text, back in before.get(block[hit - 1:hit], ()) if before and hit else ():
-                if starts(text, hit - back) and hit >= back:
-                    found.append((hit - back, text))
+            for before, behind, table in tables:
+                if hit >= before:
+                    for text, back in table.get(block[hit - before:hit + behind], ()):
+                        if starts(text, hit - back) and hit >= back:
+                            put((hit - back, text))
 
 
 class Search:

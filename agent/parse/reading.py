@@ -73,6 +73,9 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
     if timing is not None and _timers_from(block, -1, timing, memory):
         found.append(Found("timers", timing["data"], -timing["back"], -timing["lines"], training.VERSION, {}))
     for line in scanner.lines(block, spans):
+        faults = scanner.faults_in(block, line, spent(line.start)) if line.signatures else []
+        if not faults and not line.training:    # in a storm, most
+            continue
         newlines += block.count(b"\n", counted, line.start)
         counted = line.start
         raw: Optional[str] = None
@@ -116,7 +119,7 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
                     if kind == "timers":
                         data["iteration"] = memory.get("step")
                     found.append(Found(kind, data, line.start, newlines, training.VERSION, place))
-        for data in scanner.faults_in(block, line, spent(line.start)):
+        for data in faults:
             if "exitcode" in data["text"]:
                 _report_above(data, block, line.start)
             if _is_cut(block, line.end):

@@ -147,6 +147,13 @@ def test_a_rare_byte_that_turns_out_frequent_hides_nothing() -> None:
     assert search.occurrences(block) == expected
 
 
+def test_texts_that_end_alike_are_told_apart_by_how_they_begin() -> None:
+    texts = [b"%c%c%c%cXy" % (letter, letter, letter, letter) for letter in b"abcdef"] + [b"aXyz", b"gXyzzzzzzz", b"aaXy", b"abaaaaXy"]
+    search = anchors.Search(texts, share=lambda needle: 0.01 if needle[:1] == b"X" else 0.3)
+    for block in (b"aaaaXy", b"aaaXy bbbbXyz ccccXy", b"Xy gXyzzzzzzzaXyzabaaaaXyaaXyffffXy"):
+        assert search.occurrences(block) == sorted((place, text) for text in texts for place in range(len(block)) if block.startswith(text, place))
+
+
 def test_a_storm_of_one_fault_is_cut_short_by_who_asks() -> None:
     block = b"OSError: [Errno 28] No space left on device\nRuntimeError: x\n" * 50
     admitted: Dict[str, int] = {}

@@ -64,12 +64,13 @@ def filled(mapping: dict[str, Any], path: tuple[str, ...], kind: str, text: str)
 
 
 def base(root: Path, runner: str, runtime: str) -> dict[str, Any]:
-    """A job that has something to do in every step."""
+    """A job that has something to do in every step. ``runner``: its kind, with AscendFactory's dialect behind a colon."""
+    runner, _, dialect = runner.partition(":")
     spec = make_job(
         run={"mode": "lora"}, paths={"work": f"{root}/w", "scaffold": True}, fleet={"nodes": ["n0"], "spares": [], "npus_per_node": 8, "nic": ""},
         container={"runtime": runtime, "image": "i", "chown": "a:b", "device_access": "none"},
         runner={"kind": runner, "entry": f"{root}/bin/recorder" if runner != "torchrun" else "", "trainer_dir": f"{root}/t", "workdir": f"{root}/w",
-                "ascendfactory": {"model_name": "m", "exp_name": "e"}},
+                "ascendfactory": {"model_name": "m", "exp_name": "e", "dialect": "v2" if dialect == "v2" else "v1"}},
         code={"path": "c", "to": f"{root}/w/code"}, model={"family": "qwen", "size": "14B", "weights": f"{root}/h", "tokenizer": f"{root}/k"},
         parallel={"tensor_model_parallel_size": 8}, train={"iterations": 10, "global_batch_size": 8, "seq_length": 64},
         data={"format": "megatron-bin", "prefix": f"{root}/d", "input": f"{root}/i"}, checkpoint={"dir": f"{root}/c", "load_dir": f"{root}/l", "interval": 5}, export={"dir": f"{root}/x"},
@@ -117,7 +118,7 @@ def test_no_text_of_a_job_is_executed(path: tuple[str, ...], kind: str, bench: P
     ran = 0
     inner = f"{bench}/w/{NASTY}"
     for runner, runtime, text, steps in (("env-script", "process", inner, STEPS), ("env-script", "process", NASTY, ()), ("torchrun", "docker", inner, STEPS),
-                                         ("ascendfactory", "process", NASTY, ("preprocess",))):
+                                         ("ascendfactory:v1", "process", NASTY, ()), ("ascendfactory:v2", "process", NASTY, ())):
         try:
             spec = from_mapping(filled(base(bench, runner, runtime), path, kind, text))
         except SpecError:

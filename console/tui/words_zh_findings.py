@@ -37,6 +37,8 @@ FINDINGS: Mapping[str, str] = {
     "NPUs are missing": "缺少 NPU", "{n} listed": "列出 {n} 个", "A card that dropped off the bus comes back after a restart, or needs the vendor": "掉出总线的卡重启后可能恢复，否则需联系厂商",
     "there are more NPUs than the fleet file says": "NPU 比集群文件所述多", "Set `npus` of the node in the fleet file": "在集群文件中设置该节点的 `npus`",
     "the device files do not agree with npu-smi": "设备文件与 npu-smi 不符", "Restart the node, or look for a device that the driver has lost": "重启节点，或查找驱动丢失的设备",
+    "npu-smi cannot get a device's health": "npu-smi 无法获取设备的健康状态", "a row without NPU id": "缺少 NPU 编号的一行",
+    "A device that does not answer needs a reset, or a restart of the node": "无响应的设备需要复位，或重启节点",
     "the health of a device": "设备的健康状态", "health is {word}": "健康状态为 {word}", "no error code": "没有错误码", "Ask for its error codes; leave the node out until they are understood": "查询其错误码；弄清之前不要使用该节点",
     "{code} (not in the catalogue)": "{code}（目录中没有）", "{code} {level} ({meaning})": "{code} {level}（{meaning}）", "{code} {level}": "{code} {level}",
     "the device is in use": "设备正在使用", "{process} (pid {pid}) of {user}": "{user} 的 {process}（pid {pid}）", "{who} in container {name}": "{who}，在容器 {name} 中",

@@ -79,7 +79,11 @@ def health(node: NodeFacts, case: Case) -> Found:
     for number, device in enumerate(node.devices()):
         word = device.get("health")
         if word in (None, "OK"):
-            if word is None:
+            if word is None and device.get("npu_id") is None:
+                # npu-smi leaves the first row of a device out whose health it cannot get (npu_info_print.c).
+                yield Finding(node=node.name, where=label(device), severity="warning" if number >= used else "error", what="npu-smi cannot get a device's health",
+                              got="a row without NPU id", expected="OK", fix="A device that does not answer needs a reset, or a restart of the node", command="npu-smi info -m; dmesg | tail")
+            elif word is None:
                 yield unknown(node, phrase("the health of a device"), "unparseable", where=label(device), command=health_command(device))
             continue
         row: Mapping[str, Any] = codes.get((device.get("npu_id"), device.get("chip_id"))) or {}
@@ -209,7 +213,9 @@ def ping(case: Case) -> Found:
 
 
 def label(device: Mapping[str, Any]) -> str:
-    """``NPU 3`` or ``NPU 1 chip 1``."""
+    """``NPU 3`` or ``NPU 1 chip 1``; of a device whose id was not printed where it is on the bus."""
+    if device.get("npu_id") is None and device.get("bus_id"):
+        return f"NPU {device['bus_id']}"
     return f"NPU {device.get('npu_id')}" + (f" chip {device['chip_id']}" if device.get("chip_id") else "")
 
 

@@ -56,6 +56,8 @@ SPOILT: list[tuple[str, Callable[[dict[str, Any]], object], str, str, str]] = [
     ("occupancy", lambda p: p.update(devices=[0, 1, 2]), "npu-count", "warning", "3 of /dev/davinci*"),
     ("npu", lambda p: p["sample"]["columns"].update(health=["OK", "Warning"]), "npu-health", "warning", "health is Warning"),
     ("npu", lambda p: p["sample"]["columns"].update(health=["OK", None]), "npu-health", "unknown", "health of a device"),
+    ("npu", lambda p: p["sample"]["columns"].update(health=["OK", None], npu_id=[0, None]), "npu-health", "error", "cannot get a device's health"),
+    ("npu", lambda p: p["sample"]["columns"].update(health=["OK", "Offline"]), "npu-health", "error", "health is Offline"),
     ("occupancy", lambda p: p.update(absent={"holders": "denied"}), "npu-occupied", "unknown", "who holds the NPUs"),
     ("npu", lambda p: p["files"].update(hisi_hdc=False), "container-mounts", "error", "a device that the container needs"),
     ("host", lambda p: p.update(ip_forward=0), "ip-forward", "error", "IP forwarding is off"),

@@ -70,9 +70,6 @@ _COMMAND = "import sys; sys.path.insert(0, sys.argv[1]); from trainer.runtime.la
 def spec_of(name: str, *, mode: str = "pretrain", steps: int = STEPS) -> JobSpec:
     """The job of a layout."""
     ranks, cut, shape = ALL[name]
-    if mode == "lora" and name in MIXTURE:
-        # Experts have no adapters.
-        shape = {**shape, "peft": {"type": "lora", "target_modules": ["linear_qkv", "linear_proj"]}}
     return from_mapping({
         "run": {"name": "layouts", "mode": mode}, "paths": {"work": "."}, "fleet": {"nodes": ["here"], "npus_per_node": ranks},
         "model": {**MODEL, **shape}, "parallel": cut, "checkpoint": {"dir": "."},

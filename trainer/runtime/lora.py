@@ -5,6 +5,11 @@ base is: of a column-parallel linear B is cut and A is whole on every rank, of a
 and B is whole. A whole matrix must get its whole gradient on every rank: the region copies, gathers and
 reduces stand around the *narrow* middle (``x A^T``), never around x, from where A would get a part of its
 gradient only. A is drawn from the seed and the module's name, so every layout starts from the same adapter.
+
+An expert's linears stand between a dispatcher that brings each rank all tokens of its experts and adds up what
+the ranks give: there is nothing to copy, gather or reduce in between, in an adapter as little as in its base,
+and what a whole matrix lacks is added up as its sequence-parallel gradient is. (A mixture under TP is trained with
+sequence parallelism only.)
 """
 
 from __future__ import annotations
@@ -42,7 +47,11 @@ class Adapted(torch.nn.Module):
         self._column = isinstance(base, ColumnParallelLinear)
         self._sequence, self._gated = base.config.sequence_parallel, name.endswith("linear_fc1")
         weight = base.weight
-        count, rank = parallel_state.get_tensor_model_parallel_world_size(), parallel_state.get_tensor_model_parallel_rank()
+        self._expert = bool(base.is_expert)
+        if self._expert:
+            count, rank = parallel_state.get_expert_tensor_parallel_world_size(), parallel_state.get_expert_tensor_parallel_rank()
+        else:
+            count, rank = parallel_state.get_tensor_model_parallel_world_size(), parallel_state.get_tensor_model_parallel_rank()
         wide = weight.shape[1] if self._column else weight.shape[1] * count
         drawn = torch.randn(settings.rank, wide, generator=generator(seed, name)) * wide**-0.5
         own = drawn if self._column else drawn.chunk(count, dim=1)[rank]
@@ -53,15 +62,28 @@ class Adapted(torch.nn.Module):
         # With its input or output cut along the sequence, a whole matrix sees a part of the tokens: its
         # gradient is added up over the tensor-parallel ranks, as a norm's is.
         whole.sequence_parallel = self._sequence  # type: ignore[attr-defined]
+        for parameter in (cut, whole):
+            # Whether it is on all data-parallel ranks, or an expert's that others do not have.
+            parameter.allreduce = getattr(weight, "allreduce", True)  # type: ignore[attr-defined]
 
     def forward(self, x: torch.Tensor, *arguments: Any, **named: Any) -> tuple[torch.Tensor, Any]:
         output, bias = self.base(x, *arguments, **named)
-        middle = functional.linear(functional.dropout(x, self._dropout, self.training) if self._dropout else x, self.adapter_a)
-        if self._column:
+        middle = functional.linear(self._dropped(x) if self._dropout and self.training else x, self.adapter_a)
+        if self._expert:
+            pass
+        elif self._column:
             middle = mappings.gather_from_sequence_parallel_region(middle) if self._sequence else mappings.copy_to_tensor_model_parallel_region(middle)
         else:
             middle = mappings.reduce_scatter_to_sequence_parallel_region(middle) if self._sequence else mappings.reduce_from_tensor_model_parallel_region(middle)
         return output + functional.linear(middle, self.adapter_b) * self._scale, bias
+
+    def _dropped(self, x: torch.Tensor) -> torch.Tensor:
+        if not self._expert:
+            return functional.dropout(x, self._dropout)
+        # How many tokens an expert gets differs between data-parallel ranks, and a checkpoint holds one state of chance
+        # for all of them: they must have drawn as many numbers, so each expert draws one, and its mask by that.
+        drawn = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
+        return x * (torch.rand(x.shape, generator=drawn, device=x.device) >= self._dropout) / (1.0 - self._dropout)
 
     def sharded_state_dict(self, prefix: str = "", sharded_offsets: tuple[Any, ...] = (), metadata: Any = None) -> dict[str, Any]:
         """The adapter's two matrices, and the base under its own name within."""
@@ -90,11 +112,11 @@ def attach(chunks: list[Any], settings: Peft, *, seed: int) -> int:
             parameter.requires_grad_(False)
         for layer in chunk.decoder.layers:
             for target in sorted(targets):
-                owner = getattr(layer, PLACES[target])
-                # layer_number counts over all stages: the name is the same in every layout.
-                name = f"layers.{layer.layer_number}.{target}"
-                setattr(owner, target, Adapted(getattr(owner, target), settings, name=name, seed=seed))
-                made += 1
+                for within, owner in _owners(layer, target):
+                    # layer_number counts over all stages: the name is the same in every layout.
+                    name = f"layers.{layer.layer_number}.{within}{target}"
+                    setattr(owner, target, Adapted(getattr(owner, target), settings, name=name, seed=seed))
+                    made += 1
     return made
 
 
@@ -110,7 +132,21 @@ def merge(chunks: list[Any]) -> int:
 def _adapted(chunks: list[Any]) -> Iterator[tuple[Any, str, Adapted]]:
     for chunk in chunks:
         for layer in chunk.decoder.layers:
-            for target, place in PLACES.items():
-                found = getattr(getattr(layer, place), target, None)
-                if isinstance(found, Adapted):
-                    yield getattr(layer, place), target, found
+            for target in PLACES:
+                for _, owner in _owners(layer, target):
+                    found = getattr(owner, target)
+                    if isinstance(found, Adapted):
+                        yield owner, target, found
+
+
+def _owners(layer: Any, target: str) -> Iterator[tuple[str, Any]]:
+    """The modules of a layer that have a linear called so, each with what goes before the linear's name; of a
+    mixture this rank's experts, counted over all ranks."""
+    owner = getattr(layer, PLACES[target])
+    if not hasattr(owner, "experts"):
+        yield "", owner
+        return
+    own = owner.experts.local_experts
+    first = parallel_state.get_expert_model_parallel_rank() * len(own)
+    for number, expert in enumerate(own, start=first):
+        yield f"experts.{number}.", expert

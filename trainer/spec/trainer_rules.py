@@ -12,10 +12,6 @@ BYTE_VOCABULARY = 256
 """B2: ``text`` trains on bytes."""
 
 
-ATTENTION = ("linear_qkv", "linear_proj", "q_proj", "k_proj", "v_proj", "o_proj")
-"""B4: linears of attention, in Megatron's and Hugging Face's names."""
-
-
 def own_trainer(spec: JobSpec) -> bool:
     """Whether the ranks run the project's trainer, not a program of somebody else's."""
     return spec.runner.kind == "torchrun" and not spec.runner.entry
@@ -79,7 +75,3 @@ def _own_layout(spec: JobSpec) -> Iterator[Finding]:
             yield error("B4", ("train", "global_batch_size"), f"interleaving needs microbatches in multiples of PP = {pp}", str(batch.num_microbatches(spec)), f"a multiple of {pp}", "change the batch sizes")
     if spec.run.mode == "lora" and not spec.model.peft.target_modules:
         yield error("B4", ("model", "peft", "target_modules"), "no module would get an adapter", "none", "linear_qkv, linear_proj, linear_fc1, linear_fc2", "name some")
-    beyond = sorted(set(model.peft.target_modules) - set(ATTENTION))
-    if model.num_experts and beyond and (spec.run.mode == "lora" or model.peft.type == "lora"):
-        yield error("B4", ("model", "peft", "target_modules"), "adapters of experts are not built: in a mixture those of attention alone are trained",
-                    ", ".join(beyond), "linear_qkv, linear_proj", "name these")

@@ -208,7 +208,6 @@ def test_a_layout_that_the_own_trainer_cannot_cut_is_refused() -> None:
     assert places(parallel={"expert_model_parallel_size": 2}, model=experts) == []
     assert places(parallel={"expert_model_parallel_size": 2, "tensor_model_parallel_size": 4, "sequence_parallel": True}, model=experts) == ["parallel.expert_model_parallel_size"]
     assert places(parallel={"tensor_model_parallel_size": 2}, model=experts) == ["parallel.sequence_parallel"]
-    assert places(model=experts, run={"mode": "lora"}) == ["model.peft.target_modules"]
-    assert places(model={**experts, "peft": {"target_modules": ["q_proj", "linear_proj"]}}, run={"mode": "lora"}) == []
+    assert places(model=experts, run={"mode": "lora"}) == []
     assert places(model=experts, export={"dir": "/hf"}) == []
     assert places(parallel={"virtual_pipeline_model_parallel_size": 2}) == ["parallel.virtual_pipeline_model_parallel_size"]

@@ -13,8 +13,9 @@ from agent.parse import fields
 from agent.parse.fields import Pair, Record
 
 # "Epoch 0:   3%|x  | 34103/1100000 [5:28:58<171:22:21,  1.73it/s, loss=2.52, v_num=, reduced_train_loss=2.510, ...]"
-# "  1%|1         | 1/100 [00:27<44:53, 27.20s/it]"; before the first step "0/16 [00:00<?, ?it/s]"
-_BAR = re.compile(r"(?:^|[|\s])([0-9]{1,12})/([0-9]{1,12}) \[(?:[0-9]{1,4} days?, )?[0-9:]{4,12}<(?:[0-9]{1,4} days?, )?[0-9:?]{1,12}([^\]\n]{0,2000})")
+# "  1%|1         | 1/100 [00:27<44:53, 27.20s/it]"; before the first step "0/16 [00:00<?, ?it/s]";
+# steps without a known end "795/? [9:07:58<00:00, 41.36s/it, ...]"
+_BAR = re.compile(r"(?:^|[|\s])([0-9]{1,12})/([0-9]{1,12}|\?) \[(?:[0-9]{1,4} days?, )?[0-9:]{4,12}<(?:[0-9]{1,4} days?, )?[0-9:?]{1,12}([^\]\n]{0,2000})")
 _POSTFIX = re.compile(r"[,\s]{0,8}([A-Za-z_][^,=:\]]{0,60}?)(?:=|: )\s{0,8}([^,\]]{0,40})")
 _EPOCH_OF = re.compile(r"[Ee]poch {0,3}([0-9]{1,6})(?:/([0-9]{1,6}))?:")
 _OTHER = re.compile(r"valid|eval|test|predict|load|map\b|token|filter|generat|download|sav", re.IGNORECASE)
@@ -27,7 +28,7 @@ def place(text: str) -> Optional[Tuple[int, int]]:
     """(step, steps) of the last training bar in the text; None without one."""
     found = None
     for match in _BAR.finditer(text):
-        if int(match.group(2)) and not _OTHER.search(text[max(0, match.start() - 200):match.start()]):
+        if match.group(2) != "?" and int(match.group(2)) and not _OTHER.search(text[max(0, match.start() - 200):match.start()]):
             found = int(match.group(1)), int(match.group(2))
     return found
 
@@ -48,7 +49,7 @@ def records(text: str) -> List[Record]:
     data, _ = fields.filled(pairs)
     if data["lm_loss"] is None:
         return []
-    iteration, total = int(match.group(1)), int(match.group(2))
+    iteration, total = int(match.group(1)), int(match.group(2)) if match.group(2) != "?" else None
     data.update(iteration=iteration, total=total)
     epoch = _EPOCH_OF.search(before)
     if epoch:

@@ -25,6 +25,9 @@ _BREAKS_SAVES = ("checkpoint-writer-failed", "disk-full", "quota-exceeded", "io-
 
 # "  rank      : 0 (local_rank: 0)" (torchrun's report)
 _REPORT = re.compile(rb"rank {1,9}: ([0-9]{1,9}) \(local_rank: ([0-9]{1,9})\)")
+# "  time      : 2025-05-21_15:43:03", "  host      : node-1"
+_REPORT_TIME = re.compile(rb"\btime {1,9}: ([0-9]{4}-[0-9]{2}-[0-9]{2}_[0-9:]{8})")
+_REPORT_HOST = re.compile(rb"\bhost {1,9}: ([!-~]{1,255})")
 
 # A record that may go on in the next block is remembered up to so many characters.
 _OPEN_LIMIT = 4000
@@ -311,8 +314,14 @@ def _remember_bar(memory: Memory, place: Optional[Tuple[int, int]]) -> None:
 
 
 def _report_above(fault: Dict[str, Any], block: bytes, start: int) -> None:
-    """torchrun's report of a failure names the rank in a line above its exit code."""
-    above = _REPORT.findall(block[max(0, start - 300):start])
+    """torchrun's report of a failure names time, host and rank in lines above its exit code."""
+    report = block[max(0, start - 600):start]
+    report = report[report.rfind(b"exitcode ") + 1:]    # of the failure before
+    times, hosts, above = _REPORT_TIME.findall(report), _REPORT_HOST.findall(report), _REPORT.findall(report)
+    if times and fault["time"] is None:
+        fault["time"] = printed_time(times[-1].decode("ascii"))
+    if hosts:
+        fault["host"] = hosts[-1].decode("ascii")
     if above and fault["rank"] is None:
         fault["rank"], fault["local_rank"] = int(above[-1][0]), int(above[-1][1])
 

@@ -134,6 +134,14 @@ def test_faults_named_by_the_index_are_found(corpus: Path) -> None:
         for name, value, where in (("rank", want.get("rank"), 1), ("device", want.get("device", want.get("npu", want.get("chipId"))), 2)):
             if value is not None and value not in [one[where] for one in told]:
                 wrong.append((row[0], name, value, told))
+        # What no field of its own is for must stand in a text that is told: it is the evidence.
+        texts = [fault["text"] for fault in faults]
+        for name in sorted(set(want) - {"code", "acl", "exitcode", "rank", "device", "npu", "chipId"}):
+            spelled = str(want[name]).replace("1800", "30min") if name == "timeout_s" else str(want[name])
+            if name == "time":
+                spelled = spelled.replace("_", "T")
+            if not any(spelled in text for text in texts + [str(fault.get(name)) for fault in faults]):
+                wrong.append((row[0], name, want[name], texts))
     assert wrong == []
 
 

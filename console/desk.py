@@ -50,10 +50,10 @@ class Desk:
     file than the user's and the system's."""
 
     def __init__(self, inventory: Inventory, *, operator: str = "", accept_new: bool = False, store_path: Path | None = None,
-                 ssh_config: str | None = None, prompt: Prompt | None = None) -> None:
-        """``prompt``: who answers what a login asks (a one-time code); None: nobody."""
+                 ssh_config: str | None = None, prompt: Prompt | None = None, at_first: int = 0) -> None:
+        """``prompt``: who answers what a login asks (a one-time code); None: nobody. ``at_first``: as of ``Store``."""
         self.inventory, self.clock = inventory, SystemClock()
-        self.store = Store(store_path or default_path(), inventory.name)
+        self.store = Store(store_path or default_path(), inventory.name, at_first=at_first)
         self.answers: deque[Answer] = deque(maxlen=100)
         """What requests came to, for the screen's bottom line."""
         self.news: deque[News] = deque()

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from console.core.intents import Wish
     from console.herald import Herald
 
+AT_FIRST = 2000
+"""Iterations of the first picture, the newest: more than any screen has columns. The rest of a long history comes after it."""
 START_LIMIT_S = 10.0
 """For the import of the SSH library, when the operator leaves at once."""
 
@@ -120,7 +122,8 @@ class ScreenDesk(Desk):
     """A desk that is started from the screen."""
 
     def __init__(self, *args: object, **named: object) -> None:
-        super().__init__(*args, prompt=lambda question: self.errands.ask(question), **named)  # type: ignore[arg-type]
+        super().__init__(*args, prompt=lambda question: self.errands.ask(question), at_first=AT_FIRST, **named)  # type: ignore[arg-type]
+        self._loading = threading.Thread(target=self.store.load_rest, name="history", daemon=True)
         self._starting = threading.Thread(target=self._start, name="start", daemon=True)
         self._early: deque[Wish] | None = deque()
         self._early_lock = threading.Lock()
@@ -129,6 +132,7 @@ class ScreenDesk(Desk):
         """Start the links in the background: importing the SSH library takes as long as all of the screen does."""
         gc.freeze()
         gc.enable()
+        self._loading.start()
         self._starting.start()
 
     def _start(self) -> None:

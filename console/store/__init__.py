@@ -41,7 +41,9 @@ from console.core.events import (
     NodeMet,
     RecordArrived,
 )
-from console.core.fleet.state import FleetState, RunState, apply, put_points
+from console.core.fleet.carriers import Carriers
+from console.core.fleet.standing import Standing
+from console.core.fleet.state import FleetState, RunState, apply, no_series, put_points
 from console.store import pruning
 from console.store.ring import KEPT_LOG_LINES, LogRing
 from console.store.schema import MIGRATIONS, migrate
@@ -65,8 +67,12 @@ def default_path(environ: Mapping[str, str] | None = None) -> Path:
 class Store:
     """History and present of one fleet."""
 
-    def __init__(self, path: Path | str, fleet: str, *, cap_bytes: int = pruning.CAP_BYTES) -> None:
-        """Open or create the file. Raises FileError when it is of a newer version or not a database."""
+    def __init__(self, path: Path | str, fleet: str, *, cap_bytes: int = pruning.CAP_BYTES, at_first: int = 0) -> None:
+        """Open or create the file. Raises FileError when it is of a newer version or not a database.
+
+        ``at_first``: so many iterations, the newest, are enough for now; where there are more, somebody calls
+        ``load_rest``, and until that is done nothing but links is folded in. 0: all of them, before this returns.
+        """
         self.path, self.fleet = Path(path), fleet
         self.state = FleetState()
         self.logs: dict[tuple[str, str], LogRing] = {}
@@ -77,6 +83,10 @@ class Store:
         self._links: dict[str, str] = {}
         self._taken = 0
         self._closed = False
+        self._at_first, self._upto = at_first, 0
+        self._early: Mapping[str, RunState] | None = None
+        """The runs without their iterations, while these are still to be loaded."""
+        self._loaded: Mapping[str, RunState] | FileError | None = None
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             self._db = self._open()
@@ -105,7 +115,12 @@ class Store:
                 self._cursors[node] = (spool_id, seq)
             for event in self._history():
                 self.state = apply(self.state, event)
-            self._load_steps()
+            if self._at_first and self._steps.more_than(self.fleet, self._at_first):
+                self._early, self._upto = self.state.runs, self._steps.newest()
+                bare = {name: replace(run, series=no_series(), standing=Standing(), overtaken={}, carriers=Carriers()) for name, run in self._early.items()}
+                self.state = replace(self.state, runs=self._with_steps(self._steps, bare, last=self._at_first))
+            else:
+                self.state = replace(self.state, runs=self._with_steps(self._steps, self.state.runs))
         finally:
             self._db.execute("ROLLBACK")
         # What a link was when the last console ended says nothing about now.
@@ -122,20 +137,34 @@ class Store:
             self._db, self.fleet, "id IN (SELECT max(id) FROM record WHERE fleet = ? AND kind IN (?, ?) GROUP BY node, kind)",
             (self.fleet, *pruning.READINGS)))
 
-    def _load_steps(self) -> None:
-        """Iterations into the columns directly: as events a million of them would take a minute."""
-        runs = dict(self.state.runs)
+    def _with_steps(self, steps: Steps, before: Mapping[str, RunState], *, upto: int = (1 << 63) - 1, last: int = -1) -> dict[str, RunState]:
+        """The runs with their iterations, put into the columns directly: as events a million of them would take a minute."""
+        runs = dict(before)
 
         def admit(job: str, *step: Any) -> bool:
             if job not in runs:
                 runs[job] = RunState(job=job)
             return runs[job].carriers.admit(*step)
 
-        for job, place, iterations, columns, total, time in self._steps.columns(self.fleet, admit):
+        for job, place, iterations, columns, total, time in steps.columns(self.fleet, admit, upto=upto, last=last):
+            if self._closed:
+                break
             run = runs.get(job) or RunState(job=job)
             put_points(run, place, iterations, columns)
             runs[job] = replace(run, total_iterations=run.total_iterations if total is None else total, last_iteration_time=time)
-        self.state = replace(self.state, runs=runs)
+        return runs
+
+    def load_rest(self) -> None:
+        """Load what ``at_first`` left out; the next ``drain`` has it. On a thread of the caller's, beside everything else; once."""
+        early = self._early
+        if early is None:
+            return
+        try:
+            with closing(sqlite3.connect(f"file:{self.path.absolute()}?mode=ro", uri=True, timeout=10.0)) as db:
+                self._loaded = self._with_steps(Steps(db), early, upto=self._upto)
+        except sqlite3.Error as error:
+            self._loaded = FileError("cannot read the history", where=str(self.path), got=str(error), expected="a rankdeck database",
+                                     fix="Start again; what the nodes still hold will be fetched again.")
 
     def cursor(self, node: str) -> dict[str, Any] | None:
         """Where to go on in the node's stream: {"spool_id", "seq"}, or None when nothing was ever taken."""
@@ -214,6 +243,13 @@ class Store:
 
     def drain(self, most: int = 0) -> bool:
         """Fold what was committed since the last call, so many events of it (0: all), into ``state``; True when anything was."""
+        whole = False
+        if self._early is not None:
+            if self._loaded is None:
+                return self._drain_early()
+            if isinstance(self._loaded, FileError):
+                raise self._loaded
+            self.state, self._early, self._loaded, whole = replace(self.state, runs=self._loaded), None, None, True
         with self._lock:
             if most and len(self._pending) > most:
                 pending = deque(self._pending.popleft() for _ in range(most))
@@ -225,7 +261,17 @@ class Store:
             elif isinstance(event, LogBehind):
                 self.logs.setdefault((event.node, event.path), LogRing()).wait(event)
             self.state = apply(self.state, event)
-        return bool(pending)
+        return bool(pending) or whole
+
+    def _drain_early(self) -> bool:
+        """What concerns no run, as far as nothing else came before it."""
+        with self._lock:
+            early = []
+            while self._pending and isinstance(self._pending[0], LinkChanged):
+                early.append(self._pending.popleft())
+        for event in early:
+            self.state = apply(self.state, event)
+        return bool(early)
 
     def forget_log(self, node: str, path: str) -> None:
         """Drop the ring of a log that no pane shows any more."""

@@ -74,11 +74,23 @@ class Steps:
             (self._origins[key],) = self._db.execute("SELECT id FROM origin WHERE fleet = ? AND name = ?", (fleet, name)).fetchone()
         return self._origins[key]
 
-    def columns(self, fleet: str, admit: Admit) -> Iterator[tuple[str, tuple[str, int], list[int], dict[str, tuple[Any, ...]], int | None, float]]:
+    def newest(self) -> int:
+        """The highest number that was given."""
+        (found,) = self._db.execute("SELECT max(id) FROM step").fetchone()
+        return int(found or 0)
+
+    def more_than(self, fleet: str, count: int) -> bool:
+        """Whether there are more iterations than so many. Quick: it counts no further."""
+        origins = [id_ for (id_,) in self._db.execute("SELECT id FROM origin WHERE fleet = ?", (fleet,))]
+        (found,) = self._db.execute(f"SELECT count(*) FROM (SELECT 1 FROM step WHERE {_of_fleet(origins)} LIMIT ?)", (count + 1,)).fetchone()
+        return int(found) > count
+
+    def columns(self, fleet: str, admit: Admit, *, upto: int = _MOST - 1, last: int = -1) -> Iterator[tuple[str, tuple[str, int], list[int], dict[str, tuple[Any, ...]], int | None, float]]:
         """(job, (attempt, round), iterations, metric -> values, last known total, time of the last) of stretches in order of arrival.
 
         ``admit(job, place, node, file, rank, iteration, has_loss)`` says which steps' values stand where several logs
         of one start print them; it is told of every log, and asked of every step only where there are several.
+        ``upto``: the highest number to read; ``last``: no more than so many, the newest (-1: all).
         """
         sources = {id_: (job, (attempt, number), *_source_of(name)) for id_, job, attempt, number, name in self._db.execute(
             "SELECT id, job, attempt, round, name FROM origin WHERE fleet = ?", (fleet,))}
@@ -87,7 +99,10 @@ class Steps:
             logs.setdefault(source[:2], set()).add(source[2:4])
         crowded = {id_ for id_, source in sources.items() if len(logs[source[:2]]) > 1}
         fields = ", ".join(METRICS.values())
-        cursor = self._db.execute(f"SELECT origin, iteration, total, time, {fields} FROM step WHERE {_of_fleet(sources)} ORDER BY id")
+        steps = f"step WHERE {_of_fleet(sources)} AND id <= ?"
+        if last >= 0:
+            steps = f"(SELECT * FROM {steps} ORDER BY id DESC LIMIT {last:d})"
+        cursor = self._db.execute(f"SELECT origin, iteration, total, time, {fields} FROM {steps} ORDER BY id", (upto,))
         while rows := cursor.fetchmany(_CHUNK):
             if not crowded.isdisjoint(row[0] for row in rows):
                 rows = _standing([row for row in rows if row[0] not in crowded or admit(*sources[row[0]], row[1], row[_LOSS] is not None)], sources)

@@ -66,6 +66,49 @@ def test_some_at_a_time_is_the_same_in_the_end(path: Path) -> None:
     assert curve(store) == [(seq, seq / 10) for seq in range(1, 6)]
 
 
+def test_a_long_history_is_loaded_in_two_parts_and_is_the_same(path: Path) -> None:
+    store = Store(path, "f")
+    store.ingest([iteration(seq) for seq in range(1, 40)])
+    again = [replace(one, data={**one.data, "round": 1}) for one in (iteration(seq, loss=float(seq), offset=1000 + seq) for seq in range(30, 50))]  # trained again
+    store.ingest([replace(one, seq=one.seq + 100) for one in again])
+    store.close()
+    late = Store(path, "f", at_first=10)
+    late.ingest([LinkChanged(node="n1", at=1.0, state="up"), replace(iteration(50), seq=200), LinkChanged(node="n2", at=1.0, state="up")])
+    assert curve(late) == [(seq, float(seq)) for seq in range(40, 50)]
+    assert late.state.nodes["n1"].link == "up" and "n2" not in late.state.nodes, "nothing overtakes what came before it"
+    assert not late.drain()
+    late.load_rest()
+    assert late.drain()
+    whole = Store(path, "f")
+    assert curve(late) == curve(whole) and len(curve(late)) == 50
+    assert late.state.runs["gpt"].standing.places == whole.state.runs["gpt"].standing.places
+    assert {place: list(kept["loss"]) for place, kept in late.state.runs["gpt"].overtaken.items()} == \
+        {place: list(kept["loss"]) for place, kept in whole.state.runs["gpt"].overtaken.items()}
+    assert late.state.nodes["n2"].link == "up"
+
+
+def test_a_short_history_is_loaded_at_once(path: Path) -> None:
+    store = Store(path, "f")
+    store.ingest([iteration(seq) for seq in range(1, 11)])
+    store.close()
+    again = Store(path, "f", at_first=10)
+    again.ingest([iteration(11)])
+    assert len(curve(again)) == 11
+    again.load_rest()
+    assert not again.drain()
+
+
+def test_the_rest_of_a_history_that_cannot_be_read_is_told(path: Path) -> None:
+    store = Store(path, "f")
+    store.ingest([iteration(seq) for seq in range(1, 11)])
+    store.close()
+    late = Store(path, "f", at_first=3)
+    late.path = path.with_name("gone.db")
+    late.load_rest()
+    with pytest.raises(FileError, match="cannot read the history"):
+        late.drain()
+
+
 def test_replayed_records_are_dropped(path: Path) -> None:
     store = Store(path, "f")
     store.ingest([iteration(1), iteration(2)])

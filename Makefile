@@ -15,6 +15,8 @@ DEV := .venv/.ready-dev
 AGENT_SOURCES = $(shell find agent -name "*.py") trainer/__init__.py trainer/spec/__init__.py $(wildcard trainer/spec/manifest.py)
 # Tests at once; most of them wait for something. 0: one after another, in this process (for a debugger).
 WORKERS ?= 2
+# A file's tests stay together, for what they share; the files in the order of tests/conftest.py, longest first.
+SPREAD = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Extra arguments: make demo ARGS="--fault rank-killed@20", make test ARGS="-k spool", make bench ARGS=startup
 ARGS ?=
 
@@ -32,7 +34,7 @@ demo: $(DEMO) ## Open the console on a demo fleet that trains on this machine
 	@exec $(BIN)/rankdeck demo $(ARGS)
 
 test: $(DEV) ## All tests that need no root (those with torch and in a terminal included)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 check: $(DEV) ## Lint, types, import rules, and the agent's Python 3.7 floor
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@
 - An interrupt can be sent to what the tests start.
 - The user's own state and configuration are never read or written.
 - ``corpus``: the directory of captured outputs, where there is one.
+- The files that take longest come first, so that no worker is left with one of them when the others have ended.
 """
 
 from __future__ import annotations
@@ -19,6 +20,16 @@ from pathlib import Path
 import pytest
 
 _count = itertools.count()
+
+# Longest first, by their time side by side on two cores; all others take less than half a minute.
+LONG = (
+    "flow/test_demo.py", "trainer/runtime/test_resume.py", "agent/test_resident.py", "trainer/runtime/test_layout_resume.py", "tmux/test_keys.py",
+    "trainer/runtime/test_layouts.py", "console/tui/test_errand_snapshots.py", "trainer/test_commands.py", "console/remote/test_exactly_once.py",
+    "trainer/runtime/test_kills.py", "console/tui/test_views.py", "trainer/runtime/test_saving.py", "console/core/launch/test_step_plan.py",
+    "console/core/launch/test_every_text.py", "agent/test_attach.py", "console/test_run_step.py", "trainer/convert/test_logits.py",
+    "agent/fuzz/test_fuzz.py", "console/tui/test_checks.py", "trainer/runtime/test_validation.py", "agent/test_jobs.py", "console/tui/test_app.py",
+    "tmux/test_terminal.py", "console/lab/test_fleet.py", "agent/parse/test_log_damage.py", "console/remote/test_end_to_end.py",
+)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell without job control starts what it puts in the background with SIGINT ignored, and everything that
@@ -37,6 +48,14 @@ def _outside(address: object) -> bool:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:
         return True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files of LONG first; within a file, and behind them, the order stays."""
+    tests = Path(__file__).parent
+    place = {str(tests / name): at for at, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(str(item.fspath), len(LONG)))
 
 
 @pytest.fixture(autouse=True)

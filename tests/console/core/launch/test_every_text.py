@@ -72,7 +72,7 @@ def base(root: Path, runner: str, runtime: str) -> dict[str, Any]:
         runner={"kind": runner, "entry": f"{root}/bin/recorder" if runner != "torchrun" else "", "trainer_dir": f"{root}/t", "workdir": f"{root}/w",
                 "ascendfactory": {"model_name": "m", "exp_name": "e", "dialect": "v2" if dialect == "v2" else "v1"}},
         code={"path": "c", "to": f"{root}/w/code"}, model={"family": "qwen", "size": "14B", "weights": f"{root}/h", "tokenizer": f"{root}/k"},
-        parallel={"tensor_model_parallel_size": 8}, train={"iterations": 10, "global_batch_size": 8, "seq_length": 64},
+        parallel={"tensor_model_parallel_size": 1 if runner == "torchrun" else 8}, train={"iterations": 10, "global_batch_size": 8, "seq_length": 64},
         data={"format": "megatron-bin", "prefix": f"{root}/d", "input": f"{root}/i"}, checkpoint={"dir": f"{root}/c", "load_dir": f"{root}/l", "interval": 5}, export={"dir": f"{root}/x"},
         preflight={"waive": [{"id": "W4", "reason": "tokenizer files are edited"}]})
     return typing.cast(dict[str, Any], to_mapping(spec))
@@ -117,7 +117,7 @@ def not_owned(bench: Path) -> None:
 def test_no_text_of_a_job_is_executed(path: tuple[str, ...], kind: str, bench: Path) -> None:
     ran = 0
     inner = f"{bench}/w/{NASTY}"
-    for runner, runtime, text, steps in (("env-script", "process", inner, STEPS), ("env-script", "process", NASTY, ()), ("torchrun", "docker", inner, STEPS),
+    for runner, runtime, text, steps in (("env-script", "process", inner, STEPS), ("env-script", "docker", NASTY, ()), ("torchrun", "docker", inner, STEPS),
                                          ("ascendfactory:v1", "process", NASTY, ()), ("ascendfactory:v2", "process", NASTY, ())):
         try:
             spec = from_mapping(filled(base(bench, runner, runtime), path, kind, text))
@@ -131,6 +131,12 @@ def test_no_text_of_a_job_is_executed(path: tuple[str, ...], kind: str, bench: P
                 continue
     not_owned(bench)
     assert ran or path[-1] in ("name", "nic", "nodes", "spares", "commit", "branch", "repo", "user", "chown", "memory", "shm_size", "network", "image", "path", "to"), "nothing was tried"
+
+
+def test_what_the_texts_are_put_into_is_a_job(tmp_path: Path) -> None:
+    for runner, runtime in (("env-script", "docker"), ("torchrun", "docker"), ("ascendfactory:v1", "process"), ("ascendfactory:v2", "process")):
+        made = make_plan(from_mapping(base(tmp_path, runner, runtime)), make_fleet(n0={"npus": 8}), ATTEMPT)
+        assert made.ok and made.nodes, (runner, made.problems)
 
 
 def test_the_list_of_fields_is_whole() -> None:

@@ -111,6 +111,10 @@ class Series:
         """The values as the column takes them; a column of counts becomes a common one when they are none."""
         if self.y.typecode == "d":
             return array("d", values)
+        try:
+            return array("B", values)  # takes whole numbers of 0 to 255 and nothing else
+        except (TypeError, OverflowError):
+            pass
         if all(value == value and 0 <= value <= 255 and value == int(value) for value in values):
             return array("B", [int(value) for value in values])
         self.y = array("d", self.y)

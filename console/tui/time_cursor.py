@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 KEPT_MOMENTS = 4096
 """States kept, at one a second over an hour. They share what did not change between them."""
-KEPT_NODES, FEWEST = 100_000, 256
-"""Nodes in all of them together: where every value is new every second, a node in a state takes 1.2 kB. But some are kept of any fleet."""
+KEPT_NODES, FEWEST = 64_000, 256
+"""Nodes in all of them together: where every value is new every second, a node in a state takes 2 kB. But some are kept of any fleet."""
 KEPT_CHANGES = 2000
 
 

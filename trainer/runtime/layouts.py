@@ -1,7 +1,7 @@
 """``python -m trainer layouts``: the same few steps under several layouts, losses and gradient norms side by side.
 
-Four processes are started once and take part in one world after another (1, 2 or 4 of them), on CPU and
-gloo. Every layout starts from the same parameters and sees the same samples, so what differs is rounding:
+Four processes are started once, and a child of each takes part in one world after another (1, 2 or 4 of
+them), on CPU and gloo. Every layout starts from the same parameters and sees the same samples, so what differs is rounding:
 TOLERANCE is what is allowed, relative to the single process.
 """
 
@@ -10,10 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +83,18 @@ def spec_of(name: str, *, mode: str = "pretrain", steps: int = STEPS) -> JobSpec
 
 def measure(names: list[str], *, mode: str = "pretrain", steps: int = STEPS, timeout_s: float = 600.0) -> dict[str, list[tuple[float, float]]]:
     """(loss, gradient norm) of every step of each layout. Raises RuntimeError with the output of what failed."""
+    told = measure_modes([(mode, name) for name in names], steps=steps, timeout_s=timeout_s)
+    return {name: told[mode, name] for name in names}
+
+
+def measure_modes(wanted: list[tuple[str, str]], *, steps: int = STEPS, timeout_s: float = 600.0) -> dict[tuple[str, str], list[tuple[float, float]]]:
+    """As ``measure``, of layouts each in a mode of its own: (mode, name). Raises RuntimeError."""
     with tempfile.TemporaryDirectory(prefix="rankdeck-layouts-") as directory:
         plan = Path(directory) / "plan.json"
-        plan.write_text(json.dumps({"layouts": names, "mode": mode, "steps": steps, "out": str(Path(directory) / "out.json")}))
-        together(_COMMAND, plan, max(ALL[name][0] for name in names), timeout_s=timeout_s)
-        return {name: [tuple(pair) for pair in pairs] for name, pairs in json.loads((Path(directory) / "out.json").read_text()).items()}
+        plan.write_text(json.dumps({"layouts": wanted, "steps": steps, "out": str(Path(directory) / "out.json")}))
+        together(_COMMAND, plan, max(ALL[name][0] for _, name in wanted), timeout_s=timeout_s)
+        found = json.loads((Path(directory) / "out.json").read_text())
+        return {which: [(loss, norm) for loss, norm in pairs] for which, pairs in zip(wanted, found, strict=True)}
 
 
 def together(command: str, plan: Path, count: int, *, timeout_s: float) -> None:
@@ -97,7 +107,7 @@ def together(command: str, plan: Path, count: int, *, timeout_s: float) -> None:
     for rank in range(count):
         with plan.with_name(f"log-{rank}").open("wb") as log:
             environ = {**os.environ, "RANK": str(rank), "RANKDECK_DEVICE": "cpu"}
-            ranks.append(subprocess.Popen([sys.executable, "-c", command, above, str(plan)], env=environ, stdout=log, stderr=subprocess.STDOUT))
+            ranks.append(subprocess.Popen([sys.executable, "-c", command, above, str(plan)], env=environ, stdout=log, stderr=subprocess.STDOUT, start_new_session=True))
     limit = time.monotonic() + timeout_s
     try:
         # One that fails leaves the others waiting for it.
@@ -106,11 +116,43 @@ def together(command: str, plan: Path, count: int, *, timeout_s: float) -> None:
     finally:
         for process in ranks:
             if process.poll() is None:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     failed = [rank for rank, process in enumerate(ranks) if process.returncode]
     if failed:
         raise RuntimeError("\n".join(plan.with_name(f"log-{rank}").read_text("utf-8", "replace")[-4000:] for rank in failed))
+
+
+def apart(world: Callable[[], Any]) -> Any:
+    """What a world comes to (of JSON), lived through in a child of this process; ends this process when that fails.
+
+    megatron-core keeps the groups of a world that has ended, and gloo a polling thread for each: after twenty
+    worlds in one process these take more of the processor than the twenty-first. The child has what was imported.
+    """
+    import torch._dynamo  # which the first optimizer of a process imports otherwise  # noqa: F401
+
+    hear, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            os.close(hear)
+            with os.fdopen(tell, "w") as answer:
+                json.dump(world(), answer)
+            status = 0
+        except BaseException:  # noqa: BLE001  # told in the log, and by the status
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    os.close(tell)
+    with os.fdopen(hear) as answer:
+        told = answer.read()
+    _, ended = os.waitpid(child, 0)
+    if ended:
+        os._exit(1)
+    return json.loads(told)
 
 
 def work(plan_path: str) -> None:
@@ -118,14 +160,14 @@ def work(plan_path: str) -> None:
     plan = json.loads(Path(plan_path).read_text())
     rank = int(os.environ["RANK"])
     ready = devices.prepare(local_rank=rank, threads=1, deterministic=True)
-    measured = {}
-    for number, name in enumerate(plan["layouts"]):
-        spec = spec_of(name, mode=plan["mode"], steps=plan["steps"])
+    measured = []
+    for number, (mode, name) in enumerate(plan["layouts"]):
+        spec = spec_of(name, mode=mode, steps=plan["steps"])
         if rank >= spec.fleet.npus_per_node:
             continue
         os.environ["WORLD_SIZE"] = str(spec.fleet.npus_per_node)
         # A file, as a port that was free a minute ago need not be free now.
-        measured[name] = _steps(spec, ready, plan["steps"], Path(plan_path).with_name(f"store-{number}"))
+        measured.append(apart(lambda spec=spec, number=number: _steps(spec, ready, plan["steps"], Path(plan_path).with_name(f"store-{number}"))))  # type: ignore[misc]
     if rank == 0:
         Path(plan["out"]).write_text(json.dumps(measured))
     sys.stdout.flush()

@@ -58,8 +58,6 @@ SMALLEST = (40, 8)
 NOTICE_S = 12.0
 EVENTS, DRAINS = 100, 100
 """Events taken in before something else gets a turn, and how often of a tick."""
-FRAME_S = 1 / 60
-"""Between two frames, as Textual has it."""
 READY_AFTER_S = 0.5
 
 
@@ -151,7 +149,7 @@ class ConsoleApp(App[Ending]):
         self.slices = Slices(self)
         self.sweeper: Sweeper | None = None
         """Who collects garbage on a terminal; None: the interpreter itself."""
-        self._pressed = self._painted = float("-inf")
+        self._pressed = float("-inf")
         self._summed: tuple[FleetState, float, FleetSummary] | None = None
         self._second, self._ticked, self._heralded = -1, clock.mono_s(), clock.mono_s()
         if self.options.notice or css_problem:
@@ -316,20 +314,8 @@ class ConsoleApp(App[Ending]):
         return known[2]
 
     def _paint(self, widget: Widget) -> None:
-        """Paint this one at once, and not with all that waits for the next frame; in a burst of keys only what the frames show."""
-        loop_s, screen = asyncio.get_running_loop().time(), self.screen
-        if loop_s - self._painted < FRAME_S or self._batch_count or len(self.screen_stack) > 1 or screen._layout_required or not self.is_running \
-                or widget not in screen._compositor.visible_widgets or (self.pacer.slow and widget is not self.bottom):
-            return
-        self._painted = loop_s
-        compositor = screen._compositor
-        waiting = compositor._dirty_regions.copy()  # over a slow line a frame may be held back
-        compositor._dirty_regions.clear()
-        compositor.update_widgets({widget})
-        screen._dirty_widgets.discard(widget)
-        widget._repaint_required = False
-        self._display(screen, compositor.render_update(screen_stack=self._background_screens))
-        compositor._dirty_regions.update(waiting)
+        if isinstance(self.screen, PacedScreen) and self.is_running and (widget is self.bottom or not self.pacer.slow):
+            self.screen.paint(widget)
 
     def _put_bottom(self) -> None:
         if self.prompt is not None:

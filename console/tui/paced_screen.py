@@ -3,7 +3,7 @@
 A change of view lays the panes out, lets them draw for their new sizes and turns to the log's end: on a quick terminal
 these are three frames within 50 ms, over 20 kB/s they are two seconds, and what the operator waits for is in the last.
 So on a line that was slow lately a frame waits until the terminal has taken in the one before, and one with a new
-layout for ``SETTLE_S`` as well; what is drawn meanwhile is in it. A line being typed does not wait (``ConsoleApp._paint``).
+layout for ``SETTLE_S`` as well; what is drawn meanwhile is in it. A line being typed does not wait (``paint``).
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import asyncio
 
 from textual.geometry import Size
 from textual.screen import Screen
+from textual.widget import Widget
 
 from console.tui.pacing import Pacer
 
 SETTLE_S = 0.06
 LOOK_S = 1 / 60
+"""Between two frames, as Textual has it."""
 
 
 class PacedScreen(Screen[None]):
@@ -27,6 +29,7 @@ class PacedScreen(Screen[None]):
         self._pacer = pacer
         self._settled_at = 0.0
         self._held = False
+        self._painted = float("-inf")
 
     def _refresh_layout(self, size: Size | None = None, scroll: bool = False) -> None:
         if self._pacer.slow and not self._held:
@@ -41,6 +44,21 @@ class PacedScreen(Screen[None]):
                 self.set_timer(LOOK_S, self._look)
             return
         super()._compositor_refresh()
+
+    def paint(self, widget: Widget) -> None:
+        """Paint this one at once, and not with all that waits for the next frame; in a burst of keys only what the frames show."""
+        loop_s = asyncio.get_running_loop().time()
+        if loop_s - self._painted < LOOK_S or self.app._batch_count or self._layout_required or widget not in self._compositor.visible_widgets:
+            return
+        self._painted = loop_s
+        compositor = self._compositor
+        waiting = compositor._dirty_regions.copy()
+        compositor._dirty_regions.clear()
+        compositor.update_widgets({widget})
+        self._dirty_widgets.discard(widget)
+        widget._repaint_required = False
+        self.app._display(self, compositor.render_update(screen_stack=self.app._background_screens))
+        compositor._dirty_regions.update(waiting)
 
     def _look(self) -> None:
         self._held = False

@@ -56,7 +56,7 @@ async def test_what_is_typed_does_not_wait_and_takes_nothing_away_from_the_frame
             if screen.app.screen._held:  # type: ignore[attr-defined]
                 break
             await asyncio.sleep(0.005)
-        screen.app._painted = float("-inf")
+        screen.app.screen._painted = float("-inf")  # type: ignore[attr-defined]
         await screen.app.on_event(events.Key("a", "a"))
         assert painted == [{35}]
         screen.app.pacer.answered()

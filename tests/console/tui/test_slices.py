@@ -69,7 +69,7 @@ async def test_what_is_typed_is_painted_alone_and_at_once() -> None:
         await settled(screen)
         painted: list[set[int]] = []
         screen.app._display = lambda where, update: painted.append({y for y, _, _ in getattr(update, "spans", ())})  # type: ignore[method-assign, assignment]
-        screen.app._painted = float("-inf")
+        screen.app.screen._painted = float("-inf")  # type: ignore[attr-defined]
         screen.app.host.panes[0].refresh()
         await screen.app.on_event(events.Key("a", "a"))
         assert painted == [{35}]
@@ -81,7 +81,7 @@ async def test_a_burst_of_keys_is_left_to_the_frames() -> None:
         await settled(screen)
         painted: list[object] = []
         screen.app._display = lambda where, update: painted.append(update)  # type: ignore[method-assign]
-        screen.app._painted = asyncio.get_running_loop().time() + 60.0  # "the last one was just now", for however slow a machine
+        screen.app.screen._painted = asyncio.get_running_loop().time() + 60.0  # type: ignore[attr-defined]  # "the last one was just now", for however slow a machine
         for letter in "help":
             await screen.app.on_event(events.Key(letter, letter))
         assert painted == [] and screen.app.prompt is not None and screen.app.prompt.text == "help"

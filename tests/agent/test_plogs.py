@@ -169,8 +169,8 @@ def test_a_path_in_a_container_is_found_through_the_mounts() -> None:
     assert mounts._through_mounts(theirs, ours, "/root/ascend/log")[0] == "/var/lib/docker/overlay2/x/merged/root/ascend/log"
     assert mounts._through_mounts(theirs, ours, "/home/ma-user/worker")[0] == "/var/lib/docker/overlay2/x/merged/home/ma-user/worker"
     assert mounts._through_mounts(theirs, [("8:1", "/", "/")], "/home/ma-user/work/plog") == []
-    assert mounts._through_mounts([("8:1", "/work", "/in")], [("8:1", "/", "/")], "/in/x") == ["/work/x"]
-    assert mounts._through_mounts([("8:1", "/work", "/in")], [("8:1", "/work", "/out")], "/in") == ["/out"]
+    assert mounts._through_mounts([("8:1", "/data", "/in")], [("8:1", "/", "/")], "/in/x") == ["/data/x"]
+    assert mounts._through_mounts([("8:1", "/data", "/in")], [("8:1", "/data", "/out")], "/in") == ["/out"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a mount namespace")

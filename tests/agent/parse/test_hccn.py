@@ -5,6 +5,7 @@ from typing import Any, Dict, List
 import pytest
 
 from agent.parse import hccn, hccn_many
+from tests.agent.hccn_950 import dev_info
 
 CASES: Dict[str, Any] = {
     "ipaddr:192.0.2.10\nnetmask:255.255.255.0\n": {"kind": "ip", "address": "192.0.2.10", "netmask": "255.255.255.0"},
@@ -106,40 +107,17 @@ def test_hardware_counters_and_routes() -> None:
     assert found["kind"] == "route" and [(route["destination"], route["gateway"]) for route in found["routes"]] == [("default", "29.1.0.1"), ("29.1.0.0", None)]
 
 
-DEV_INFO = """\
-+---------+---------+---------------------+-----------+-------------+------------+
-| UDie ID | Port ID | Speed Ability(Gbps) | Port Type | Link Status | Media Type |
-+---------+---------+---------------------+-----------+-------------+------------+
-| 0       | 4       | 400                 | UB        | UP          | Electrical |
-| 1       | 5       | 400                 | UB        | DOWN        | NA         |
-+---------+---------+---------------------+-----------+-------------+------------+
-+-----------------+----------------+-----------------------+-----------+--------+
-| Interface Name  | IP Address     | Netmask               | Bond Mode | Slaves |
-+-----------------+----------------+-----------------------+-----------+--------+
-| end0v0          | 192.168.2.199  | 255.255.255.0         | NA        | NA     |
-+-----------------+----------------+-----------------------+-----------+--------+
-| ipourma0        | ::10:0:dfdf:51 | ffff:ffff:ffff:ffff:: | NA        | NA     |
-|                 | ::10:0:dfdf:30 | ffff:ffff:ffff:ffff:: |           |        |
-+-----------------+----------------+-----------------------+-----------+--------+
-+-------+-----------+-----------------------------------------+
-| Name  | EID Index | EID                                     |
-+-------+-----------+-----------------------------------------+
-| udma1 | 0         | 0000:0000:0000:0000:0010:0000:dfdf:0020 |
-|       | 1         | 0000:0000:0000:0000:0010:0000:dfdf:0028 |
-+-------+-----------+-----------------------------------------+
-"""
-
-
 def test_the_ports_of_a_950() -> None:
-    found = hccn.parse(DEV_INFO)
+    text = dev_info()
+    found = hccn.parse(text)
     assert found["kind"] == "dev_info" and found["complete"]
     assert [(port["udie"], port["port"], port["speed_gbps"], port["link"], port["media"]) for port in found["ports"]] == [
         (0, 4, 400, "UP", "Electrical"), (1, 5, 400, "DOWN", None)]
     assert [face["name"] for face in found["interfaces"]] == ["end0v0", "ipourma0"]
     assert found["interfaces"][1]["addresses"] == ["::10:0:dfdf:51", "::10:0:dfdf:30"]
     assert found["eids"] == {"udma1": ["0000:0000:0000:0000:0010:0000:dfdf:0020", "0000:0000:0000:0000:0010:0000:dfdf:0028"]}
-    assert not hccn.parse(DEV_INFO.rpartition("+--")[0])["complete"]
-    assert not hccn.parse(DEV_INFO.replace("| 1       | 5       | 400                 | UB        | DOWN        | NA         |", "| 1       | 5       | 40"))["complete"]
+    assert not hccn.parse(text.rpartition("+--")[0])["complete"]
+    assert not hccn.parse(text.replace("| 1       | 5       | 400                 | UB        | DOWN        | NA         |", "| 1       | 5       | 40"))["complete"]
 
 
 def test_the_other_boxes_and_lines_of_a_950() -> None:

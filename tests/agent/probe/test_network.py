@@ -9,6 +9,7 @@ import pytest
 from agent import wire
 from agent.probe import network
 from agent.probe.command import Result
+from tests.agent.hccn_950 import dev_info
 
 SAID = {"link": "link status: UP\n", "net_health": "net health status: Success\n", "ip": "ipaddr:29.0.0.%d\nnetmask:255.255.0.0\n",
         "tls": "dev_id:0, tls switch[1](0:disable, 1:enable), tls alarm time threshold[60]days\n",
@@ -91,22 +92,6 @@ def test_pings_tell_answer_loss_and_silence_apart() -> None:
 
 
 USAGE = "Usage\n        hccn_tool -mode -cmd -npu_info [-options]\n"
-INFO = """\
-+---------+---------+---------------------+-----------+-------------+------------+
-| UDie ID | Port ID | Speed Ability(Gbps) | Port Type | Link Status | Media Type |
-+---------+---------+---------------------+-----------+-------------+------------+
-| 0       | 4       | 400                 | UB        | UP          | Electrical |
-| 1       | 2       | 400                 | UB        | STATE       | Electrical |
-+---------+---------+---------------------+-----------+-------------+------------+
-+-----------------+----------------+-----------------------+-----------+--------+
-| Interface Name  | IP Address     | Netmask               | Bond Mode | Slaves |
-+-----------------+----------------+-----------------------+-----------+--------+
-| end0v0          | 192.168.2.199  | 255.255.255.0         | NA        | NA     |
-+-----------------+----------------+-----------------------+-----------+--------+
-| ipourma0        | ::10:0:dfdf:5D | ffff:ffff:ffff:ffff:: | NA        | NA     |
-|                 | ::10:0:dfdf:30 | ffff:ffff:ffff:ffff:: |           |        |
-+-----------------+----------------+-----------------------+-----------+--------+
-"""
 STAT = """\
 link up count :    2
 link down count :  1
@@ -131,8 +116,8 @@ class Tool950:
         if words[:1] != ["-g"] or words[2:3] != ["-i"]:
             return Result(1, USAGE, 0.01, "")
         if words[1] == "-dev_info":
-            return Result(0, INFO.replace("STATE", self.state.ljust(5)).replace("5D", "5" + words[3]), 0.01, "")
-        if words[1] == "-link_stat" and words[4:] in (["-u", "0", "-p", "4"], ["-u", "1", "-p", "2"]):
+            return Result(0, dev_info(self.state, "Electrical", "::10:0:dfdf:5" + words[3]), 0.01, "")
+        if words[1] == "-link_stat" and words[4:] in (["-u", "0", "-p", "4"], ["-u", "1", "-p", "5"]):
             return Result(0, STAT, 0.01, "")
         if words[1] == "-tls":
             return Result(0, "dev_id:%s, tls switch[0](0:disable, 1:enable), tls alarm time threshold[60]days\n" % words[3], 0.01, "")

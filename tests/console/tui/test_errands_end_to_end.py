@@ -12,32 +12,25 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from console.cli.screen import ScreenDesk
-from console.core.launch.inventory import Inventory, Node
 from console.desk import LIVE, ScreenFeed
-from console.remote import known_hosts
 from console.tui.app import ConsoleApp, Options
 from console.tui.layout_host import BUILT_IN
 from console.tui.screens.confirm_dialog import ConfirmDialog
-from tests.console.remote.sshd import Loop, Sshd
 from tests.console.tui import scene
+from tests.console.tui.one_node import OneNode, kept
 from tests.console.tui.test_app import Screen
 from tests.patience import PATIENCE_S
 
 
-class Site:
-    """One node with an agent, a fleet that has it, and a job for it whose work directory is not there yet."""
+class Site(OneNode):
+    """One node with an agent, and a job for it whose work directory is not there yet."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.home, self.loop = folder, folder / "node", Loop()
-        self.home.mkdir()
         key = asyncssh.generate_private_key("ssh-ed25519")
         (folder / "key").write_bytes(key.export_private_key("openssh"))
         (folder / "key").chmod(0o600)
-        self.sshd = Sshd(self.loop, self.home, [key], env={"RANKDECK_HOST_S": "5", "RANKDECK_NPU_S": "60", "RANKDECK_IDLE_S": "30"})
-        known_hosts.add(folder / "known_hosts", "127.0.0.1", self.sshd.port, "ssh-ed25519", self.sshd.host_key.public_data)
-        node = Node(name="n1", host="127.0.0.1", port=self.sshd.port, user="ops", key=str(folder / "key"), python=sys.executable, state_dir=str(folder / "state"), npus=0)
-        self.desk = ScreenDesk(Inventory(name="lab", nodes=(node,), known_hosts=str(folder / "known_hosts")), operator="op", store_path=folder / "history.db", ssh_config="/dev/null")
+        super().__init__(folder, [key], env={"RANKDECK_HOST_S": "5", "RANKDECK_NPU_S": "60", "RANKDECK_IDLE_S": "30"},
+                         key=str(folder / "key"), python=sys.executable, state_dir=str(folder / "state"), npus=0)
         self.work = self.home / "work"
         self.job = folder / "job.yaml"
         self.job.write_text("run: {name: tiny}\n" f"paths: {{work: {self.work}}}\n" "fleet: {nodes: [n1], npus_per_node: 1, hardware: cpu}\n" "container: {runtime: process}\n"
@@ -55,17 +48,12 @@ class Site:
         finally:
             self.desk.end()
         os.kill(pid, signal.SIGTERM)
-        self.sshd.stop()
-        self.loop.close()
+        super().close()
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    made = Site(tmp_path)
-    yield made
-    made.close()
+    yield from kept(Site, tmp_path, monkeypatch)
 
 
 async def test_check_fix_plan_and_launch(site: Site) -> None:

@@ -10,18 +10,15 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
-from console.cli.screen import ScreenDesk
 from console.core.events import LoginAsked
 from console.core.intents import AnswerLogin
-from console.core.launch.inventory import Inventory, Node
 from console.desk import ScreenFeed
-from console.remote import known_hosts
 from console.tui.app import ConsoleApp, Options
 from console.tui.layout_host import BUILT_IN
 from console.tui.screens.help_screen import HelpScreen
 from console.tui.screens.login_dialog import LoginDialog
-from tests.console.remote.sshd import Loop, Sshd
 from tests.console.tui import scene
+from tests.console.tui.one_node import OneNode, kept
 from tests.console.tui.test_app import Screen, opened
 from tests.console.tui.test_checks import hear, wishes
 from tests.patience import PATIENCE_S
@@ -99,33 +96,17 @@ async def test_the_servers_words_are_only_text() -> None:
         assert not [character for character in screen.text() if character != "\n" and (ord(character) < 32 or character == "\u202e")]
 
 
-class Site:
-    """A node that asks for a code, and the screen's desk."""
+class Site(OneNode):
+    """A node that asks for a code."""
 
     def __init__(self, folder: Path) -> None:
-        self.loop = Loop()
-        (folder / "node").mkdir()
-        self.sshd = Sshd(self.loop, folder / "node", [], second_factor=CODE)
-        hosts = folder / "known_hosts"
-        known_hosts.add(hosts, "127.0.0.1", self.sshd.port, "ssh-ed25519", self.sshd.host_key.public_data)
         # An interpreter that does nothing: the login is what is looked at, and no agent is to be left behind.
-        node = Node(name="n1", host="127.0.0.1", port=self.sshd.port, user="ops", python="/bin/false")
-        self.history = folder / "history.db"
-        self.desk = ScreenDesk(Inventory(name="lab", nodes=(node,), known_hosts=str(hosts)), operator="op", store_path=self.history, ssh_config="/dev/null")
-
-    def close(self) -> None:
-        self.desk.end()
-        self.sshd.stop()
-        self.loop.close()
+        super().__init__(folder, second_factor=CODE, python="/bin/false")
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    made = Site(tmp_path)
-    yield made
-    made.close()
+    yield from kept(Site, tmp_path, monkeypatch)
 
 
 async def until(screen: Screen, what: Callable[[], object], why: str) -> None:

@@ -4,7 +4,9 @@ Both train in this process, turn by turn, so that what else the machine does fal
 turns gives a ratio, and the median of the ratios is what counts. On a CPU the processor time of the turns
 gives a second ratio: on a busy machine it is the steadier one. The plain model has the same layers
 (RMSNorm, rotary positions, torch's attention, gated SiLU), AdamW and gradient clipping, and nothing of
-Megatron.
+Megatron; where the trainer computes in bf16 over fp32 parameters, it does too (autocast). ``--compiled`` has a
+third one train, the plain model through torch.compile. ``--peak-tflops`` is what a device can do at most, for
+the share of it that each reaches (MFU).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from trainer.runtime import device as devices
@@ -23,6 +25,7 @@ from trainer.spec.job import from_mapping
 
 SHAPES: dict[str, dict[str, int]] = {
     "5M": {"num_layers": 6, "hidden_size": 256, "ffn_hidden_size": 704, "num_attention_heads": 8, "vocab_size": 512},
+    "124M": {"num_layers": 12, "hidden_size": 768, "ffn_hidden_size": 2048, "num_attention_heads": 12, "vocab_size": 25600},
     "0.6M": {"num_layers": 4, "hidden_size": 128, "ffn_hidden_size": 256, "num_attention_heads": 4, "vocab_size": 256},
 }
 
@@ -34,6 +37,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--turns", type=int, default=24)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compiled", action="store_true", help="also against the plain model through torch.compile")
+    parser.add_argument("--peak-tflops", type=float, default=0.0, metavar="N", help="the most that the device does a second in this precision, for MFU")
     parser.add_argument("--json", action="store_true")
 
 
@@ -46,23 +51,28 @@ def command(given: argparse.Namespace) -> int:
     })
     ready = devices.prepare(local_rank=0, threads=given.threads, deterministic=False)
     with process_group(spec, ready):
-        told = compare(spec, ready.name, given.turns)
+        told = compare(spec, ready.name, given.turns, compiled=given.compiled)
     told["device"], told["threads"] = ready.name, given.threads
+    whose = {"trainer": "trainer", "plain": "plain PyTorch", **({"compiled": "torch.compile"} if given.compiled else {})}
+    if given.peak_tflops:
+        flops = parallel.flops_per_sample(spec.model, spec.train.seq_length) / spec.train.seq_length
+        told |= {f"{one}_mfu": told[f"{one}_tokens_per_s"] * flops / (given.peak_tflops * 1e12) for one in whose}
     if given.json:
         print(json.dumps(told))
     else:
         print(
-            f"{told['parameters'] / 1e6:.2f}M parameters, sequences of {given.seq_length} x {given.batch_size}, {ready.name}, {given.threads} threads, {given.turns} turns each\n"
-            f"trainer        {told['trainer_tokens_per_s']:10.0f} tokens/s\nplain PyTorch  {told['plain_tokens_per_s']:10.0f} tokens/s")
-        for name, what in (("ratio", "by the clock"), ("cpu_ratio", "by processor time")):
+            f"{told['parameters'] / 1e6:.2f}M parameters, sequences of {given.seq_length} x {given.batch_size}, {ready.name}, {given.threads} threads, {given.turns} turns each")
+        for one, name in whose.items():
+            print(f"{name:14} {told[f'{one}_tokens_per_s']:10.0f} tokens/s" + (f", {told[f'{one}_mfu']:.1%} MFU" if given.peak_tflops else ""))
+        for name, what in (("ratio", "by the clock"), ("cpu_ratio", "by processor time"), ("compiled_ratio", "by the clock, torch.compile")):
             if name in told:
                 low, median, high = told[name]
                 print(f"ratio          {median:10.3f} ({low:.3f} to {high:.3f}) {what}: median and quartiles of the turns")
     return 0
 
 
-def compare(spec: Any, device: str, turns: int) -> dict[str, Any]:
-    """tokens/s of both, their seconds, and the ratios (first quartile, median, third); the first turn of each is left out."""
+def compare(spec: Any, device: str, turns: int, *, compiled: bool = False) -> dict[str, Any]:
+    """tokens/s of all, their seconds, and the ratios (first quartile, median, third); the first turn of each is left out."""
     import torch
 
     from trainer.runtime import batches, model
@@ -71,25 +81,34 @@ def compare(spec: Any, device: str, turns: int) -> dict[str, Any]:
     modules, optimizer = model.wrap(spec, model.bare(spec, device), device)
     source = _Fixed(spec)
     step = Step(spec, device, source, modules, optimizer)
-    plain = _plain(spec).to(device)
-    adam = torch.optim.AdamW(plain.parameters(), lr=1e-3, weight_decay=0.01)
+    mixed = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=model.half(spec, device))
 
     def of_trainer(turn: int) -> None:
         step(turn + 1, turn * spec.train.global_batch_size, judge=lambda loss, norm: "")
 
-    def of_plain(turn: int) -> None:
-        first = turn * spec.train.global_batch_size
-        made = batches.collate([source.sample(first + n) for n in range(spec.train.global_batch_size)], device)
-        loss = torch.nn.functional.cross_entropy(plain(made["tokens"]).flatten(0, 1), made["labels"].flatten())
-        adam.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
-        adam.step()
-        loss.item()
+    def turn_of(compiling: bool) -> Callable[[int], None]:
+        plain = _plain(spec).to(device)
+        adam = torch.optim.AdamW(plain.parameters(), lr=1e-3, weight_decay=0.01)
+        called = torch.compile(plain) if compiling else plain
 
-    seconds: dict[Any, list[tuple[float, float]]] = {of_trainer: [], of_plain: []}
+        def turn(number: int) -> None:
+            first = number * spec.train.global_batch_size
+            made = batches.collate([source.sample(first + n) for n in range(spec.train.global_batch_size)], device)
+            with mixed:
+                loss = torch.nn.functional.cross_entropy(called(made["tokens"]).flatten(0, 1), made["labels"].flatten())
+            adam.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
+            adam.step()
+            loss.item()
+
+        return turn
+
+    of_plain = turn_of(False)
+    all_of = [of_trainer, of_plain, *([turn_of(True)] if compiled else [])]
+    seconds: dict[Any, list[tuple[float, float]]] = {one: [] for one in all_of}
     for turn in range(turns + 1):
-        for one in (of_trainer, of_plain) if turn % 2 else (of_plain, of_trainer):
+        for one in all_of if turn % 2 else all_of[::-1]:
             began, busy = time.perf_counter(), time.process_time()
             one(turn)
             seconds[one].append((time.perf_counter() - began, time.process_time() - busy))
@@ -101,6 +120,9 @@ def compare(spec: Any, device: str, turns: int) -> dict[str, Any]:
         "plain_tokens_per_s": tokens / statistics.median(theirs),
         "trainer_s": ours, "plain_s": theirs, "ratio": _ratio(theirs, ours),
     }
+    if compiled:
+        through = [clock for clock, _ in seconds[all_of[2]][1:]]
+        told.update({"compiled_s": through, "compiled_tokens_per_s": tokens / statistics.median(through), "compiled_ratio": _ratio(through, ours)})
     if device == "cpu":
         told.update({"trainer_cpu_s": our_cpu, "plain_cpu_s": their_cpu, "cpu_ratio": _ratio(their_cpu, our_cpu)})
     return told

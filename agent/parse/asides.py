@@ -19,6 +19,8 @@ _START = re.compile(r"^(?:.{0,200}[\]:>\s])?(?:training \.\.\.|Training \.\.\.|\
 _BEFORE = re.compile(r"\[before the start of training step\] datetime: ")
 # "[Rank 20] (after 20 iterations) memory (MB) | allocated: 15426.4 | max allocated: 18045.6 | reserved: 22290.0 | ..."
 _MEMORY = re.compile(r"\(?after ([0-9]{1,15}) iterations\)? memory \(([MG]i?B)\)")
+# Megatron-Bridge: "... memory (GB) | mem-allocated-gigabytes: 13.367 | mem-max-allocated-gigabytes: 13.4 | ..."
+_MEMORY_NAME = re.compile(r"^mem-|-(?:giga|mega)bytes$")
 # "    save-checkpoint ................................: (383764.98, 383765.08)"; with --timing-log-option max the second alone
 _TIMER = re.compile(r"(?:^|[\s\]:>])([\w/-]{1,80}) \.{2,80}: (?:\(([0-9.]{1,20}), ([0-9.]{1,20})\)|([0-9.]{1,20}))\s{0,8}$")
 # "(min, max) time across ranks (ms):", "max time across ranks (ms):": the timers follow, a line each.
@@ -38,7 +40,7 @@ _LOADING = re.compile(r"Loading the checkpoint (?:at step |from \S{0,4000}?step-
 _DEEPSPEED = re.compile(r"\bstep=([0-9]{1,12}), {0,4}skipped=([0-9]{1,12}), {0,4}lr=\[")
 
 TRACEBACK = "Traceback (most recent call last)"
-ANCHORS = ("Loading the checkpoint", TIMERS, "time (ms) |", "seq_length ...", "world_size ...", "memory (MB)", "training ...", "Training ...", "Running training", "Training starts at",
+ANCHORS = ("Loading the checkpoint", TIMERS, "time (ms) |", "seq_length ...", "world_size ...", "memory (MB)", "memory (GB)", "training ...", "Training ...", "Running training", "Training starts at",
            "the start of training", "save-checkpoint", "load-checkpoint", ", skipped=", TRACEBACK)
 
 
@@ -63,7 +65,7 @@ def asides(text: str) -> List[Record]:
         return [("loading", {"iteration": int(loading.group(1))})]
     memory = _MEMORY.search(text)
     if memory:
-        values: Dict[str, Any] = {name: value for name, value, _ in fields.pairs(text[memory.end():].lstrip(" |"))}
+        values: Dict[str, Any] = {_MEMORY_NAME.sub("", name).replace("-", " "): value for name, value, _ in fields.pairs(text[memory.end():].lstrip(" |"))}
         scale = 1024.0 if memory.group(2).startswith("G") else 1.0
         data: Dict[str, Any] = {"iteration": int(memory.group(1)), "time": printed_time(text[:memory.start()], last=True)}
         for name in ("allocated", "max allocated", "reserved", "max reserved"):

@@ -26,7 +26,7 @@ _COUNTED = re.compile(r"(?<![A-Za-z0-9_/-])([Ii]teration|[Ii]ter|[Ss]tep)[ \t:=]
 # "Training epoch 1, iteration 0/999 | lr: 2.999e-06 | ... | global_step: 19 |" (NeMo): counted within the epoch
 _EPOCH = re.compile(r"[Ee]poch:? {0,4}([0-9]{1,9}),? {0,4}$")
 # "Evaluating iter 1/5" and the like count something else.
-_OTHER_COUNT = re.compile(r"(?:evaluat\w{0,4}|validat\w{0,4}|eval|test\w{0,3})[ \t:]{0,4}$", re.IGNORECASE)
+_OTHER_COUNT = re.compile(r"(?:evaluat\w{0,4}|validat\w{0,4}|eval|test\w{0,3})[ \t:\]]{0,4}$", re.IGNORECASE)
 _OTHER_ENDS = frozenset("gGeElLnNtTsSaA")    # what the words above can end in
 # " validation loss at iteration 2500 on validation set | lm loss value: 2.925279E+00 | lm loss PPL: 1.863942E+01 | "
 _VALIDATION = re.compile(r"\b(?:validation|test) loss at (?:iteration[ \t]{1,20}([0-9]{1,15})|the end of training)")
@@ -68,7 +68,7 @@ def _counts(text: str) -> List[Match[str]]:
 
 
 def _iteration(match: Match[str], prefix: str, rest: str) -> Optional[Dict[str, Any]]:
-    if prefix.rstrip(" \t:")[-1:] in _OTHER_ENDS and _OTHER_COUNT.search(prefix[-40:]):
+    if prefix.rstrip(" \t:]")[-1:] in _OTHER_ENDS and _OTHER_COUNT.search(prefix[-40:]):
         return None
     timers = rest.find("time (ms) |")    # glued on
     data, count = fields.filled(fields.pairs((rest if timers < 0 else rest[:timers]).lstrip(" \t:,")))

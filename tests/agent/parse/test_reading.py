@@ -113,6 +113,12 @@ def test_memory() -> None:
     assert found.data == {"iteration": 20, "allocated_mb": 15426.5, "max_allocated_mb": 18045.5, "reserved_mb": 22290.0, "max_reserved_mb": 22291.0, "time": None}
 
 
+def test_memory_in_gigabytes() -> None:
+    line = b"[Rank 0] (after 1 iterations) memory (GB) | mem-allocated-gigabytes: 13.5 | mem-reserved-gigabytes: 14.25 | mem-max-allocated-gigabytes: 13.75 | mem-max-reserved-gigabytes: 15.0\n"
+    (found,) = reading.read_block(line, SCANNER, {})
+    assert found.data == {"iteration": 1, "allocated_mb": 13824.0, "max_allocated_mb": 14080.0, "reserved_mb": 14592.0, "max_reserved_mb": 15360.0, "time": None}
+
+
 READY = "[Torch] Checkpoint global_step%d is ready now!\n"
 BEGIN = "[Rank 0] [Torch] Checkpoint global_step%d is about to be saved!\n"
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import pytest
 
@@ -42,6 +42,21 @@ def test_what_looks_alike_does_not_match(signature: loader.Signature) -> None:
 ])
 def test_ordinary_lines_are_no_faults(line: str) -> None:
     assert SCANNER.faults(line) == []
+
+
+@pytest.mark.parametrize("line, rule, code", [
+    ("EI0001: Environment variable [HCCL_SOCKET_IFNAME] is invalid.", "cann-error-code", "EI0001"), ("ret is -8012", "dcmi-return-code", "-8012"), ("error code is 507035", "npu-core-exception", "507035"),
+    ("retCode=507018", "npu-aicpu-exception", "507018"), ("ErrCode=507053", "hbm-uce", "507053"), ("aclrtSynchronizeStream failed, ret 507033", "npu-start-failed", "507033"), ("error code is 507054", "hbm-multi-bit-ecc", "507054"),
+    ("error code is 500001", "acl-init-failed", "500001"), ("ray.exceptions.RayTaskError(RuntimeError): ray::WorkerDict.update_actor() (pid=12, ip=10.0.0.1)", "python-exception", None),
+    ("Rank 3: found NaN in local forward loss calculation. Device: 3, node: a", "nan-in-grad", None), ("[rank3]: AssertionError", "python-exception", None)])
+def test_faults_without_their_usual_frame(line: str, rule: str, code: Optional[str]) -> None:
+    assert [(fault["rule"], fault["code"]) for fault in SCANNER.faults(line)] == [(rule, code)]
+
+
+def test_the_device_of_an_error_that_cann_names() -> None:
+    for line in ("EE9999: [PID: 123] 2026-01-01-00:00:00.123.456 The error from device(chipId:3, dieId:0), serial number is 9, there is an exception of aivec error, core id is 0",
+                 "EZ9999: Inner Error! EZ9999  The error from device(3), serial number is 1, there is an aicore error, core id is 0", "EE9999: x  The error from device(chipId:3, dieId:0), y"):
+        assert [fault["device"] for fault in SCANNER.faults(line)] == [3]
 
 
 def test_torchrun_says_which_worker() -> None:

@@ -8,11 +8,11 @@ mapping itself does not say, is the reader's affair: the progress bar beside it 
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from agent.parse import fields
+from agent.parse import fields, prefixes
 from agent.parse.fields import Pair, Record
-from agent.parse.text import printed_time
+from agent.parse.text import clean, printed_time
 
 _ITEM = re.compile(r"""(['"])([^'"\n]{1,80})\1\s{0,4}:\s{0,4}(?:(['"])([^'"\n]{0,80})\3|([^\s,'"{}][^,'"{}\n]{0,80}))""")
 # 'global_step/max_steps': '5/16' (swift), 'iteration': '5/100' (swift on Megatron)
@@ -21,6 +21,26 @@ _STEP_NAMES = ("global_step/max_steps", "iteration", "current_steps", "global_st
 _TOTAL_NAMES = ("total_steps", "max_steps")
 # A mapping with a loss is a step's metrics if one of these is beside it.
 _COMPANY = frozenset(("learning_rate", "lr", "epoch", "grad_norm", "current_steps", "global_step", "global_step/max_steps", "iteration", "step"))
+
+
+def is_open(text: str) -> bool:
+    """Whether a mapping with a loss begins in the line and does not end in it."""
+    return text.rfind("{") > text.rfind("}") and ("loss'" in text or 'loss"' in text)
+
+
+def joined(text: str, following: Sequence[str]) -> Tuple[str, int]:
+    """(the line with what a terminal wrapped of its mapping put back, how many of the following lines that took; none where it does not end soon)."""
+    whole = clean(text)
+    for taken, line in enumerate(following, 1):
+        line = clean(line)
+        line = line[prefixes.length(text, line, taken):]
+        end = line.find("}")
+        if not line or "{" in (line if end < 0 else line[:end]) or (":" not in line and end < 0):
+            break
+        whole += line
+        if end >= 0:
+            return whole, taken
+    return text, 0
 
 
 def records(text: str) -> List[Record]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import AbstractSet, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from agent.parse import asides, bars, endings, megatron, prefixes, scan, training
+from agent.parse import asides, bars, dicts, endings, megatron, prefixes, scan, training
 from agent.parse.text import clean, label, named_place, printed_time, unboxed
 
 KINDS = ("iteration", "validation", "checkpoint", "fault", "start", "memory", "timer", "timers")
@@ -196,6 +196,10 @@ def _place(raw: str) -> Dict[str, int]:
 
 def _whole(raw: str, block: bytes, end: int) -> Tuple[str, int]:
     """(the line, with what was wrapped of it put back; where in the block that ends)."""
+    if dicts.is_open(raw):
+        following, ends = _lines_from(block, end)
+        text, taken = dicts.joined(raw, following)
+        return text, ends[taken - 1] if taken else end
     if "teration" not in raw:
         return raw, end
     raw = clean(raw) if "\x1b" in raw else raw

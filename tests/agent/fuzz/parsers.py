@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, List
 
 import agent.parse
 from agent.catalogue import loader, npu_codes
-from agent.parse import checkpoint, checkpoint_formats, fields, megatron, pickled, prefixes, reading, scan
+from agent.parse import checkpoint, checkpoint_formats, dicts, fields, megatron, pickled, prefixes, reading, scan
 
 Parser = Callable[[bytes], Any]
 
@@ -88,6 +88,7 @@ MADE: Dict[str, Parser] = {
     "fields.number": _number,
     "megatron.joined": _joined,
     "pickled.read": lambda data: pickled.read(data),
+    "dicts.joined": lambda data: dicts.joined(_text(data).partition("\n")[0], _text(data).split("\n")[1:]),
     "prefixes.length": lambda data: prefixes.length(_text(data).partition("\n")[0], _text(data).partition("\n")[2]),
     "proc.environment": lambda data: importlib.import_module("agent.parse.proc").environment(data),
     "reading.read_block": _read_block,

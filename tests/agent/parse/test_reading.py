@@ -106,6 +106,17 @@ def test_the_optimizers_own_line_is_a_step_where_the_trainer_prints_none() -> No
     assert [(data["iteration"], data["lm_loss"] is not None) for data in beside.values()] == [(7, True), (8, True)]
 
 
+MAPPING = "{'loss': 2.5, 'grad_norm': 1.25, 'learning_rate': 1e-05, 'epoch': 0.01, 'global_step/max_steps': '5/100', 'memory(GiB)': 24.5}\n"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+def test_a_mapping_that_was_wrapped(width: int) -> None:
+    whole = read([MAPPING.encode()])
+    assert read([wrapped(MAPPING, width).encode()]) == whole
+    assert [data["iteration"] for data in read([(wrapped(MAPPING, width) + MAPPING).encode()]).values()] == [5, 5]
+    assert [data["grad_norm"] for data in read([(MAPPING[:40] + "\nnot its rest\n" + MAPPING).encode()]).values()][-1] == 1.25
+
+
 def test_memory() -> None:
     line = b"[Rank 20] (after 20 iterations) memory (MB) | allocated: 15426.5 | max allocated: 18045.5 | reserved: 22290.0 | max reserved: 22291.0\n"
     (found,) = reading.read_block(line, SCANNER, {})

@@ -43,7 +43,7 @@ from console.core.events import (
 )
 from console.core.fleet.carriers import Carriers
 from console.core.fleet.standing import Standing
-from console.core.fleet.state import FleetState, RunState, apply, no_series, put_points
+from console.core.fleet.state import FleetState, RunState, apply, no_series, put_points, reached
 from console.store import pruning
 from console.store.ring import KEPT_LOG_LINES, LogRing
 from console.store.schema import MIGRATIONS, migrate
@@ -113,8 +113,12 @@ class Store:
         try:
             for node, spool_id, seq in self._db.execute("SELECT node, spool_id, seq FROM cursor WHERE fleet = ?", (self.fleet,)):
                 self._cursors[node] = (spool_id, seq)
-            for event in self._history():
-                self.state = apply(self.state, event)
+            ends = self._steps.ends(self.fleet)
+            for event in self._history(ends):
+                is_end = isinstance(event, RecordArrived) and event.kind == "iteration" and event.key is None
+                self.state = reached(self.state, event) if is_end else apply(self.state, event)
+            for _, event in ends:
+                self.state = reached(self.state, event)  # an exit that came before what it is judged by
             if self._at_first and self._steps.more_than(self.fleet, self._at_first):
                 self._early, self._upto = self.state.runs, self._steps.newest()
                 bare = {name: replace(run, series=no_series(), standing=Standing(), overtaken={}, carriers=Carriers()) for name, run in self._early.items()}
@@ -127,12 +131,13 @@ class Store:
         self.state = replace(self.state, nodes={
             name: replace(node, link="connecting", link_why="", waiting=0) for name, node in self.state.nodes.items()})
 
-    def _history(self) -> Iterator[FleetEvent]:
+    def _history(self, ends: Iterable[tuple[int, RecordArrived]]) -> Iterator[FleetEvent]:
+        """What the state is made of again but for the iterations; of these the ``ends``, in their places."""
         for type_name, text in self._db.execute("SELECT type, data FROM happening WHERE fleet = ? ORDER BY id", (self.fleet,)):
             yield _HAPPENINGS[type_name](**json.loads(text))
         for job, kind, count, at in self._db.execute("SELECT job, kind, count, at FROM pruned WHERE fleet = ?", (self.fleet,)):
             yield HistoryPruned(at=at, job=job, kind=kind, count=count)
-        yield from map(itemgetter(1), _records(self._db, self.fleet, "kind NOT IN (?, ?)", pruning.READINGS))
+        yield from map(itemgetter(1), heapq.merge(_records(self._db, self.fleet, "kind NOT IN (?, ?)", pruning.READINGS), ends, key=itemgetter(0)))
         yield from map(itemgetter(1), _records(
             self._db, self.fleet, "id IN (SELECT max(id) FROM record WHERE fleet = ? AND kind IN (?, ?) GROUP BY node, kind)",
             (self.fleet, *pruning.READINGS)))

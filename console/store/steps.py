@@ -127,6 +127,20 @@ class Steps:
             key = f"{sources[source]}:{spot}:iteration" + (f":{nth}" if nth else "")
             yield id_, RecordArrived(node=node, spool_id=spool_id, seq=seq, kind="iteration", key=key, time=time, at=at, version=version, data=data)
 
+    def ends(self, fleet: str, most: int = 64) -> list[tuple[int, RecordArrived]]:
+        """(number, record) of the first and the last iteration of each of the newest logs, as far as they are known here, ascending."""
+        origins = {id_: json.loads(name) for id_, name in self._db.execute("SELECT id, name FROM origin WHERE fleet = ?", (fleet,))}
+        found: dict[int, RecordArrived] = {}
+        for (source,) in self._db.execute("SELECT id FROM source WHERE fleet = ? ORDER BY id DESC LIMIT ?", (fleet, most)).fetchall():
+            for way in ("ASC", "DESC"):
+                for id_, origin, seq, time, at, iteration, total in self._db.execute(
+                        f"SELECT id, origin, seq, time, at, iteration, total FROM step WHERE source = ? ORDER BY spot {way}, nth {way} LIMIT 1", (source,)):
+                    if origin in origins:
+                        node, spool_id, version, *place = origins[origin]
+                        found[id_] = RecordArrived(node=node, spool_id=spool_id, seq=seq, kind="iteration", key=None, time=time, at=at, version=version,
+                                                   data={**dict(zip(_PLACE, place, strict=True)), "iteration": iteration, "total": total})
+        return sorted(found.items())
+
     def drop_oldest(self, fleet: str, job: str, most: int) -> int:
         """Delete so many of a run's iterations, the first that arrived; how many there were to delete."""
         return self._db.execute(

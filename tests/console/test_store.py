@@ -87,6 +87,33 @@ def test_a_long_history_is_loaded_in_two_parts_and_is_the_same(path: Path) -> No
     assert late.state.nodes["n2"].link == "up"
 
 
+@pytest.mark.parametrize("late", ["nothing", "the last line"])
+@pytest.mark.parametrize("at_first", [0, 1])
+def test_how_far_an_attempt_came_is_the_same_after_a_restart(path: Path, late: str, at_first: int) -> None:
+    def told(kind: str, time: float, **data: Any) -> RecordArrived:
+        return RecordArrived(node="n1", spool_id="s", seq=0, kind=kind, key=f"k:{kind}:{time}", time=time, at=time, version=1,
+                             data={"job": "gpt", "attempt": "A", "round": 0, **data})
+
+    def step(at: int, time: float) -> RecordArrived:
+        one = iteration(0, offset=at)
+        return replace(one, time=time, at=time, data={**one.data, "attempt": "A", "iteration": at, "total": 3})
+
+    ends = [told("exit", 50.0, scope="command", code=0, signal=None, asked=False, local_rank=-1), step(3, 49.0)]
+    store = Store(path, "f")
+    all_of_it = [told("job", 10.0, state="running", node_index=0, dir="/w"), told("rank_map", 12.0, complete=True, world_size=1, ranks={}),
+                 step(1, 20.0), step(2, 30.0), *(ends if late == "the last line" else reversed(ends))]
+    store.ingest([replace(one, seq=seq) for seq, one in enumerate(all_of_it, 1)])
+    store.drain()
+    before = {phase: (cell.state, cell.took_s, cell.why) for (_, phase), cell in store.state.runs["gpt"].attempts["A"].phases.items()}
+    assert before == {"rendezvous": ("done", 2.0, ""), "loading": ("done", 8.0, ""), "training": ("done", 30.0, "")}
+    store.close()
+    again = Store(path, "f", at_first=at_first)
+    assert {phase: (cell.state, cell.took_s, cell.why) for (_, phase), cell in again.state.runs["gpt"].attempts["A"].phases.items()} == before
+    assert len(curve(again)) == (at_first or 3)
+    again.load_rest()
+    assert len(curve(again)) == 3 and again.state.runs["gpt"].attempts["A"].phases[("n1", "training")].state == "done"
+
+
 def test_a_short_history_is_loaded_at_once(path: Path) -> None:
     store = Store(path, "f")
     store.ingest([iteration(seq) for seq in range(1, 11)])

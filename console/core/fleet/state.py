@@ -277,6 +277,13 @@ def _record(state: FleetState, event: RecordArrived) -> FleetState:
     return _advance(folded, event, str(job), str(attempt)) if event.kind in phases.KINDS else folded
 
 
+def reached(state: FleetState, event: FleetEvent) -> FleetState:
+    """Only what an iteration says of its attempt's phases; for a history whose iterations are put into the columns directly."""
+    if not isinstance(event, RecordArrived) or str(event.data.get("job")) not in state.runs:
+        return state
+    return _advance(state, event, str(event.data["job"]), str(event.data.get("attempt")))
+
+
 def _advance(state: FleetState, event: RecordArrived, job: str, attempt: str) -> FleetState:
     run = state.runs[job]
     known = run.attempts.get(attempt)
@@ -441,4 +448,5 @@ __all__ = [
     "no_series",
     "number",
     "put_points",
+    "reached",
 ]

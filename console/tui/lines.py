@@ -128,3 +128,22 @@ def pad(line: Line, width: int) -> Line:
     if left > 0:
         out.append((" " * left, "plain"))
     return out
+
+
+def folded(text: str, width: int) -> list[str]:
+    """The text in lines of at most ``width`` cells, at blanks where there are any."""
+    lines = []
+    for line in text.splitlines() or [""]:
+        rest = shown(line)
+        while cell_len(rest) > width:
+            at = cells = 0
+            for at, character in enumerate(rest):  # noqa: B007  the place is what is wanted
+                cells += cell_len(character)
+                if cells > width:
+                    break
+            blank = rest.rfind(" ", 0, at + 1)
+            at = blank if blank > width // 3 else max(1, at)
+            lines.append(rest[:at])
+            rest = rest[at:].lstrip(" ")
+        lines.append(rest)
+    return lines

@@ -219,7 +219,7 @@ def _npu_facts(node: NodeState, device: int, cell: Cell | None, now: float) -> t
     for name, column in columns.items():  # whatever else the node's npu-smi tells, error codes and links among it
         value = column[device] if isinstance(column, list) and device < len(column) else None
         if name not in shown and value is not None:
-            found.append(Fact(name=name, value=bytes_text(value * 1024 * 1024) if name.endswith("_mb") and isinstance(value, (int, float)) else str(value)))
+            found.append(Fact(name=name.removesuffix("_mb"), value=bytes_text(value * 1024 * 1024) if name.endswith("_mb") and isinstance(value, (int, float)) else str(value)))
     absent = node.sample.data.get("absent") or {}
     found += [Fact(name=str(name), value=str(why), tone="stale") for name, why in absent.items()]
     return tuple(found)

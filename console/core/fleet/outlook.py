@@ -40,7 +40,8 @@ def outlook(run: RunState) -> Outlook:
     looks = {node: taken.data for node, taken in run.saves.items() if not taken.data.get("why")}
     points = [look.get("resume_from") for look in looks.values()]
     whole = [point for point in points if isinstance(point, int)]
-    if looks and apart(run):
+    if looks and any(look.get("storage") for look in looks.values()):
+        # The job says what its nodes see, so that one look later than another's needs no guess.
         resume_from, known_from = max((iteration for iteration, found in wholeness(run).items() if found.complete and found.resumable), default=None), "files"
     elif looks:
         resume_from, known_from = (min(whole) if len(whole) == len(points) else max(whole) if whole and _shared(run) else None), "files"

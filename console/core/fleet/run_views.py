@@ -257,12 +257,16 @@ def phase_rows(attempt: AttemptState) -> tuple[tuple[str, tuple[Badge, ...], str
     badges = {"waiting": Badge(glyph="·", text="waiting", tone="off"), "running": Badge(glyph="◌", text="running", tone="busy"),
               "done": Badge(glyph="✓", text="done", tone="good"), "failed": Badge(glyph="✗", text="failed", tone="bad"),
               "undone": Badge(glyph="↶", text="undone", tone="warn")}
+    passed = Badge(glyph="·", text="-", tone="off")
     nodes = {node for node, _ in attempt.phases} | set(attempt.node_states)
     rows = []
     for node in sorted(nodes, key=lambda name: (attempt.node_index.get(name, 1 << 30), natural_key(name))):
         seen = [attempt.phases.get((node, phase)) for phase in PHASES]
         why = next((progress.why for progress in seen if progress is not None and progress.why), "")
-        rows.append((node, tuple(badges["waiting"] if progress is None else _timed(badges[progress.state], progress.took_s) for progress in seen), why))
+        # What was passed over (a container that the job does without, a start that another console made) waits for nothing.
+        reached = max((at for at, progress in enumerate(seen) if progress is not None), default=-1)
+        rows.append((node, tuple((passed if at < reached else badges["waiting"]) if progress is None else _timed(badges[progress.state], progress.took_s)
+                                 for at, progress in enumerate(seen)), why))
     return tuple(rows)
 
 

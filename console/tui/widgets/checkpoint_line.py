@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -34,7 +35,8 @@ def outlook(run: RunState) -> Outlook:
     """How much work is not saved and when it will be, by the pace and the interval so far."""
     saved = sorted(seen.iteration for seen in run.checkpoints.values() if seen.state == "saved")
     step_s = usual_step_s(run.series["step_time_ms"])
-    gaps = [later - earlier for earlier, later in zip(saved[-8:], saved[-7:], strict=False)]
+    newest = saved[-8:]
+    gaps = [later - earlier for earlier, later in pairwise(newest)]
     interval = _median(gaps) if gaps else None
     # From looks at the files where there are any: a save that is not whole saves nothing.
     found = outlook_of(run)

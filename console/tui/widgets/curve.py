@@ -125,7 +125,9 @@ def draw_curve(series: Series, notes: Sequence[Mark], width: int, height: int, l
     if not known:
         return [[("  " + say("no finite value here"), "warn")]]
     low, high = min(pair[0] for pair in known), max(pair[1] for pair in known)
-    if high - low < 1e-12:
+    if low == high == 0 and not look.log_y:
+        high = 1.0  # nothing all the time; an axis through it would speak of less than nothing
+    elif high - low < 1e-12:
         low, high = low - 0.05 * max(abs(low), 1e-6), high + 0.05 * max(abs(high), 1e-6)
     labels = _labels(low, high, deep, look.log_y)
     span = max(1, last - first + 1)

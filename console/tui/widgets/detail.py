@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.cells import cell_len
+
 from console.core.fleet.drill import Target, facts, path_to, title, tree, under
 from console.core.fleet.state import FleetState
 from console.core.fleet.views import node_row
 from console.core.i18n import say
 from console.tui.feed import Feed
-from console.tui.lines import Line, fit
+from console.tui.lines import Line, fit, folded
 from console.tui.widgets.line_pane import LinePane
 
-NAME_CELLS = 18
+NAME_CELLS, NAME_CELLS_MOST = 18, 26
 
 
 class Detail(LinePane):
@@ -69,8 +71,12 @@ class Detail(LinePane):
 
     def _facts(self, state: FleetState, target: Target, now: float, width: int) -> tuple[list[Line], list[Target | float | None]]:
         lines: list[Line] = [[(" " + " › ".join(title(step) for step in path_to(target)), "strong")], []]
-        for fact in facts(state, target, now):
-            lines.append([("  " + fit(say(fact.name), NAME_CELLS) + " ", "dim"), (fact.value, fact.tone)])
+        known = facts(state, target, now)
+        cells = min(NAME_CELLS_MOST, width // 3, max(NAME_CELLS, *(cell_len(say(fact.name)) for fact in known))) if known else NAME_CELLS
+        for fact in known:
+            # A path is of no use without its end.
+            for at, piece in enumerate(folded(fact.value, max(8, width - cells - 3))):
+                lines.append([("  " + fit(say(fact.name) if at == 0 else "", cells) + " ", "dim"), (piece, fact.tone)])
         items: list[Target | float | None] = [None] * len(lines)
         children = under(state, target, now)
         if children:

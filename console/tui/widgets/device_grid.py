@@ -65,14 +65,14 @@ def draw_grid(rows: Sequence[NodeRow], width: int, height: int, look: FleetLook 
     density = choose(cell_width, len(rows), height - 1)
     if look.value != "load":
         rows = [replace(row, cells=tuple(_measured(cell, look.value) for cell in row.cells)) for row in rows]
-        if density == "bars":
-            density = "numbers"
+        if density in ("bars", "numbers", "compact"):
+            density = "value"
     if len(rows) >= height and look.order == "name":  # whoever is in trouble is seen without scrolling
         rows = sorted(rows, key=lambda row: (row.trusted and all(cell.health.tone == "good" for cell in row.cells)))
     if density == "dense":
         return _dense(rows, width, max(1, height), choice)
     # Wider cells than the drawing needs only pull the row apart.
-    cell_width = min(cell_width, {"bars": 26, "numbers": 15, "compact": 8, "marks": 4}[density])
+    cell_width = min(cell_width, {"bars": 26, "numbers": 15, "compact": 8, "value": 11, "marks": 4}[density])
     tall = density == "bars" and len(rows) * 3 < height and cell_width >= 18
     gap = density == "bars" and len(rows) * (4 if tall else 3) <= height
     lines = [_heading(devices, left, cell_width, names, width)]
@@ -179,11 +179,15 @@ def _compact(cell: Cell, width: int, tall: bool) -> list[Line]:
 
 
 def _measured(cell: Cell, value: str) -> Cell:
-    """The cell with the wanted value where the load is, as a share of what is much (for the bar and the colour)."""
-    if value == "hbm":
-        return replace(cell, aicore_pct=cell.hbm_pct, hbm_pct=None)
-    number, much = (cell.temperature_c, HOT_C) if value == "temperature" else (cell.power_w, MUCH_W)
-    return replace(cell, aicore_pct=None if number is None else 100.0 * number / much, hbm_pct=number)
+    """The cell with the wanted value as a share of what is much (for the bar and the colour) where the load is, and as it is
+    where the memory is."""
+    number, much = {"hbm": (cell.hbm_pct, 100.0), "temperature": (cell.temperature_c, HOT_C)}.get(value, (cell.power_w, MUCH_W))
+    return replace(cell, aicore_pct=None if number is None else min(100.0, 100.0 * number / much), hbm_pct=number)
+
+
+def _value(cell: Cell, width: int, tall: bool) -> list[Line]:
+    line: Line = [_mark(cell), (_number(cell.hbm_pct, 4 if width > 6 else 3), heat(cell.aicore_pct)), (level(cell.aicore_pct), heat(cell.aicore_pct))]
+    return [[*line, (" " * (width - width_of(line)), "plain")]]
 
 
 def _marks(cell: Cell, width: int, tall: bool) -> list[Line]:
@@ -191,7 +195,7 @@ def _marks(cell: Cell, width: int, tall: bool) -> list[Line]:
     return [[*line, (" " * (width - width_of(line)), "plain")]]
 
 
-_CELLS = {"bars": _bars, "numbers": _numbers, "compact": _compact, "marks": _marks}
+_CELLS = {"bars": _bars, "numbers": _numbers, "compact": _compact, "marks": _marks, "value": _value}
 
 
 _AT_PCT = tuple((level(pct), heat(pct)) for pct in range(101))

@@ -10,7 +10,7 @@ from console.core.fleet.state import FleetState
 from console.core.i18n import say
 from console.core.preflight.finding import Finding
 from console.core.preflight.matrix import BETWEEN, remedies
-from console.tui.lines import Line, shown
+from console.tui.lines import Line, folded
 from console.tui.sheets import CheckSheet
 from console.tui.widgets.check_matrix import STATES, WORDS, cell_of
 from console.tui.widgets.line_pane import LinePane
@@ -79,22 +79,3 @@ def _part(name: str, text: str, tone: str, width: int) -> list[Line]:
         return []
     room, used = max(16, width - 13), 3 + cell_len(name)
     return [[("   " + name + " " * max(1, 12 - used) if at == 0 else " " * 12, "dim"), (piece, tone)] for at, piece in enumerate(folded(text, room))]
-
-
-def folded(text: str, width: int) -> list[str]:
-    """The text in lines of at most ``width`` cells, at blanks where there are any."""
-    lines = []
-    for line in text.splitlines() or [""]:
-        rest = shown(line)
-        while cell_len(rest) > width:
-            at = cells = 0
-            for at, character in enumerate(rest):  # noqa: B007  the place is what is wanted
-                cells += cell_len(character)
-                if cells > width:
-                    break
-            blank = rest.rfind(" ", 0, at + 1)
-            at = blank if blank > width // 3 else max(1, at)
-            lines.append(rest[:at])
-            rest = rest[at:].lstrip(" ")
-        lines.append(rest)
-    return lines

@@ -9,10 +9,9 @@ from typing import Any
 from console.core.i18n import say
 from console.core.launch.plan import LaunchPlan
 from console.core.launch.problems import Problem
-from console.tui.lines import Line
+from console.tui.lines import Line, folded
 from console.tui.sheets import JobSheet
 from console.tui.widgets.check_matrix import STATES
-from console.tui.widgets.finding import folded
 from console.tui.widgets.listings import clock_text
 
 _PLACE = re.compile(r"(.*?):([0-9]+)(?::[0-9]+)?\Z")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+
+import pytest
 
 from console.tui import plain
+from console.tui.widgets.checkpoint_line import outlook
 from tests.console.core.fleet.test_wholeness import WHOLE, look
 from tests.console.tui import scene
 from tests.console.tui.test_app import opened
@@ -35,6 +39,14 @@ async def test_a_directory_that_cannot_be_read_is_told() -> None:
     async with opened(size=(140, 36), feed=feed(look("atlas-01", scene.NOW - 12, WHOLE, resume_from=90), look("atlas-02", scene.NOW - 3, {}, why="denied"))) as screen:
         await screen.press("4")
         assert "✗ atlas-02  the directory cannot be read: denied" in screen.text() and "of 9.31GiB free ✓" in screen.text()
+
+
+@pytest.mark.parametrize(("saved", "interval"), [((25,), None), ((25, 50), 25), ((10, 20, 30, 40, 50, 60, 70, 80, 90, 100), 10)])
+def test_the_interval_is_what_lies_between_saves_however_few_there_are(saved: tuple[int, ...], interval: int | None) -> None:
+    run = scene.full_feed().state.current
+    assert run is not None
+    seen = next(iter(run.checkpoints.values()))
+    assert outlook(replace(run, checkpoints={at: replace(seen, iteration=at, state="saved") for at in saved})).interval == interval
 
 
 def test_as_text() -> None:

@@ -73,6 +73,11 @@ def test_few_or_odd_values_are_drawn(points: list[tuple[int, float]], log_y: boo
     assert draw_curve(series(*points), [], 60, 8, Look(log_y=log_y))
 
 
+def test_nothing_all_the_time_stands_on_an_axis_that_begins_at_nothing() -> None:
+    labels = [line[0][0].strip() for line in draw_curve(series((1, 0.0), (2, 0.0)), [], 60, 8)]
+    assert "0" in labels and not any(label.startswith("-") for label in labels)
+
+
 def test_only_nan_says_so() -> None:
     assert "finite" in draw_curve(series((1, nan)), [], 60, 8)[0][0][0]
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from console.core.events import LinkChanged
+from console.core.fleet.fleet_look import FleetLook
 from console.core.fleet.state import FleetState
 from console.core.fleet.views import NodeRow, node_rows
 from console.tui.lines import Line, width_of
@@ -69,6 +72,15 @@ def test_trouble_comes_first_when_not_all_fit() -> None:
 def test_the_widest_form_names_ranks_and_temperatures() -> None:
     whole = "\n".join(text(draw_grid(rows(), 198, 20)))
     assert "r15" in whole and "55°C 344W" in whole
+
+
+@pytest.mark.parametrize(("value", "of"), [("power", "power_w"), ("temperature", "temperature_c"), ("hbm", "hbm_pct")])
+@pytest.mark.parametrize("width", [198, 130, 74])
+def test_one_value_is_shown_as_it_is_and_nothing_beside_it(value: str, of: str, width: int) -> None:
+    (row,) = rows()[:1]
+    line = text(draw_grid([row], width, 20, FleetLook(value=value)))[1]
+    shown = re.findall(r"[✓!✗?]\s*(\d+|-)", line)
+    assert shown == [f"{getattr(cell, of):.0f}" for cell in row.cells] and "--" not in line
 
 
 def test_an_empty_fleet_says_so() -> None:

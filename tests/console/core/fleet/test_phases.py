@@ -55,6 +55,8 @@ def test_the_three_phases_with_their_times_on_every_node() -> None:
     assert cells(state, "n1")["training"] == ("done", 20.0) and cells(state, "n2")["training"] == ("done", 21.0)
     (_, badges, _), _ = phase_rows(state.runs["j"].attempts["A"])
     assert [badge.text for badge in badges][-3:] == ["4.0 s", "6.0 s", "20 s"]
+    # Nothing waits for what was passed over.
+    assert {badge.text for badge in badges[:-3]} == {"-"}
 
 
 def test_an_end_that_is_told_before_the_last_line_is_no_failure() -> None:

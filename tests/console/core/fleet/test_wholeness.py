@@ -107,6 +107,9 @@ def test_shared_storage_is_counted_once_however_many_nodes_tell_of_it() -> None:
     state, run = played(*(look(node, scene.NOW, WHOLE, storage="shared") for node in ("atlas-01", "atlas-02", *REST)))
     rows = {row.iteration: row for row in checkpoint_rows(state, run, scene.NOW)}
     assert (rows[90].status.text, rows[90].size_bytes) == ("whole", 3_480_000_000)
+    # Who looked before the first save was made has seen nothing, and that is no reason to begin anew.
+    _, run = played(look("atlas-01", scene.NOW - 20, {}, storage="shared"), look("atlas-02", scene.NOW, {90: ""}, storage="shared", resume_from=90))
+    assert outlook(run).resume_from == 90
 
 
 def test_a_save_is_not_whole_before_every_nodes_part_is() -> None:

@@ -70,7 +70,7 @@ def test_settings_stand_in_for_options_and_the_command_line_wins(own_settings: P
 def test_the_fleet_of_the_settings_is_used_where_nothing_else_names_one(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
     assert run("config", "set", "inventory", "fleet.yaml") == 0
     capsys.readouterr()
-    assert run("status", "--json", "--timeout", "5") == 0
+    assert run("status", "--json", "--timeout", "60") == 0
     assert json.loads(capsys.readouterr().out)["fleet"] == "lab"
     assert run("plan", "job.yaml", "--json") == 0
     assert [node["node"] for node in json.loads(capsys.readouterr().out)["nodes"]] == ["n0", "n1"]
@@ -176,7 +176,7 @@ def samples(text: str) -> dict[tuple[str, ...], float]:
 def test_metrics_say_what_is_known_and_nothing_else(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
     running(nodes, "n0", "n1")
     nodes["n2"].down = "no route"
-    assert run("export", "-i", "fleet.yaml", "--timeout", "3") == 1
+    assert run("export", "-i", "fleet.yaml", "--timeout", "60") == 1
     captured = capsys.readouterr()
     found = samples(captured.out)
     assert found["rankdeck_node_up", "n0"] == 1 and found["rankdeck_node_up", "n2"] == 0 and "n2 is not up" in captured.err
@@ -197,7 +197,7 @@ def test_a_file_is_written_whole_and_anew(nodes: dict[str, Node], tmp_path: Path
             raise KeyboardInterrupt
 
     monkeypatch.setattr("console.cli.export.time.sleep", pause)
-    assert run("export", "-i", "fleet.yaml", "-o", str(tmp_path / "out.prom"), "--timeout", "3") == 130
+    assert run("export", "-i", "fleet.yaml", "-o", str(tmp_path / "out.prom"), "--timeout", "60") == 130
     assert all(samples(text)["rankdeck_node_up", "n0"] == 1 for text in seen) and sorted(path.name for path in tmp_path.glob("*prom*")) == ["out.prom"]
 
 

@@ -86,11 +86,11 @@ class Trainers:
             for rank in range(world_size)
         ]
 
-    def agents(self, job: Path, *, nodes: int, npus: int = 1, **environ: str) -> list[Run]:
+    def agents(self, job: Path, *, nodes: int, npus: int = 1, restarts: int = 3, **environ: str) -> list[Run]:
         """torchrun as command.sh starts it: one agent a node, on loopback."""
         port = free_port("127.0.1.1")
         torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nnodes={nodes}", f"--nproc-per-node={npus}",
-                    "--max-restarts=3", "--monitor-interval=0.5", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.1.1:{port}",
+                    f"--max-restarts={restarts}", "--monitor-interval=0.5", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.1.1:{port}",
                     "--rdzv-id=attempt", "--rdzv-conf=join_timeout=90"]
         worker = ["--no-python", sys.executable, str(ENTRY), "train", "--job", str(job)]
         return [

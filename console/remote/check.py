@@ -18,7 +18,7 @@ from console.core.clock import Clock
 from console.core.errors import ConsoleError
 from console.core.i18n import Phrase, phrase
 from console.core.launch.inventory import Node
-from console.core.preflight import asking
+from console.core.preflight import asking, saved_checks
 from console.core.preflight.facts import Case, Level, NodeFacts, Proof
 from console.core.preflight.finding import Finding
 from console.remote.session import Session
@@ -30,6 +30,8 @@ CONNECT_S = 15.0
 PROOF_S = 10.0
 SETTLE_S = 3.0
 """How long a file written elsewhere may take to show: caches of network file systems."""
+SAVED_S = 30.0
+"""For a listing of a large checkpoint tree on a network file system."""
 PING_S, SPEED_S = 60.0, 45.0
 SPEED_MB = 256
 
@@ -63,6 +65,8 @@ class Check:
         """Ask, prove and measure; clock offsets are the caller's to add. Never raises for what a node does."""
         facts = self._each([node.name for node in self.nodes], self._facts)
         case = Case(nodes=tuple(facts[node.name] for node in self.nodes), level=self.level, job=self.job)
+        if self.level != "quick" and self.job is not None:
+            case = replace(case, saved=self._saved(case, self.job))
         if self.level != "quick" and self.writes:
             case = replace(case, proofs=self._prove(case))
         if self.level == "deep":
@@ -83,6 +87,19 @@ class Check:
         took_s = self.clock.mono_s() - started_s
         self.tell(name, phrase("answered ({s:.1f} s)", s=took_s))
         return NodeFacts(node=node, parts=told.get("parts") or {}, absent=told.get("absent") or {}, took_s=round(took_s, 2))
+
+    def _saved(self, case: Case, job: JobSpec) -> dict[str, Mapping[str, Any]]:
+        """What is saved where the job would go on from, as the first node that answered has it."""
+        node = next(case.reached, None)
+
+        def look(path: str) -> Mapping[str, Any]:
+            assert node is not None
+            try:
+                return self._ask(node.name, "checkpoints", {"dir": path}, SAVED_S)
+            except ConsoleError as error:
+                return {"why": said(error)}
+
+        return self._each(saved_checks.saved_places(job).values(), look) if node is not None else {}
 
     def _prove(self, case: Case) -> tuple[Proof, ...]:
         """Write a nonce on one node, and look for it on the others."""

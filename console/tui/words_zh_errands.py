@@ -48,5 +48,5 @@ ERRANDS: Mapping[str, str] = {
     "the container engine answers": "容器引擎有回应", "the image is there": "镜像存在", "the same image everywhere": "各节点镜像相同", "what is mounted into the container": "容器挂载",
     "the container's name is free": "容器名未被占用", "the job's interpreter and its packages": "作业的解释器和软件包", "the same packages everywhere": "各节点软件包相同",
     "the NPUs' network links": "NPU 网络链路", "an address for each NPU": "每个 NPU 有地址", "the same TLS switch on all NPUs": "各 NPU 的 TLS 开关相同",
-    "needed ports are kept from outgoing connections": "所需端口不被外连占用", "checkpoint storage is what the job says": "检查点存储与作业所述一致", "all NPUs reach each other": "所有 NPU 互通", "how fast checkpoints are written": "检查点写入速度",
+    "needed ports are kept from outgoing connections": "所需端口不被外连占用", "checkpoint storage is what the job says": "检查点存储与作业所述一致", "data and checkpoints fit the job's rules": "数据与检查点符合作业规则", "all NPUs reach each other": "所有 NPU 互通", "how fast checkpoints are written": "检查点写入速度",
 }

@@ -116,7 +116,7 @@ class Site:
     def populate(self) -> None:
         """Put into the work directories what a job finds there."""
         for prefix in ([], self.docker.network.enter("n2")) if self._mounted else ([],):
-            script = f"cat > {self.work}/train.sh; mkdir -p " + " ".join(f"{self.work}/driver/{name}" for name in DRIVER)
+            script = f"cat > {self.work}/train.sh; : > {self.work}/data_text_document.bin; : > {self.work}/data_text_document.idx; mkdir -p " + " ".join(f"{self.work}/driver/{name}" for name in DRIVER)
             with contextlib.suppress(RigError):  # a work directory that cannot be written is one of the tests
                 run(*prefix, "sh", "-c", script, stdin=SCRIPT)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from console.core.preflight.facts import Case, Level, rows
 from console.core.preflight.job_checks import asked_paths
+from console.core.preflight.saved_checks import read_data
 from console.core.preflight.software_checks import mapped, modules_for
 from trainer.spec.job import JobSpec
 
@@ -17,12 +18,17 @@ IMPORTS_S = 60.0
 def ask_for(job: JobSpec | None, level: Level, timeout_s: float) -> dict[str, Any]:
     """The request's ``ask``. ``timeout_s``: when the whole node is given up; its parts are given up before."""
     limit_s = min(PART_LIMIT_S, max(1.0, timeout_s - 3.0))
-    ask: dict[str, Any] = {"level": level, "paths": asked_paths(job), "limit_s": limit_s}
+    ask: dict[str, Any] = {"level": level, "paths": [*asked_paths(job), *_data(job, level)], "limit_s": limit_s}
     if job is not None and level != "quick":
         ask.update(python=job.runner.python, modules=modules_for(job), imports_s=min(IMPORTS_S, max(limit_s, timeout_s - 3.0)))
         if job.container.runtime != "process":
             ask.update(image=job.container.image, engine=job.container.runtime, in_image=True, mounts=list(job.container.mounts))
     return ask
+
+
+def _data(job: JobSpec | None, level: Level) -> list[str]:
+    """Data files on the host, for the rule that wants to see them."""
+    return [] if job is None or level == "quick" else [mapped(job, name) or name for name in read_data(job)]
 
 
 def proof_dir(job: JobSpec | None) -> str:

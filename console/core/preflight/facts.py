@@ -90,6 +90,8 @@ class Case:
     """Node -> its pings ({device, address, sent, received, why})."""
     speeds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Node -> {mb, seconds, mb_s}, or {why}."""
+    saved: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Directory -> what the first node that answered says is saved there (the wire's ``checkpoints``), or {why}."""
 
     @property
     def reached(self) -> Iterator[NodeFacts]:

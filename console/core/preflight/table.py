@@ -17,6 +17,7 @@ from console.core.i18n import say
 from console.core.preflight import device_checks as device
 from console.core.preflight import job_checks as job
 from console.core.preflight import machine_checks as machine
+from console.core.preflight import saved_checks as saved
 from console.core.preflight import software_checks as software
 from console.core.preflight.facts import LEVELS, Case, Level
 from console.core.preflight.finding import Check, Finding, each_node, each_npu_node, names
@@ -59,6 +60,7 @@ CHECKS: tuple[Check, ...] = (
     Check(id="npu-address", title="an address for each NPU", level="standard", severity="error", run=device.address, of="npu"),
     Check(id="npu-tls", title="the same TLS switch on all NPUs", level="standard", severity="error", run=software.same_tls, of="npu"),
     Check(id="storage", title="checkpoint storage is what the job says", level="standard", severity="error", run=job.storage, of="job"),
+    Check(id="job-rules", title="data and checkpoints fit the job's rules", level="standard", severity="error", run=saved.fits, of="job"),
     Check(id="npu-ping", title="all NPUs reach each other", level="deep", severity="error", run=device.ping, of="npu"),
     Check(id="disk-speed", title="how fast checkpoints are written", level="deep", severity="warning", run=each_node(machine.disk_speed), of="job"),
 )

@@ -62,6 +62,19 @@ def collect(links: FakeLinks, count: int, **how: Any) -> Case:
     return Check(**{"links": links, "nodes": nodes(count), "clock": RealClock(), "timeout_s": 5.0, "level": "quick", **how}).carry_out()
 
 
+@pytest.mark.parametrize("state", ["told", "hangs"])
+def test_one_node_is_asked_what_is_saved_where_the_job_goes_on_from(state: str) -> None:
+    job = process_job(run={"mode": "retrain"}, runner={"kind": "env-script", "entry": "/w/t.sh", "trainer_dir": ""}, checkpoint={"load_dir": "/w/saved"})
+    survey = {"iterations": [], "tracker": None, "tracker_state": "missing", "why": ""}
+    links = FakeLinks(lambda name, op, args: survey if op == "checkpoints" else told(name, "check_facts", args))
+    if state == "hangs":
+        links.hanging.add(("n0", "checkpoints"))
+        links.released.set()
+    case = Check(links=links, nodes=nodes(2), clock=RealClock(), job=job, writes=False).carry_out()
+    assert [(name, args) for name, op, args in links.asked if op == "checkpoints"] == [("n0", {"dir": "/w/saved"})]
+    assert case.saved["/w/saved"] == survey if state == "told" else "not answered" in str(case.saved["/w/saved"]["why"])
+
+
 def test_many_nodes_are_asked_at_the_same_time() -> None:
     together = threading.Barrier(32, timeout=10.0)
 

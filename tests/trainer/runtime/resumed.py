@@ -1,6 +1,6 @@
 """Save under one layout, go on under the same or another, and compare with a run that was never left.
 
-Four processes take part in one world after another, as ``trainer.runtime.layouts`` does it; every world has
+Children of four processes take part in one world after another, as ``trainer.runtime.layouts`` does it; every world has
 a fresh model and optimizer, so that all that is known of the steps before comes from the checkpoint.
 """
 
@@ -39,60 +39,71 @@ LAYOUTS: dict[str, tuple[int, dict[str, Any]]] = {
 _COMMAND = "import sys; sys.path.insert(0, sys.argv[1]); from tests.trainer.runtime.resumed import work; work(sys.argv[2])"
 
 
-def compare(pairs: list[tuple[str, str]], *, model: dict[str, Any], precision: str = "fp32", timeout_s: float = 300.0) -> dict[tuple[str, str], dict[str, Any]]:
-    """(saved under, gone on under) -> {"whole", "resumed": losses of the steps after the checkpoint, "same state"}.
+def compare(groups: list[dict[str, Any]], *, timeout_s: float = 800.0) -> list[dict[tuple[str, str], dict[str, Any]]]:
+    """Of each group (``pairs``, ``model``, ``precision``), (saved under, gone on under) -> what came of it.
 
-    Raises RuntimeError with the output of what failed.
+    That is {"whole", "resumed": losses of the steps after the checkpoint, "same state"}. One set of processes takes
+    part in all groups, as their start takes the longest. Raises RuntimeError with the output of what failed.
     """
     with tempfile.TemporaryDirectory(prefix="rankdeck-resumed-") as directory:
         plan = Path(directory) / "plan.json"
-        plan.write_text(json.dumps({"pairs": pairs, "model": model, "precision": precision}))
-        layouts.together(_COMMAND, plan, max(LAYOUTS[name][0] for pair in pairs for name in pair), timeout_s=timeout_s)
+        plan.write_text(json.dumps(groups))
+        layouts.together(_COMMAND, plan, max(LAYOUTS[name][0] for group in groups for pair in group["pairs"] for name in pair), timeout_s=timeout_s)
         told = json.loads(plan.with_name("out.json").read_text())
-    return {(one, other): entry for (one, other), entry in zip(pairs, told, strict=True)}
+    return [{(one, other): entry for (one, other), entry in zip(group["pairs"], entries, strict=True)} for group, entries in zip(groups, told, strict=True)]
 
 
 def work(plan_path: str) -> None:
     """One of the processes; rank 0 writes what came of it."""
     from trainer.runtime import device as devices
 
-    plan = json.loads(Path(plan_path).read_text())
     ready = devices.prepare(local_rank=0, threads=1, deterministic=True)
-    whole: dict[str, Any] = {}
-    told = []
-    for number, (one, other) in enumerate(plan["pairs"]):
-        kept = Path(plan_path).with_name(f"ck-{[first for first, _ in plan['pairs']].index(one)}")
-        if one not in whole:
-            whole[one] = _world(plan, one, ready, Path(plan_path).with_name(f"a-{number}"), kept, save=True)
-        resumed = _world(plan, other, ready, Path(plan_path).with_name(f"b-{number}"), kept, save=False)
-        if int(os.environ["RANK"]) == 0:
-            told.append({"whole": whole[one][0], "resumed": resumed[0], "same state": whole[one][1] == resumed[1] is not None})
+    told = [_group(group, ready, Path(plan_path).with_name(f"group-{number}")) for number, group in enumerate(json.loads(Path(plan_path).read_text()))]
     if int(os.environ["RANK"]) == 0:
         Path(plan_path).with_name("out.json").write_text(json.dumps(told))
     sys.stdout.flush()
     os._exit(0)
 
 
-def _spec(plan: dict[str, Any], name: str, directory: Path) -> JobSpec:
+def _group(group: dict[str, Any], ready: Any, directory: Path) -> list[dict[str, Any]]:
+    directory.mkdir(exist_ok=True)
+    whole: dict[str, Any] = {}
+    told = []
+    for number, (one, other) in enumerate(group["pairs"]):
+        kept = directory / f"ck-{[first for first, _ in group['pairs']].index(one)}"
+        if one not in whole:
+            whole[one] = _world(group, one, ready, directory / f"a-{number}", kept, save=True)
+        resumed: Any = _world(group, other, ready, directory / f"b-{number}", kept, save=False)
+        if int(os.environ["RANK"]) == 0:
+            told.append({"whole": whole[one][0], "resumed": resumed[0], "same state": whole[one][1] == resumed[1] is not None})
+    return told
+
+
+def _spec(group: dict[str, Any], name: str, directory: Path) -> JobSpec:
     ranks, cut = LAYOUTS[name]
     return from_mapping({
         "run": {"name": "resumed"}, "paths": {"work": "."}, "fleet": {"nodes": ["here"], "npus_per_node": ranks},
-        "model": plan["model"], "parallel": cut, "checkpoint": {"dir": str(directory)},
-        "train": {"iterations": BEFORE + AFTER, "global_batch_size": 8, "seq_length": 32, "learning_rate": 2e-3, "precision": plan["precision"]},
+        "model": group["model"], "parallel": cut, "checkpoint": {"dir": str(directory)},
+        "train": {"iterations": BEFORE + AFTER, "global_batch_size": 8, "seq_length": 32, "learning_rate": 2e-3, "precision": group.get("precision", "fp32")},
     })
 
 
-def _world(plan: dict[str, Any], name: str, ready: Any, meeting: Path, directory: Path, *, save: bool) -> tuple[list[float], str | None] | None:
-    spec = _spec(plan, name, directory)
+def _world(group: dict[str, Any], name: str, ready: Any, meeting: Path, directory: Path, *, save: bool) -> Any:
+    """[losses of the steps after the checkpoint, hash of the state]; None on a rank that has no part in it."""
+    spec = _spec(group, name, directory)
     ranks = spec.fleet.npus_per_node
     if int(os.environ["RANK"]) >= ranks:
         return None
     os.environ["WORLD_SIZE"] = str(ranks)
+    return layouts.apart(lambda: _lived(spec, ready, meeting, directory, save))
+
+
+def _lived(spec: JobSpec, ready: Any, meeting: Path, directory: Path, save: bool) -> tuple[list[float], str | None]:
     import torch.distributed as dist
 
     from trainer.runtime.train import process_group
 
-    with process_group(spec, ready, store=dist.FileStore(str(meeting), ranks)):
+    with process_group(spec, ready, store=dist.FileStore(str(meeting), spec.fleet.npus_per_node)):
         from trainer.runtime import batches, fingerprint, start
         from trainer.runtime.checkpoint import Checkpoints, Position
         from trainer.runtime.step import Step

@@ -34,6 +34,9 @@ _own_form: Dict[str, bool] = {}
 """Tools (by path) that were found to be a 950's."""
 _alone = threading.Lock()
 """Never two of a kind at once, whoever asks."""
+BUSY_S = 0.3
+_BUSY, _NO_ADDRESS = "hccn_tool is busy", "no ip was preset"
+_LOST = ("recv time out", "host unreachable", "message too long")
 _DENIED = ("permission denied", "not permitted", "must be root", "root permission", "need root")
 _UNSUPPORTED = ("not support", "unknown option", "invalid option", "is not simulated", "usage:", "-npu_info")
 
@@ -139,12 +142,17 @@ def _refusal(result: command.Result) -> str:
 
 
 def _ask(path: str, device: int, option: str, timeout_s: float, runner: Callable[..., command.Result]) -> Tuple[Dict[str, Any], str]:
-    """(what was printed, why there is nothing)."""
-    result = runner([path, "-i", str(device), "-" + option, "-g"], timeout_s)
-    parsed = hccn.parse(result.out)
-    if parsed["kind"] == option:
-        return parsed, "" if any(parsed.get(field) is not None for _, field in OPTIONS[option]) else "unparseable"
-    return {}, result.reason or _refusal(result)
+    """(what was printed, why there is nothing). A tool that another one's call keeps busy is asked a second time."""
+    for again in (True, False):
+        result = runner([path, "-i", str(device), "-" + option, "-g"], timeout_s)
+        parsed = hccn.parse(result.out)
+        if parsed["kind"] == option:
+            return parsed, "" if any(parsed.get(field) is not None for _, field in OPTIONS[option]) else "unparseable"
+        if not again or _BUSY not in result.out:
+            break
+        time.sleep(BUSY_S)
+    # That none was ever set is an answer: the device has no address.
+    return {}, "" if option == "ip" and _NO_ADDRESS in result.out else result.reason or _refusal(result)
 
 
 def ping(pairs: Sequence[Tuple[int, str]], limit_s: float, timeout_s: float = 8.0, runner: Callable[..., command.Result] = command.run,
@@ -170,6 +178,8 @@ def ping(pairs: Sequence[Tuple[int, str]], limit_s: float, timeout_s: float = 8.
                 replies = len(parsed["replies"])
                 row.update(sent=parsed["sent"], received=parsed["received"] if parsed["received"] is not None else replies or None)
             low = result.out.lower()
+            if row["received"] is None and parsed["kind"] == "ping" and any(mark in low for mark in _LOST):
+                row["received"] = 0    # said without the summary
             if row["received"] is None:
                 row["why"] = result.reason or ("denied" if any(mark in low for mark in _DENIED) else "unsupported" if any(
                     mark in low for mark in _UNSUPPORTED) else "error")

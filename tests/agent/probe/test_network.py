@@ -68,6 +68,24 @@ def test_nothing_that_was_not_printed_is_told() -> None:
         assert data["columns"]["link"] == [None, None] and data["absent"] == {"link": why}
 
 
+def test_a_tool_that_is_busy_is_asked_again_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "BUSY_S", 0.0)
+    busy = Result(1, "hccn_tool is busy, please try again.\n", 0.01, "")
+    asked: list[int] = []
+
+    def answer(device: int, option: str) -> Result | None:
+        asked.append(device)
+        return busy if device == 1 or len(asked) == 1 else None
+
+    data = read(Tool(answer), options=("link",))
+    assert data["columns"]["link"] == ["UP", None] and data["absent"] == {"link": "error"} and asked == [0, 0, 1, 1]
+
+
+def test_a_device_without_an_address_has_none_and_that_is_known() -> None:
+    data = read(Tool(lambda device, option: Result(1, "Get ipconf failed, because no ip was preset there!\n", 0.01, "") if device == 1 else None), options=("ip",))
+    assert data["columns"]["address"] == ["29.0.0.0", None] and data["absent"] == {}
+
+
 def test_there_is_an_end_to_it() -> None:
     tool = Tool()
     data = read(tool, devices=range(16), budget_s=-1.0)
@@ -83,10 +101,10 @@ PING = "device 0 PING 29.0.1.5\nrecv seq=0,time=1.418000ms\nrecv seq=1,time=0.03
 
 def test_pings_tell_answer_loss_and_silence_apart() -> None:
     texts = {"29.0.1.5": Result(0, PING, 0.1, ""), "29.0.1.6": Result(1, PING.replace("3 received", "0 received").replace("recv", "lost"), 3.0, ""),
-             "29.0.1.7": Result(None, "", 8.0, "timeout")}
+             "29.0.1.7": Result(None, "", 8.0, "timeout"), "29.0.1.8": Result(1, "device 0 PING 29.0.1.8\nDestination Host Unreachable\n", 3.0, "")}
     tool = lambda argv, timeout_s: texts[argv[-1]]  # noqa: E731
     rows = network.ping([(0, address) for address in sorted(texts)], 60.0, runner=tool, finder=lambda name: name)
-    assert [(row["received"], row["why"]) for row in rows] == [(3, ""), (0, ""), (None, "timeout")]
+    assert [(row["received"], row["why"]) for row in rows] == [(3, ""), (0, ""), (None, "timeout"), (0, "")]
     late = network.ping([(0, "29.0.1.5")], -1.0, runner=tool, finder=lambda name: name)
     assert late[0]["why"] == "timeout" and late[0]["sent"] is None
 

@@ -34,7 +34,7 @@ from bench.result import Ratio, Result, Samples
 COLUMNS, ROWS = 120, 36
 QUESTION, REPLY = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
 TIMEOUT_S = 30.0
-WARM_S, CPU_S, HOUR_LIMIT_S = 1.5, 4.0, 180.0
+WARM_S, CPU_S, HOUR_LIMIT_S = 1.5, 3.5, 180.0
 PRESSES = 78  # as many as the prompt shows
 LETTERS = b"zyxwvutsrqponmlkjihgfedcba"
 CURSOR = b"\x1b[36;2H"

@@ -46,7 +46,7 @@ class SystemClock:
 
     def mono_s(self) -> float:
         """Seconds since some moment."""
-        return time.monotonic() + self.ahead
+        return time.monotonic()
 
 
 class Readings:

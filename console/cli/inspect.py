@@ -155,7 +155,7 @@ def _npu_text(found: dict[str, Any]) -> str:
               shown(row["bus_id"])) for row in found["devices"]]
     lines = [head, *(table(rows) if found["devices"] else ())]
     if str(found.get("output")).startswith("hccn-"):
-        lines = [_network_text(one) for one in found["details"].get("outputs", [found["details"]])]
+        lines = [_network_text(one) for one in found["details"].get("outputs", [found["details"]])] if found["output"] != "hccn-error" else ["hccn_tool: no output"]
     lines += [f"process {shown(row['pid'])} on NPU {shown(row['npu_id'])} chip {shown(row['chip_id'])}: {shown(row['name'])}, "
               f"{shown(row['memory_mb'])} MB" for row in found["processes"]]
     lines += [f"error {shown(error['code'])}: {error['text']}" for error in found["errors"]]

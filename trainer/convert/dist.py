@@ -8,6 +8,7 @@ stacked. Any TP and PP may read what any wrote; here a cut only decides what lie
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 from collections.abc import Mapping
@@ -40,6 +41,7 @@ class Reader:
     def __init__(self, directory: Path) -> None:
         """Raises DataError for a directory without readable metadata."""
         self.directory = directory
+        self._at: dict[tuple[str, int], dict[tuple[int, ...], list[tuple[int, ...]]]] = {}
         try:
             with (directory / METADATA).open("rb") as stream:
                 found = _Unpickler(stream).load()
@@ -70,10 +72,7 @@ class Reader:
         stacked = len(place)
         shape = tuple(told.size)[stacked:]
         made, filled = None, 0
-        for chunk in told.chunks:
-            offsets, sizes = tuple(chunk.offsets), tuple(chunk.sizes)
-            if not all(start <= number < start + size for number, start, size in zip(place, offsets, sizes, strict=False)):
-                continue
+        for offsets in self._chunks_at(key, stacked).get(place, ()):
             piece = self._chunk(key, offsets)
             for number, start in zip(place, offsets, strict=False):
                 piece = piece[number - start]
@@ -86,6 +85,17 @@ class Reader:
         if made is None or filled != made.numel():
             raise DataError("a tensor is not whole", where=f"{self.directory}: {key}", got=f"{filled} elements", expected=str(torch.Size(shape).numel()), fix="The checkpoint is damaged; take another")
         return made
+
+    def _chunks_at(self, key: str, depth: int) -> Mapping[tuple[int, ...], list[tuple[int, ...]]]:
+        """Place in the first ``depth`` dimensions -> the offsets of the chunks that lie over it. A mixture has
+        thousands of them, and each is asked for."""
+        found = self._at.setdefault((key, depth), {})
+        if not found:
+            for chunk in self._tensors[key].chunks:
+                leading = (range(start, start + size) for start, size in zip(chunk.offsets[:depth], chunk.sizes[:depth], strict=True))
+                for place in itertools.product(*leading):
+                    found.setdefault(place, []).append(tuple(chunk.offsets))
+        return found
 
     def _chunk(self, key: str, offsets: tuple[int, ...]) -> torch.Tensor:
         place = self._places.get(MetadataIndex(key, offsets))

@@ -11,7 +11,8 @@ import argparse
 import csv
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -27,8 +28,11 @@ from console.core.fleet.state import RunState
 from console.store import Store, default_path, fleets_of
 
 COLUMNS = ("job", "attempt", "round", "iteration", "joined", "time", "lm_loss", "learning_rate", "grad_norm", "elapsed_ms", "tokens_per_s_per_device", "tflops",
-           "skipped", "nan", "consumed_samples", "global_batch_size", "loss_scale")
-"""Of the CSV. ``time``: when the node took the line in, s since the epoch, by the node's clock."""
+           "skipped", "nan", "consumed_samples", "global_batch_size", "loss_scale", "max_allocated_mb")
+"""Of the CSV; behind them one column for each timer of the run. ``time``: when the node took the line in, s since the
+epoch, by the node's clock. ``max_allocated_mb``: of the rank that had most, where a rank printed it at that step."""
+_WAIT_ROWS = 512
+"""What is printed beside a step may come in so many steps sooner or later than the step, from another rank's log."""
 TAGS = {"loss": "train/lm_loss", "learning_rate": "train/learning_rate", "grad_norm": "train/grad_norm", "skipped": "train/skipped_iterations",
         "nan": "train/nan_iterations", "step_time_ms": "perf/step_time_ms", "tokens_per_s_per_device": "perf/tokens_per_s_per_device",
         "tflops_per_device": "perf/tflops_per_device"}
@@ -93,15 +97,55 @@ def _fleet(path: Path, job: str, named: str) -> str:
 
 def _csv(store: Store, run: RunState, attempt: str, target: str, ends: dict[Place, int]) -> tuple[list[str], int]:
     rows = 0
+    timers = sorted({tag for event in store.records(kinds=["timers"], job=run.job) if attempt in ("", event.data.get("attempt"))
+                     for tag in _tags("timers", event.data)})
     with _opened(target) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for event in _iterations(store, run, attempt):
-            place = place_of(event)
-            data = {**event.data, "job": run.job, "round": place[1], "time": event.time, "joined": int(event.data["iteration"] <= ends.get(place, -1))}
-            writer.writerow(["" if data.get(name) is None else data[name] for name in COLUMNS])
+        writer.writerow([*COLUMNS, *timers])
+        for data in _rows(store, run, attempt, ends):
+            writer.writerow(["" if data.get(name) is None else data[name] for name in (*COLUMNS, *timers)])
             rows += 1
     return ([] if target == "-" else [target]), rows
+
+
+def _rows(store: Store, run: RunState, attempt: str, ends: dict[Place, int]) -> Iterator[dict[str, Any]]:
+    """The steps as they were printed, each with what was printed beside it."""
+    waiting: deque[dict[str, Any]] = deque()
+    latest: dict[tuple[Place, int], dict[str, Any]] = {}    # of the rows that wait
+    sooner: dict[tuple[Place, int], dict[str, float]] = {}
+    stands = _stands(store, run)
+    for event in store.records(kinds=["iteration", "timers", "memory"], job=run.job):
+        if not isinstance(event.data.get("iteration"), int) or attempt not in ("", event.data.get("attempt")):
+            continue
+        place = place_of(event)
+        key = (place, int(event.data["iteration"]))
+        if event.kind != "iteration":
+            _put_most(latest[key] if key in latest else sooner.setdefault(key, {}), _beside(event))
+            while len(sooner) > _WAIT_ROWS:
+                del sooner[next(iter(sooner))]
+        elif stands(event):
+            row = {**event.data, "job": run.job, "round": place[1], "time": event.time, "joined": int(key[1] <= ends.get(place, -1)), **sooner.pop(key, {})}
+            waiting.append(row)
+            latest[key] = row
+            if len(waiting) > _WAIT_ROWS:
+                yield waiting.popleft()
+                if len(latest) > 2 * _WAIT_ROWS:
+                    for old in list(latest)[:_WAIT_ROWS]:
+                        del latest[old]
+    yield from waiting
+
+
+def _beside(event: RecordArrived) -> dict[str, float]:
+    """Column -> value of a record of timers or memory."""
+    if event.kind == "timers":
+        return _tags("timers", event.data)
+    most = number(event.data.get("max_allocated_mb"))
+    return {} if most is None else {"max_allocated_mb": most}
+
+
+def _put_most(row: dict[str, Any], found: Mapping[str, float]) -> None:
+    for name, value in found.items():
+        row[name] = max(value, row.get(name) or value)
 
 
 def _tensorboard(store: Store, run: RunState, attempt: str, folder: Path, ends: dict[Place, int]) -> tuple[list[str], int]:
@@ -162,13 +206,6 @@ class _EventFile:
         self._file.close()
         self._beside.replace(self.path)
         return self.path
-
-
-def _iterations(store: Store, run: RunState, attempt: str) -> Iterable[RecordArrived]:
-    stands = _stands(store, run)
-    for event in store.records(kinds=["iteration"], job=run.job):
-        if isinstance(event.data.get("iteration"), int) and attempt in ("", event.data.get("attempt")) and stands(event):
-            yield event
 
 
 def _stands(store: Store, run: RunState) -> Callable[[RecordArrived], bool]:

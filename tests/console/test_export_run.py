@@ -41,6 +41,7 @@ def test_csv_has_every_start_and_marks_what_counts(tmp_path: Path, capsys: pytes
     assert [(row["round"], int(row["iteration"])) for row in rows] == [("0", i) for i in range(1, 11)] + [("1", i) for i in range(7, 13)]
     assert [int(row["iteration"]) for row in rows if row["joined"] == "1"] == list(range(1, 13))
     assert rows[0]["lm_loss"] == "2.0" and rows[12]["lm_loss"] == "nan" and rows[0]["learning_rate"] == "1e-05" and rows[0]["tflops"] == ""
+    assert [(row["timers/optimizer_ms"], row["max_allocated_mb"]) for row in rows[:3]] == [("", ""), ("12.0", "100.5"), ("", "")]
     assert main(["export-run", "gpt", "--csv", str(tmp_path / "o.csv"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said == {"ok": True, "job": "gpt", "fleet": "fleet", "rows": 16, "files": [str(tmp_path / "o.csv")], "dropped": 0}

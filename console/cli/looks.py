@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from console import files
 from console.cli.desk import LIVE, at_desk, put, put_json, say
@@ -25,12 +26,18 @@ def status(args: argparse.Namespace) -> int:
     return 0 if document["ok"] else 1
 
 
+def under_way(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The attempts that live on some node, with their parts that have ended on others."""
+    living = {attempt.get("attempt") for attempt in found if attempt.get("state") in LIVE}
+    return [attempt for attempt in found if attempt.get("attempt") in living]
+
+
 def ps(args: argparse.Namespace) -> int:
     """List attempts as the nodes know them. Exit status 1 when a node did not answer."""
     inventory = files.read_fleet(args.inventory)
     with at_desk(args, inventory) as desk:
         found, silent = desk.attempts(desk.settle(args.timeout))
-    shown = [attempt for attempt in found if args.all or attempt.get("state") in LIVE]
+    shown = found if args.all else under_way(found)
     shown.sort(key=lambda attempt: (str(attempt.get("attempt")), attempt.get("node_index") or 0), reverse=False)
     if args.json:
         put_json({"ok": not silent, "attempts": shown, "unreachable": [{"node": node, "why": why} for node, why in silent.items()]})

@@ -489,10 +489,15 @@ def test_status_of_a_sick_npu_and_a_failed_rank(nodes: dict[str, Node], capsys: 
 def test_ps_lists_what_the_nodes_say(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
     running(nodes, "n0", "n1")
     nodes["n1"].state(ATTEMPT, "exited")
+    # A part that has ended while another runs is what one looks for.
     assert run("ps", "-i", "fleet.yaml", "--json") == 0
-    assert [one["node"] for one in check("ps", capsys.readouterr().out)["attempts"]] == ["n0"]
+    assert [(one["node"], one["state"]) for one in check("ps", capsys.readouterr().out)["attempts"]] == [("n0", "running"), ("n1", "exited")]
+    nodes["n0"].state(ATTEMPT, "exited")
+    assert run("ps", "-i", "fleet.yaml", "--json") == 0
+    assert check("ps", capsys.readouterr().out)["attempts"] == []
     assert run("ps", "-i", "fleet.yaml", "--all", "--json") == 0
-    assert [one["state"] for one in check("ps", capsys.readouterr().out)["attempts"]] == ["running", "exited"]
+    assert [one["state"] for one in check("ps", capsys.readouterr().out)["attempts"]] == ["exited", "exited"]
+    nodes["n0"].state(ATTEMPT, "running")
     nodes["n2"].down = "no route"
     assert run("ps", "-i", "fleet.yaml", "--timeout", "0") == 1
     said = capsys.readouterr()

@@ -17,8 +17,9 @@ THERE = {f"path:{name}": path(name) for name in ("/w/train.sh", "/w/saved", "/w/
 
 
 def retrain(**blocks: dict[str, Any]) -> JobSpec:
-    return process_job(**{"run": {"mode": "retrain"}, "runner": RUNNER, "model": {"tokenizer": "/w/tok"}, "data": {"format": "megatron-bin", "prefix": PREFIX},
-                          "train": {"iterations": 300}, "checkpoint": {"load_dir": "/w/saved"}, **blocks})
+    base: dict[str, Any] = {"run": {"mode": "retrain"}, "runner": RUNNER, "model": {"tokenizer": "/w/tok"}, "data": {"format": "megatron-bin", "prefix": PREFIX},
+                            "train": {"iterations": 300}, "checkpoint": {"load_dir": "/w/saved"}}
+    return process_job(**{**base, **blocks})
 
 
 def survey(tracker: int | None, *iterations: int, **row: Any) -> dict[str, Any]:

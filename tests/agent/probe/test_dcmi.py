@@ -11,6 +11,7 @@ import pytest
 
 from agent import wire
 from agent.probe import dcmi, npu
+from tests.patience import PATIENCE_S
 
 STUB = Path(__file__).with_name("stub_dcmi.c")
 
@@ -39,7 +40,7 @@ def by_tool(timeout_s: float) -> dict:
 
 
 def test_the_same_record_comes_from_the_library(library: str) -> None:
-    source = dcmi.Source(library)
+    source = dcmi.Source(library, start_s=PATIENCE_S, sample_s=PATIENCE_S)
     try:
         data = source.read()
         assert wire.problems_in("sample", data) == []
@@ -65,7 +66,8 @@ def test_the_same_record_comes_from_the_library(library: str) -> None:
 @pytest.mark.parametrize(("fault", "reason"), [("denied", "denied"), ("init-hangs", "timeout"), ("hangs", "timeout"), ("crashes", "error"), ("no-cards", "missing")])
 def test_what_fails_is_named_and_the_tool_takes_over(library: str, monkeypatch: pytest.MonkeyPatch, fault: str, reason: str) -> None:
     monkeypatch.setenv("DCMI_STUB", fault)
-    source = dcmi.Source(library, start_s=0.5 if "hangs" in fault else 8.0, sample_s=0.5)
+    limit_s = 0.5 if "hangs" in fault else PATIENCE_S
+    source = dcmi.Source(library, start_s=limit_s, sample_s=limit_s)
     with pytest.raises(dcmi.Failed) as caught:
         source.read()
     assert caught.value.reason == reason and not source.running
@@ -77,7 +79,7 @@ def test_what_fails_is_named_and_the_tool_takes_over(library: str, monkeypatch: 
     monkeypatch.delenv("DCMI_STUB")
     assert both.read()["source"] == "npu-smi"  # not asked again at once
     both._not_before = 0.0
-    source._start_s = 8.0
+    source._start_s = source._sample_s = PATIENCE_S
     assert both.read()["source"] == "dcmi" and both.why == ""
     both.close()
 
@@ -93,7 +95,7 @@ def test_without_the_library_there_is_the_tool(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_950_is_asked_by_logical_devices(library_950: str) -> None:
-    source = dcmi.Source(library_950)
+    source = dcmi.Source(library_950, start_s=PATIENCE_S, sample_s=PATIENCE_S)
     try:
         data = source.read()
     finally:
@@ -114,7 +116,7 @@ def test_a_950_is_asked_by_logical_devices(library_950: str) -> None:
 def test_a_950_that_refuses_leaves_it_to_the_tool(library_950: str, monkeypatch: pytest.MonkeyPatch, fault: str, reason: str) -> None:
     monkeypatch.setenv("DCMI_STUB", fault)
     both = npu.Npu(library=library_950, tool=by_tool)
-    both._source = dcmi.Source(library_950, sample_s=0.5)
+    both._source = dcmi.Source(library_950, start_s=PATIENCE_S, sample_s=0.5 if fault == "hangs" else PATIENCE_S)
     try:
         assert both.read()["source"] == "npu-smi" and both.why.startswith(reason)
     finally:

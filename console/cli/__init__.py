@@ -74,7 +74,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's); returns its exit status."""
-    words = sys.argv[1:] if argv is None else argv
+    words = argv = _joined(sys.argv[1:] if argv is None else argv)
     settings = _settings_file(words)
     parser = build_parser("" if settings or "_ARGCOMPLETE" in os.environ else next(iter(words), ""))
     if not commands_of(parser):  # an option, or no command of ours: whoever is told so is told of all
@@ -115,6 +115,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         # so once more when it flushes standard output at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """``--from -30m`` as one word: argparse takes what begins with a dash for an option of its own."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] == "--from" and word[:1] == "-" and word[1:2].isdigit():
+            found[-1] = f"--from={word}"
+        else:
+            found.append(word)
+    return found
 
 
 def _settings_file(argv: Sequence[str]) -> bool:

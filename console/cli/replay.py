@@ -18,8 +18,8 @@ from console import files
 from console.cli.desk import SystemClock, say
 from console.core import i18n
 from console.core.errors import FileError
-from console.core.events import Answer, FleetEvent
-from console.core.fleet.state import FleetState, RunState, apply
+from console.core.events import Answer, FleetEvent, RecordArrived
+from console.core.fleet.state import FleetState, RunState, apply, reached
 from console.store import LogRing, Store, default_path, read_happenings, read_records
 from console.tui import app
 from console.tui.layout_host import BUILT_IN
@@ -42,13 +42,13 @@ def replay(args: argparse.Namespace) -> int:
                         fix="rankdeck open -i FLEET keeps one; rankdeck demo shows how it looks.")
     store = Store(path, inventory.name)
     try:
-        state = store.state
+        state, ends = store.state, store.ends()
     finally:
         store.close()
     run, began = _chosen(state, args.job, str(path))
     state = replace(state, runs={run.job: run})
     try:
-        moments = fold(_in_order(read_happenings(path, inventory.name), read_records(path, inventory.name, kinds=KINDS)), run, began)
+        moments = fold(_in_order(read_happenings(path, inventory.name), read_records(path, inventory.name, kinds=KINDS), ends), run, began)
     except sqlite3.Error as error:
         raise FileError("cannot read the history", where=str(path), got=str(error), expected="a rankdeck database") from error
     if not moments.times:
@@ -96,18 +96,31 @@ def fold(events: Iterable[FleetEvent], run: RunState, began: float) -> Moments:
                 *(seen.time for attempt in run.attempts.values() for seen in attempt.exits.values()),
                 *(seen.time for attempt in run.attempts.values() for seen in attempt.faults)])
     moments, state, second = Moments(), FleetState(), 0
+    lasts: dict[str, FleetEvent] = {}
     for event in events:
         at = _at(event)
         if at > last + MARGIN_S:
             break
         if second and int(at) != second and second >= began - MARGIN_S:
             moments.add(float(second), state)
-        state, second = apply(state, event), int(at)
+        state, second = _applied(state, event, lasts), int(at)
         if state.runs.keys() - {run.job}:
             state = replace(state, runs={name: known for name, known in state.runs.items() if name == run.job})
     if second >= began - MARGIN_S:
         moments.add(max(float(second), last), state)
     return moments
+
+
+def _applied(state: FleetState, event: FleetEvent, lasts: dict[str, FleetEvent]) -> FleetState:
+    """One event more. Of iterations, which are in the curves, only how far the attempt came; an exit is judged by the last of them."""
+    if not isinstance(event, RecordArrived) or event.kind not in ("iteration", "exit"):
+        return apply(state, event)
+    attempt = str(event.data.get("attempt"))
+    if event.kind == "iteration":
+        lasts[attempt] = event
+        return reached(state, event)
+    state = apply(state, event)
+    return reached(state, lasts[attempt]) if attempt in lasts else state
 
 
 def _at(event: FleetEvent) -> float:

@@ -159,6 +159,10 @@ class Store:
             runs[job] = replace(run, total_iterations=run.total_iterations if total is None else total, last_iteration_time=time)
         return runs
 
+    def ends(self) -> list[RecordArrived]:
+        """The first and the last iteration of the newest logs: what tells when an attempt began to train and that it finished."""
+        return [event for _, event in self._steps.ends(self.fleet)]
+
     def load_rest(self) -> None:
         """Load what ``at_first`` left out; the next ``drain`` has it. On a thread of the caller's, beside everything else; once."""
         early = self._early

@@ -212,3 +212,9 @@ def test_a_loop_over_the_devices_is_told_device_by_device(capsys: pytest.Capture
     document = json.loads(capsys.readouterr().out)
     jsonschema.Draft202012Validator(json.loads((SCHEMA / "inspect-npu.schema.json").read_text())).validate(document)
     assert [one["status"] for one in document["details"]["outputs"]] == ["UP", "DOWN"]
+
+
+def test_a_value_that_the_end_of_the_file_cut_is_absent_and_the_document_as_promised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.log").write_text(" iteration 9/20 | lm loss: 2.5 |\n iteration 10/20 | lm loss: 2.5 | grad norm: 1.2")
+    _, document = inspected(capsys, str(tmp_path / "a.log"))
+    assert [(one["iteration"], one["grad_norm"], one.get("absent")) for one in document["iterations"]] == [(9, None, None), (10, None, {"grad_norm": "unparseable"})]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from console.core.i18n import say
 from console.core.records import dataclass
 
 if TYPE_CHECKING:
@@ -181,12 +182,12 @@ def parse(line: str) -> tuple[Action, str]:
     if action is None:
         near = [known for known in sorted(BY_NAME) if name and known.startswith(name)]
         if len(near) != 1:
-            raise ValueError(f"{name}: " + (f"could be {', '.join(near)}" if near else "no such command; ? lists all"))
+            raise ValueError(f"{name}: " + (say("could be {names}", names=", ".join(near)) if near else say("no such command; ? lists all")))
         action = BY_NAME[near[0]]
     if argument and not action.takes:
-        raise ValueError(f"{action.name} takes no argument")
+        raise ValueError(say("{name} takes no argument", name=action.name))
     if action.needs and not argument:
-        raise ValueError(f"usage: {usage(action)}")
+        raise ValueError(say("usage: {usage}", usage=usage(action)))
     return action, argument
 
 
@@ -206,5 +207,5 @@ def seconds(text: str) -> float:
     found = _DURATION.fullmatch(text.strip())
     value = int(found.group(1)) * {"s": 1.0, "m": 60.0, "h": 3600.0}[found.group(2)] if found else 0.0
     if not 0 < value <= LONGEST_ARM_S:
-        raise ValueError(f"{text}: expected a time such as 90s, 10m or 1h, at most {LONGEST_ARM_S / 3600:.0f}h")
+        raise ValueError(say("{text}: expected a time such as 90s, 10m or 1h, at most {most:.0f}h", text=text, most=LONGEST_ARM_S / 3600))
     return value

@@ -17,7 +17,7 @@ from console.core.fleet.views import (
 )
 from console.core.i18n import say
 from console.core.triage.attribute import root_cause
-from console.tui.widgets.listings import clock_text
+from console.tui.widgets.listings import clock_text, told
 from console.tui.widgets.verdict import who
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class PlainViews:
         past = [row for row in rows if self._moment is None or row.time <= self._moment]
         for row in past[:SHOWN]:
             place = " ".join(part for part in (row.node, "" if row.rank is None else say("rank {rank}", rank=row.rank)) if part)
-            self.put(f"{clock_text(row.time, self.now)} {say(row.badge.text)} {place} {row.what} {row.detail}")
+            self.put(f"{clock_text(row.time, self.now)} {say(row.badge.text)} {place} {told(row.what)} {told(row.detail)}")
 
     def do_pane(self, argument: str) -> None:
         run = self.state.current

@@ -120,6 +120,12 @@ WORDS: Mapping[str, str] = {
     "NPU health: OK, Warning, Alarm or Critical, not known.": "NPU 健康：正常、告警、严重、未知。", "Link: up, connecting, silent.": "连接：在线、连接中、无响应。",
     "Link: down, refused (host key or login).": "连接：断开、被拒（主机密钥或登录）。", "Age of the newest look at the NPUs: fresh, stale, lost.": "NPU 最近读数的时龄：新、旧、失效。",
     "Fleet and training": "集群与训练", "Wall": "大屏", "Triage": "排障",
+    # What happened, and states of attempts, as the core says them.
+    "could be {names}": "可能是 {names}", "{name} takes no argument": "{name} 不带参数", "usage: {usage}": "用法：{usage}",
+    "{text}: expected a time such as 90s, 10m or 1h, at most {most:.0f}h": "{text}：应为时间，例如 90s、10m、1h，最长 {most:.0f}h",
+    "1st {what}": "首次 {what}", "NPU {n} {state}": "NPU {n} {state}", "was {state}": "原为 {state}", "attempt {name}": "尝试 {name}", "checkpoint {n} {state}": "检查点 {n} {state}", "{who} {how}": "{who} {how}",
+    "round {n}, asked for": "第 {n} 轮，按要求", "prepared": "已准备", "committed": "已提交", "exited": "已退出", "aborted": "已中止", "expired": "已过期", "started": "已开始", "adopted": "已接管",
+    "exit status 0 before the last iteration": "未到最后一次迭代即以状态 0 退出", "loaded": "已加载",
     **FINDINGS,
     **ERRANDS,
     **COLLEAGUES,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from console.core.fleet.happenings import Happening
 from console.core.fleet.state import FleetState, NodeState
 from console.core.fleet.views import Badge, health_badge, link_badge
+from console.core.i18n import phrase
 
 
 def changes(old: FleetState, new: FleetState, time: float) -> tuple[Happening, ...]:
@@ -24,7 +25,7 @@ def changes(old: FleetState, new: FleetState, time: float) -> tuple[Happening, .
         if before.link != node.link:
             badge = link_badge(node)
             found.append(Happening(time=node.link_at or time, badge=Badge(glyph=badge.glyph, text="link", tone=badge.tone), node=name, rank=None,
-                                   what=f"link {badge.text}", detail=node.link_why))
+                                   what=phrase("link {state}", state=phrase(badge.text)), detail=node.link_why))
     return tuple(found)
 
 
@@ -36,6 +37,6 @@ def _health(name: str, before: NodeState, node: NodeState, time: float) -> list[
         was, now = (str(health[device]) if device < len(health) else "gone" for health in (old, new))
         if was != now:
             badge = health_badge(now) if now != "gone" else Badge(glyph="✗", text="gone", tone="bad")
-            found.append(Happening(time=node.sample.at if node.sample is not None else time, node=name, rank=None, what=f"NPU {device} {badge.text}",
-                                   badge=Badge(glyph=badge.glyph, text="health", tone=badge.tone), detail=f"was {was}"))
+            found.append(Happening(time=node.sample.at if node.sample is not None else time, node=name, rank=None, what=phrase("NPU {n} {state}", n=device, state=phrase(badge.text)),
+                                   badge=Badge(glyph=badge.glyph, text="health", tone=badge.tone), detail=phrase("was {state}", state=phrase(was))))
     return found

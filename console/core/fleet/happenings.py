@@ -13,6 +13,7 @@ from typing import Any
 
 from console.core.fleet.state import AttemptState, FleetState, RunState
 from console.core.fleet.views import Badge, Tone, link_badge, natural_key
+from console.core.i18n import phrase
 from console.core.records import dataclass
 
 _ROLE_TONES: Mapping[str, Tone] = {"root": "bad", "unclear": "warn", "cascade": "warn", "teardown": "off", "benign": "plain"}
@@ -66,24 +67,24 @@ def timeline_rows(state: FleetState, run: RunState) -> tuple[Happening, ...]:
     """Starts, saves, loads, exits, faults, lost links and what was done on one line, newest first. The first error
     of each rank says so."""
     first = first_errors(state, run)
-    rows = [replace(row, what=f"1st {row.what}") if (row.node, row.rank, row.time) in first else row for row in fault_rows(state, run)]
+    rows = [replace(row, what=phrase("1st {what}", what=row.what)) if (row.node, row.rank, row.time) in first else row for row in fault_rows(state, run)]
     rows += [replace(row, badge=Badge(glyph="@", text="audit", tone=row.badge.tone)) for row in audit_rows(state)]
     for attempt in run.attempts.values():
         if attempt.started_at:
             nodes = ", ".join(sorted(attempt.node_states, key=natural_key))
             rows.append(Happening(time=attempt.started_at, badge=Badge(glyph="▸", text="start", tone="plain"), node="",
-                                  rank=None, what=f"attempt {attempt.attempt}", detail=nodes))
+                                  rank=None, what=phrase("attempt {name}", name=attempt.attempt), detail=nodes))
         rows += _exit_rows(state, attempt)
     for seen in run.checkpoints.values():
         tone: Tone = {"saved": "good", "failed": "bad"}.get(seen.state, "busy")  # type: ignore[assignment]
         rows.append(Happening(time=our_time(state, seen.node, seen.time), badge=Badge(glyph="◆", text="save", tone=tone),
-                              node=seen.node, rank=None, what=f"checkpoint {seen.iteration} {seen.state}",
+                              node=seen.node, rank=None, what=phrase("checkpoint {n} {state}", n=seen.iteration, state=phrase(seen.state)),
                               detail=seen.path))
     for node in state.nodes.values():
         badge = link_badge(node)
         if badge.tone in ("warn", "bad"):
             rows.append(Happening(time=node.link_at, badge=Badge(glyph=badge.glyph, text="link", tone=badge.tone),
-                                  node=node.name, rank=None, what=f"link {badge.text}", detail=node.link_why))
+                                  node=node.name, rank=None, what=phrase("link {state}", state=phrase(badge.text)), detail=node.link_why))
     return tuple(sorted(rows, key=lambda row: -row.time))
 
 
@@ -94,12 +95,12 @@ def _exit_rows(state: FleetState, attempt: AttemptState) -> list[Happening]:
         code, by = data.get("code"), data.get("signal")
         asked = bool(data.get("asked"))
         tone: Tone = "off" if asked or (code == 0 and not by) else "warn" if by == signal.SIGTERM else "bad"
-        how = f"{signal_name(by)}" if by else f"exit {code}"
-        who = "launcher" if local_rank == -1 else f"rank {data.get('rank')}" if data.get("rank") is not None else f"local rank {local_rank}"
+        how = signal_name(by) if by else f"exit {code}"
+        who = phrase("launcher") if local_rank == -1 else f"rank {data.get('rank')}" if data.get("rank") is not None else f"local rank {local_rank}"
         rows.append(Happening(
             time=our_time(state, node, data.get("ended") or seen.time), node=node, rank=data.get("rank"),
-            badge=Badge(glyph="✗" if tone == "bad" else "▾", text="exit", tone=tone), what=f"{who} {how}",
-            detail=f"round {number}" + (", asked for" if asked else "")))
+            badge=Badge(glyph="✗" if tone == "bad" else "▾", text="exit", tone=tone), what=phrase("{who} {how}", who=who, how=how),
+            detail=phrase("round {n}, asked for", n=number) if asked else phrase("round {n}", n=number)))
     return rows
 
 

@@ -21,7 +21,7 @@ class StopDialog(ConfirmDialog):
             [(say("Stop"), "bad"), (" ", "plain"), (clip(intent.job, NAME_CELLS), "name"), ("  ", "plain"), (intent.attempt, "dim")],
             [(say("on {n} nodes, and on no others whatever happens meanwhile:", n=len(targets)), "plain")]]
         for target in targets:
-            lines.append([(f"  {target.link.glyph} ", target.link.tone), (target.node, "name"), (f"  {target.state}", "plain"),
+            lines.append([(f"  {target.link.glyph} ", target.link.tone), (target.node, "name"), (f"  {say(target.state)}", "plain"),
                           ("" if target.link.tone == "good" else "  " + say("link {state}: it may not get through", state=target.link.text), "warn")])
             lines.append([("    " + target.command, "dim")])
         lines.append([(say("There: SIGTERM to the command's process group, {s:.0f} s, then SIGKILL.", s=intent.grace_s), "plain")])

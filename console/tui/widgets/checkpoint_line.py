@@ -42,7 +42,8 @@ def outlook(run: RunState) -> Outlook:
     found = outlook_of(run)
     at_risk = found.lost_iterations
     # The next one follows the last that was made, whatever became of that.
-    left = saved[-1] + interval - found.iteration if interval is not None and found.iteration is not None else None
+    ended = run.latest is not None and bool(run.latest.node_states) and not {"running", "committed", "prepared", "adopted"} & set(run.latest.node_states.values())
+    left = saved[-1] + interval - found.iteration if interval is not None and found.iteration is not None and not ended else None
     return Outlook(at_risk=at_risk, interval=interval, risk_s=at_risk * step_s if at_risk is not None and step_s else None,
                    next_s=max(0, left) * step_s if left is not None and step_s else None)
 
@@ -68,7 +69,7 @@ def draw_strip(state: FleetState, run: RunState, rows: tuple[CheckpointRow, ...]
     if moment is not None:
         cells[max(0, min(room - 1, int((moment - start) / span * room)))] = ("┃", "past")
     left, right = say("{age} ago", age=age_text(span)), say("now")
-    return [[(" ", "plain"), *cells], [(" " + left + " " * max(1, room - len(left) - len(right)) + right, "axis")]]
+    return [[(" ", "plain"), *cells], [(" " + left + " " * max(1, room - cell_len(left) - cell_len(right)) + right, "axis")]]
 
 
 def files_lines(run: RunState, now: float, width: int) -> list[Line]:

@@ -8,7 +8,8 @@ from typing import ClassVar
 from console.core.fleet.fleet_look import matcher
 from console.core.fleet.happenings import Happening, timeline_rows
 from console.core.fleet.state import FleetState
-from console.tui.widgets.listings import Happenings
+from console.core.i18n import say
+from console.tui.widgets.listings import Happenings, told
 
 
 class Timeline(Happenings):
@@ -26,4 +27,6 @@ class Timeline(Happenings):
         found = matcher(pattern.removeprefix("!"))
         if found is None:
             return rows
-        return [row for row in rows if (found.search(f"{row.node} {row.badge.text} {row.what} {row.detail}") is not None) != pattern.startswith("!")]
+        # As it is read, and as it is written down.
+        return [row for row in rows if (found.search(f"{row.node} {row.badge.text} {row.what} {row.detail} {say(row.badge.text)} {told(row.what)}") is not None)
+                != pattern.startswith("!")]

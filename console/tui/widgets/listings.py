@@ -13,7 +13,7 @@ from typing import ClassVar
 from console.core.fleet.happenings import Happening, audit_rows, fault_rows
 from console.core.fleet.run_views import PHASES, phase_rows
 from console.core.fleet.state import FleetState
-from console.core.i18n import say
+from console.core.i18n import Phrase, say
 from console.core.records import dataclass
 from console.tui.lines import Line, Span, fit
 from console.tui.widgets.line_pane import LinePane
@@ -87,7 +87,12 @@ class Happenings(LinePane):
 def happening_cells(row: Happening, now: float) -> list[Span]:
     """Time, kind, node, rank, what, detail."""
     return [(clock_text(row.time, now), "dim"), (f"{row.badge.glyph} {say(row.badge.text)}", row.badge.tone), (row.node, "plain"),
-            ("" if row.rank is None else f"{row.rank}", "busy"), (row.what, "strong" if row.badge.tone == "bad" else "plain"), (row.detail, "dim")]
+            ("" if row.rank is None else f"{row.rank}", "busy"), (told(row.what), "strong" if row.badge.tone == "bad" else "plain"), (told(row.detail), "dim")]
+
+
+def told(text: str) -> str:
+    """A text of ours in the operator's language; what a node or a person wrote stays as it is."""
+    return say(text) if isinstance(text, Phrase) else text
 
 
 def with_moment(lines: list[Line], times: Sequence[float], moment: float | None, width: int) -> list[Line]:

@@ -54,18 +54,18 @@ class PlanPane(LinePane):
                 attempt = run.attempts[name]
                 newest = run.latest is not None and name == run.latest.attempt
                 put([(" ▾ " + name, "strong" if newest else "dim"), (f"  {clock_text(attempt.started_at, now)}" if attempt.started_at else "", "dim"),
-                     ("  " + ", ".join(sorted(set(attempt.node_states.values()))), "plain")], attempt.started_at or None)
+                     ("  " + ", ".join(sorted(say(state) for state in set(attempt.node_states.values()))), "plain")], attempt.started_at or None)
                 nodes = sorted({node for node, _ in attempt.phases} | set(attempt.node_states), key=lambda node: (attempt.node_index.get(node, 1 << 30), natural_key(node)))
                 for node in nodes if newest else ():
                     number = max(attempt.ranks, default=0)
                     ranks = [place.rank for place in attempt.ranks.get(number, {}).values() if place.node == node]
-                    put([(f"   {attempt.node_index.get(node, '-'):>3} ", "dim"), (node, "name"), (f"  {attempt.node_states.get(node, '-')}", "plain"),
+                    put([(f"   {attempt.node_index.get(node, '-'):>3} ", "dim"), (node, "name"), (f"  {say(attempt.node_states.get(node, '-'))}", "plain"),
                          (f"  {say('ranks {r}', r=spans_text(ranks))}" if ranks else "", "busy"), (f"  {attempt.dirs.get(node, '')}", "dim")], Target(kind="node", node=node))
                     for phase in PHASES:
                         progress = attempt.phases.get((node, phase))
                         if progress is not None and progress.why:
                             for text in progress.why.splitlines()[:6]:
-                                put([("         ", "plain"), (f"{phase}: {text}", "bad" if progress.state == "failed" else "warn")])
+                                put([("         ", "plain"), (f"{say(phase)}: {say(text)}", "bad" if progress.state == "failed" else "warn")])
                     for (at, place, local_rank), seen in attempt.exits.items():
                         if at == node and local_rank == -1:
                             by, code = seen.data.get("signal"), seen.data.get("code")

@@ -49,6 +49,13 @@ def test_the_interval_is_what_lies_between_saves_however_few_there_are(saved: tu
     assert outlook(replace(run, checkpoints={at: replace(seen, iteration=at, state="saved") for at in saved})).interval == interval
 
 
+def test_after_its_end_no_next_save_is_promised() -> None:
+    run = scene.full_feed().state.current
+    assert run is not None and run.latest is not None and outlook(run).next_s is not None
+    ended = replace(run.latest, node_states=dict.fromkeys(run.latest.node_states, "exited"))
+    assert outlook(replace(run, attempts={**run.attempts, ended.attempt: ended})).next_s is None
+
+
 def test_as_text() -> None:
     out, moment = io.StringIO(), feed(look("atlas-01", scene.NOW - 12, {**WHOLE, 90: "common.pt is missing"}, resume_from=80))
     plain.run(moment, moment.submit, scene.fixed_clock(), lines=io.StringIO("checkpoints\n"), out=out)

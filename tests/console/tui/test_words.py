@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from console.core import i18n
+from console.core.fleet.happenings import timeline_rows
 from console.core.preflight.device_checks import DCMI_CODES
 from console.core.preflight.facts import REASONS
 from console.core.preflight.table import CHECKS, judge, report_mapping, report_text
@@ -20,6 +21,7 @@ from console.tui.words import catalogue, language
 from console.tui.words_zh import WORDS
 from tests.console.core.preflight.facts import case
 from tests.console.core.preflight.test_checks import SPOILT, spoilt
+from tests.console.tui import scene
 
 CONSOLE = Path(__file__).resolve().parents[3] / "console"
 TUI = CONSOLE / "tui"
@@ -92,6 +94,21 @@ def test_findings_are_said_in_the_language_and_written_in_english() -> None:
     finally:
         i18n.use({})
     assert report_text(reports[-1], "lab").startswith("Not fit: job tiny on fleet lab")
+
+
+def test_what_happened_is_told_in_the_language() -> None:
+    made = {str(call.args[0].value) for name in ("happenings.py", "changes.py") for call in ast.walk(ast.parse((CONSOLE / "core" / "fleet" / name).read_text("utf-8")))
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "phrase" and isinstance(call.args[0], ast.Constant)}
+    assert len(made) > 8 and sorted(text for text in made if text not in WORDS) == []
+    state = scene.full_feed().state
+    assert state.current is not None
+    rows = timeline_rows(state, state.current)
+    try:
+        i18n.use(catalogue("zh", {}))
+        told = {i18n.say(row.what) for row in rows}
+    finally:
+        i18n.use({})
+    assert "检查点 90 已保存" in told and "checkpoint 90 saved" in {row.what for row in rows}
 
 
 def test_everything_that_is_said_is_in_the_catalogue() -> None:

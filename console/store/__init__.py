@@ -114,9 +114,9 @@ class Store:
             for node, spool_id, seq in self._db.execute("SELECT node, spool_id, seq FROM cursor WHERE fleet = ?", (self.fleet,)):
                 self._cursors[node] = (spool_id, seq)
             ends = self._steps.ends(self.fleet)
+            bare_ends = {id(event) for _, event in ends}    # a record may lack its key as well; these are known by what they are
             for event in self._history(ends):
-                is_end = isinstance(event, RecordArrived) and event.kind == "iteration" and event.key is None
-                self.state = reached(self.state, event) if is_end else apply(self.state, event)
+                self.state = reached(self.state, event) if id(event) in bare_ends else apply(self.state, event)
             for _, event in ends:
                 self.state = reached(self.state, event)  # an exit that came before what it is judged by
             if self._at_first and self._steps.more_than(self.fleet, self._at_first):

@@ -51,7 +51,7 @@ class _Guarded:
     """The bytes, as the unpickler reads them: one operation at a time.
 
     CPython's unpickler keeps its memo in an array and makes it as long as the place that LONG_BINPUT names: up
-    to 64 GiB for four damaged bytes. It allots what BYTEARRAY8 asks for before it reads, and Python before 3.11
+    to 64 GiB for four damaged bytes. It allots what BINBYTES, BINBYTES8 and BYTEARRAY8 ask for before it reads, and Python before 3.11
     takes quadratic time for a long number in digits.
     """
 
@@ -68,8 +68,10 @@ class _Guarded:
         if size == 4:
             if self._operation == b"r" and int.from_bytes(data, "little") > self._reads:
                 raise pickle.UnpicklingError("a place in the memo beyond all that can be in it")
+            if self._operation == b"B" and int.from_bytes(data, "little") > self._size:
+                raise pickle.UnpicklingError("more bytes than there are")
         elif size == 8:
-            if self._operation == b"\x96" and int.from_bytes(data, "little") > self._size:
+            if self._operation in (b"\x8e", b"\x96") and int.from_bytes(data, "little") > self._size:
                 raise pickle.UnpicklingError("more bytes than there are")
             if self._operation == b"\x95":
                 data = b"\0" * len(data)    # a frame of no length: what is in it comes here as well, operation by operation

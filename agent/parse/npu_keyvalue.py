@@ -52,6 +52,9 @@ _KINDS = (("list", "total_count"), ("ecc", "hbm_double_bit_error_count"), ("ecc"
 _PROCESS = re.compile(r"^\s*Process id: ?([0-9]{1,10})\s+Process name: ?(.*?)\s+Process memory\(MB\): ?([0-9]{1,12})\s*$")
 # At the margin: the tool's blank before the colon, or at least a key of plain words with no time of day behind it.
 _KEY = re.compile(r"^[^:]*\s:(?:\s|$)|^[A-Za-z][\w /()%+-]{0,60}:(?![0-9]{2}(?::|\b))")
+# "[root@node1 ~]# npu-smi info -t health -i 3 -c 0": what follows is of that chip, and of none before.
+_COMMAND = re.compile(r"(?:^|[\s/])npu-smi info((?: +-?[\w.-]+)*)\s*$")
+_TYPED = "$ npu-smi info"
 _EVENT = re.compile(r"event id=0x([0-9A-Fa-f]{1,9}), severity=([0-9]{1,3})")
 
 
@@ -66,9 +69,14 @@ def parse(text: str) -> Dict[str, Any]:
     groups, errors = _groups(text)
     total: Optional[int] = None
     npu_id: Optional[int] = None
+    asked: Optional[int] = None    # the chip that a typed command named
+    since = 0    # where the chips of the last command begin
     chips: List[Dict[str, Any]] = []
     seen: Dict[str, Any] = {}
     for group in groups:
+        if group and group[0][0] == _TYPED:
+            npu_id, asked, since = _option("i", group[0][1][0]), _option("c", group[0][1][0]), len(chips)
+            continue
         body: List[Tuple[str, List[str]]] = []
         names = [values.field(key) for key, _ in group]
         of_a_board = "board_id" in names    # there the count is a value; elsewhere it heads a list
@@ -85,6 +93,8 @@ def parse(text: str) -> Dict[str, Any]:
                 seen[name] = True
         for part in _chips_of(body):
             chip = _chip(npu_id, part)
+            if chip["chip_id"] is None and not chip["mcu"]:
+                chip["chip_id"] = asked
             seen.update(chip["values"])
             chips.append(chip)
     kind = next((kind for kind, name in _KINDS if name in seen), None)
@@ -96,12 +106,27 @@ def parse(text: str) -> Dict[str, Any]:
         # Newer releases name product and serial number of each; the others print its id alone.
         named = {chip["npu_id"]: chip for chip in chips}
         chips = [named.get(found) or _chip(found, []) for found in seen.get("npu_ids", [])] or chips
-    return {"kind": kind, "total": total, "chips": chips, "errors": errors, "cut": bool(values.whole_lines(text)[1].strip())}
+    cut = bool(values.whole_lines(text)[1].strip())
+    if len(chips) > since + 1 and _is_nobodys(chips[-1], chips[since:-1]):
+        # The text ends before it says whose these are: a chip's, or the board's own.
+        chips, cut = chips[:-1], True
+    return {"kind": kind, "total": total, "chips": chips, "errors": errors, "cut": cut}
 
 
 def recognised(parsed: Dict[str, Any]) -> bool:
     """Whether the text was output of a kind known here."""
     return parsed["kind"] is not None
+
+
+def _is_nobodys(last: Dict[str, Any], others: List[Dict[str, Any]]) -> bool:
+    """Whether a block has no owner where others of its NPU have one."""
+    return last["chip_id"] is None and not last["mcu"] and bool(last["values"] or last["processes"]) and any(
+        other["npu_id"] == last["npu_id"] and (other["chip_id"] is not None or other["mcu"]) for other in others)
+
+
+def _option(letter: str, words: str) -> Optional[int]:
+    found = re.search(r" -%s +([0-9]{1,9})(?= |$)" % letter, words)
+    return int(found.group(1)) if found else None
 
 
 def _groups(text: str) -> Tuple[List[List[Tuple[str, List[str]]]], List[Dict[str, Any]]]:
@@ -121,6 +146,11 @@ def _groups(text: str) -> Tuple[List[List[Tuple[str, List[str]]]], List[Dict[str
         error = tool_errors.smi(line)
         if error is not None:
             errors.append(error)
+            continue
+        typed = _COMMAND.search(line)
+        if typed:
+            groups += [[(_TYPED, [typed.group(1)])], []]
+            blank = False
             continue
         process = _PROCESS.match(line)
         key, colon, value = ("process", ":", line) if process or line.strip() == "No process in device." else _split(line)

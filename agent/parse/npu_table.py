@@ -132,6 +132,7 @@ class _Reading:
 
     def _row(self, text: str) -> None:
         cells, whole = _cells(text)
+        whole = whole and (self.ended or len(text) >= self.width)    # a bar in a name may stand at the end of a cut row
         lowered = " ".join(text.lower().split())
         digits = any(character.isdigit() for character in lowered)
         version = _VERSION_ROW.search(text) if whole else None
@@ -210,6 +211,9 @@ class _Reading:
         row.update(read[0])
         name = _under("name", cells, self.process_titles)
         row["name"] = name if row["name"] is None else row["name"]    # "" where /proc/PID cannot be seen
+        if not whole:
+            # A name may hold bars: where the row is cut, what stands behind the process id may be its beginning.
+            row.update(name=None, memory_mb=None, pid_in_container=None)
         self.sound = self.sound and read[1] and row["pid"] is not None
         self.processes.append(row)
 

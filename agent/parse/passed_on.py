@@ -85,17 +85,18 @@ def of_one_line(text: str) -> Optional[str]:
 
 
 def _stripped(lines: List[str]) -> Optional[List[str]]:
-    written = [line for line in lines if line.strip()]
+    # Of a line without its end the mark may lack letters: it has no say, and stays as it is.
+    written = [line for line in lines if line.strip() and line.endswith(("\n", "\r"))]
     if len(written) < 2:
         return None
     for pattern in _MARKS:
         if all(pattern.match(line) for line in written):
             return [pattern.sub("", line, count=1) for line in lines]
     for pattern in (_NODE, _TAGGED):
+        if not all(pattern.match(line) for line in written):
+            continue
         parts = [_parted(line, pattern) for line in lines]
         names = [name for name, _ in parts if name is not None]
-        if len(names) < len(written):
-            continue
         kept = [rest for name, rest in parts if name is None or name == names[0]]
         times = Counter(names)
         if _one_node(names[0], kept) if len(times) == 1 else all(_named(name) and count > 1 for name, count in times.items()):

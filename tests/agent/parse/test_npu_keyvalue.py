@@ -111,6 +111,21 @@ def test_a_type_that_only_its_ids_tell_and_the_boards_processor() -> None:
     assert found["details"]["chips"][0]["values"] == {"something_new_c": 41}
 
 
+def test_what_a_typed_command_names_is_of_that_chip() -> None:
+    one = pad("Health Status: %s\nError Code: NA\nError Information: NA\n")
+    text = "".join("[root@n1 ~]# npu-smi info -t health -i %d -c 1\n" % number + one % word for number, word in ((0, "OK"), (3, "Alarm")))
+    for before in ("", "# npu-smi info -t usages -i 7\n" + USAGES):
+        found = outputs.document(before + text)
+        assert found is not None and found["complete"]
+        told = sorted((device["npu_id"], device["chip_id"], device["health"]) for device in found["devices"] if device["health"])
+        assert told == [(0, 1, "OK"), (3, 1, "Alarm")]
+
+
+def test_values_that_the_text_ends_before_naming_the_owner_of_are_nobodys() -> None:
+    found = outputs.document(pad("NPU ID: 0\nChip Count: 1\n\nChip ID: 0\nHealth: Warning\n\nHealth: OK\n"))
+    assert found is not None and not found["complete"] and [device["health"] for device in found["devices"]] == ["Warning"]
+
+
 def test_two_types_in_one_text_are_one_row_a_chip() -> None:
     found = outputs.document(USAGES + COMMON)
     assert found is not None and len({(device["npu_id"], device["chip_id"]) for device in found["devices"]}) == len(found["devices"])

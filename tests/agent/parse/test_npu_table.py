@@ -155,6 +155,17 @@ def test_a_health_that_is_none_costs_the_chip_nothing_else(word: str, health: An
         assert parsed["complete"] is complete, name
 
 
+def test_a_name_with_bars_leaves_nothing_where_its_row_is_cut() -> None:
+    for name, shown in (("910b3-24.1.rc2", "python3"), ("910b4-26.0", "python")):
+        text = TEXTS[name].replace(shown.ljust(10), "a|b c".ljust(10))
+        printed = {(row["pid"], row["name"], row["memory_mb"], row["pid_in_container"]) for row in npu_table.parse(text)["processes"]}
+        assert any(row[1] == "a|b c" for row in printed)
+        for end in range(len(text)):
+            for row in npu_table.parse(text[:end])["processes"]:
+                told = (row["pid"], row["name"], row["memory_mb"], row["pid_in_container"])
+                assert any(all(value in (None, want) for value, want in zip(told, whole)) for whole in printed), text[:end][-60:]
+
+
 def test_a_pair_that_is_not_there() -> None:
     parsed = npu_table.parse(re.sub(r"59356/ 65536", "N/A         ", TEXTS["910b3-24.1.rc2"]))
     assert parsed["complete"] and [device["hbm_used_mb"] for device in parsed["devices"]].count(None) >= 1

@@ -14,10 +14,12 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
-from console.cli import colleague_arguments, stage_arguments, step_arguments
+from console.cli import colleague_arguments, options, stage_arguments, step_arguments
 
 if TYPE_CHECKING:
     from console.core.errors import ConsoleError
@@ -144,7 +146,7 @@ def build_parser(only: str = "") -> argparse.ArgumentParser:
     Every command's ``run`` takes the parsed arguments and returns an exit status."""
     parser = argparse.ArgumentParser(prog="rankdeck", usage="rankdeck COMMAND [options]", description=HELP, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    parser.add_argument("--version", action=_Version)
+    parser.add_argument("--version", action=options.Version)
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog="rankdeck", help=argparse.SUPPRESS)
 
@@ -168,111 +170,111 @@ def build_parser(only: str = "") -> argparse.ArgumentParser:
     opened.add_argument("--job", metavar="JOB", default="", help="job file (YAML) to show with its problems and its plan, and to launch from the screen")
     _add_screen(opened)
 
-    replayed = add("replay", _replay, "Show a run from the history on the same screen, with a time cursor that runs. Connects to nothing.", fleet=True, as_json=False)
+    replayed = add("replay", _later("replay", "replay"), "Show a run from the history on the same screen, with a time cursor that runs. Connects to nothing.", fleet=True, as_json=False)
     replayed.add_argument("job", metavar="RUN", nargs="?", default="", help="run.name of a job, or an attempt id (default: the newest)")
-    replayed.add_argument("--speed", metavar="N", type=_speed, default=10.0, help="seconds of history a second (default: 10; space holds)")
+    replayed.add_argument("--speed", metavar="N", type=options.speed, default=10.0, help="seconds of history a second (default: 10; space holds)")
     replayed.add_argument("--from", dest="begin", metavar="TIME", default="", help="where to begin: HH:MM:SS, or -30m before the end (default: the start)")
     _add_screen(replayed)
 
-    status = add("status", _status, "Say how the fleet and its newest jobs are. Exit status 1 when something needs attention.", fleet=True, link=True)
+    status = add("status", _later("looks", "status"), "Say how the fleet and its newest jobs are. Exit status 1 when something needs attention.", fleet=True, link=True)
     _add_wait(status)
-    listed = add("ps", _ps, "List the attempts that the nodes know of.", fleet=True, link=True)
+    listed = add("ps", _later("looks", "ps"), "List the attempts that the nodes know of.", fleet=True, link=True)
     listed.add_argument("--all", action="store_true", help="also those that have ended")
     _add_wait(listed)
 
-    checked = add("check", _check, "Say whether the nodes are fit to train, what exactly is wrong, and what to type. Exit status 1 when they are not.",
+    checked = add("check", _later("check", "check"), "Say whether the nodes are fit to train, what exactly is wrong, and what to type. Exit status 1 when they are not.",
                   fleet=True, link=True)
     checked.add_argument("--job", metavar="JOB", default="", help="job file (YAML): also its paths, image and interpreter, on its nodes alone")
     checked.add_argument("--level", metavar="LEVEL", choices=("quick", "standard", "deep"), help="quick, standard (default) or deep")
     checked.add_argument("--waive", metavar="ID=REASON", action="append", default=[], help="let a check fail, and say why; may be repeated")
     checked.add_argument("--fix", metavar="ID", default="", help="mend what this check found, where that is safe, after you have confirmed the exact command")
     checked.add_argument("--yes-i-mean", metavar="WORD", default="", help="the node, or the number of nodes, instead of typing it when asked")
-    checked.add_argument("--timeout", metavar="S", type=_seconds, help="seconds for each node (default: 20 to 90, by level and job)")
+    checked.add_argument("--timeout", metavar="S", type=options.seconds, help="seconds for each node (default: 20 to 90, by level and job)")
     checked.add_argument("--lang", default="", choices=["", "en", "zh"], metavar="LANG", help="en or zh, of what was found (default: by LC_ALL, LC_MESSAGES, LANG); --json is always English")
 
-    plan = add("plan", _plan, "Check a job and print what launch would write and run on each node, word for word. Connects to nothing, but for an attempt of --diff that only the nodes have.",
+    plan = add("plan", _later("jobs", "plan"), "Check a job and print what launch would write and run on each node, word for word. Connects to nothing, but for an attempt of --diff that only the nodes have.",
                fleet=True, link=True)
     plan.add_argument("job", metavar="JOB", help="job file (YAML)")
     plan.add_argument("--attempt", metavar="ID", default="", help="attempt id to plan with (default: a new one)")
     plan.add_argument("--diff", metavar="ATTEMPT", default="", help="show what differs from an attempt: its id (under paths.work here, or on the nodes), its directory, or a printed plan")
     _add_wait(plan)
 
-    launch = add("launch", _launch, "Start a job on all its nodes, or on none.", fleet=True, link=True)
+    launch = add("launch", _later("jobs", "launch"), "Start a job on all its nodes, or on none.", fleet=True, link=True)
     launch.add_argument("job", metavar="JOB", help="job file (YAML)")
     launch.add_argument("--no-check", action="store_true", help="start without looking whether the nodes are fit; the nodes' audit trail says so")
     stay = launch.add_mutually_exclusive_group()
     stay.add_argument("--wait", action="store_true", help="stay until the job has ended; exit status 0 only if it reached its final iteration")
     stay.add_argument("--detach", action="store_true", help="leave as soon as it is started; the default is to stay until it trains, and to end it everywhere when it fails on one node")
 
-    stop = add("stop", _stop, "End a job on all its nodes: SIGTERM, a grace period, SIGKILL.", fleet=True, link=True)
+    stop = add("stop", _later("stopping", "stop"), "End a job on all its nodes: SIGTERM, a grace period, SIGKILL.", fleet=True, link=True)
     stop.add_argument("job", metavar="JOBNAME", help="run.name of the job")
-    stop.add_argument("--grace", metavar="S", type=_seconds, default=60.0, help="seconds between SIGTERM and SIGKILL (default: 60)")
+    stop.add_argument("--grace", metavar="S", type=options.seconds, default=60.0, help="seconds between SIGTERM and SIGKILL (default: 60)")
     stop.add_argument("--keep-container", action="store_true", help="leave the job's containers there, whatever the job file says")
     stop.add_argument("--yes-i-mean", metavar="JOBNAME", default="", help="the job's name once more, instead of typing it when asked")
     _add_wait(stop)
 
-    attached = add("attach", _attach, "Watch a job to its end. Leaving it (Ctrl-C) leaves the job running.", fleet=True, link=True)
+    attached = add("attach", _later("execute", "attach"), "Watch a job to its end. Leaving it (Ctrl-C) leaves the job running.", fleet=True, link=True)
     attached.add_argument("job", metavar="JOBNAME", help="run.name of the job")
     _add_wait(attached)
 
-    executed = add("exec", _exec, "Run one command on one node, as the agent's user; the node's audit trail keeps it. Exit status: the command's own.",
+    executed = add("exec", _later("execute", "execute"), "Run one command on one node, as the agent's user; the node's audit trail keeps it. Exit status: the command's own.",
                    fleet=True, link=True)
     executed.add_argument("node", metavar="NODE", help="name in the fleet file")
     executed.add_argument("cmd", metavar="-- COMMAND", nargs="+", help="the program and its arguments, as they are; for a shell's line: sh -c '...'")
     executed.add_argument("--yes-i-mean", metavar="NODE", default="", help="the node's name once more, instead of typing it when asked")
-    executed.add_argument("--limit", metavar="S", type=_seconds, default=600.0, help="seconds after which it is given up (default: 600)")
+    executed.add_argument("--limit", metavar="S", type=options.seconds, default=600.0, help="seconds after which it is given up (default: 600)")
     _add_wait(executed)
 
-    adopted = add("adopt", _adopt, "Watch what somebody started by hand (a log, a process, a container) like any job. Nothing of it is touched.",
+    adopted = add("adopt", _later("adopt", "adopt"), "Watch what somebody started by hand (a log, a process, a container) like any job. Nothing of it is touched.",
                   fleet=True, link=True)
     adopted.add_argument("job", metavar="JOBNAME", help="what to call it")
     adopted.add_argument("--node", metavar="NODE", action="append", default=[], help="where it runs; may be repeated (default: all nodes)")
     adopted.add_argument("--log", metavar="PATH", action="append", default=[], help="a log on the node; may be repeated")
-    adopted.add_argument("--pid", metavar="N", type=_count, help="a process of the node: it, what it started, and the logs they write")
+    adopted.add_argument("--pid", metavar="N", type=options.count, help="a process of the node: it, what it started, and the logs they write")
     adopted.add_argument("--container", metavar="NAME", default="", help="a running container: all that is in it")
     adopted.add_argument("--checkpoint-dir", metavar="PATH", default="", help="where it saves, so that its saves are looked at")
     adopted.add_argument("--attempt", metavar="ID", default="", help="add these nodes to that adopted attempt")
     adopted.add_argument("--release", action="store_true", help="watch it no longer; it runs on")
     _add_wait(adopted)
 
-    staged = add("stage", _stage, "Send code, the trainer, data and images to nodes: by digest, resumed, verified there.", fleet=True, link=True)
-    stage_arguments.add_arguments(staged, _count)
+    staged = add("stage", _later("stage", "stage_command"), "Send code, the trainer, data and images to nodes: by digest, resumed, verified there.", fleet=True, link=True)
+    stage_arguments.add_arguments(staged, options.count)
     _add_wait(staged)
 
-    stepped = add("run-step", _run_step, step_arguments.TEXT, fleet=True, link=True)
+    stepped = add("run-step", _later("run_step", "run_step"), step_arguments.TEXT, fleet=True, link=True)
     step_arguments.add_arguments(stepped)
     _add_wait(stepped)
 
     demo = add("demo", _demo, "A fleet of four simulated nodes that really train a small model, over SSH, on this machine.")
     add_demo_arguments(demo)
 
-    imported = add("import", _import, "Write a job file out of how something was started so far, and list what could not be carried over.")
+    imported = add("import", _later("importing", "import_"), "Write a job file out of how something was started so far, and list what could not be carried over.")
     imported.add_argument("file", metavar="FILE", nargs="+", help="each node's commands, a container's line, settings; - is standard input")
     imported.add_argument("-o", "--output", metavar="JOB", default="", help="file to write, never over one (default: standard output)")
 
-    add("schema", _schema, "Print the JSON schema of a job file, or of what a command prints with --json.", as_json=False).add_argument(
+    add("schema", _later("importing", "schema"), "Print the JSON schema of a job file, or of what a command prints with --json.", as_json=False).add_argument(
         "what", metavar="WHAT", help="job, or a command: plan, launch, status, run-step, ...; a wrong one lists them")
 
-    add("layouts", _layouts, "List the screen layouts.")
-    shown = add("logs", _logs, "Lines of a job's logs, from its nodes: the end, a search made there, all ranks in one order by corrected time, or a copy.",
+    add("layouts", _later("looks", "layouts"), "List the screen layouts.")
+    shown = add("logs", _later("logs", "run"), "Lines of a job's logs, from its nodes: the end, a search made there, all ranks in one order by corrected time, or a copy.",
                 fleet=True, link=True)
     shown.add_argument("job", metavar="JOBNAME", help="run.name of the job")
     shown.add_argument("--attempt", metavar="ID", default="", help="attempt (default: the newest)")
     shown.add_argument("--round", metavar="N", type=int, help="round within the attempt (default: the newest)")
     shown.add_argument("--rank", metavar="N", type=int, help="this rank's log (default: the last rank's)")
     shown.add_argument("--merge", action="store_true", help="all ranks' logs")
-    shown.add_argument("--lines", metavar="N", type=_count, default=200, help="lines from the end of each log (default: 200)")
+    shown.add_argument("--lines", metavar="N", type=options.count, default=200, help="lines from the end of each log (default: 200)")
     shown.add_argument("--follow", action="store_true", help="go on until interrupted")
-    shown.add_argument("--limit", metavar="S", type=_seconds, default=0.0, help="with --follow: stop after so many seconds")
+    shown.add_argument("--limit", metavar="S", type=options.seconds, default=0.0, help="with --follow: stop after so many seconds")
     shown.add_argument("--grep", metavar="TEXT", default="", help="only lines with this text, searched on the nodes")
     shown.add_argument("--regex", action="store_true", help="TEXT is a regular expression")
     shown.add_argument("--ignore-case", action="store_true", help="upper and lower case are the same")
     shown.add_argument("--context", metavar="N", type=int, default=0, help="lines shown around each found one (at most 50)")
-    shown.add_argument("--most", metavar="N", type=_count, default=1000, help="found lines of each log (default: 1000)")
+    shown.add_argument("--most", metavar="N", type=options.count, default=1000, help="found lines of each log (default: 1000)")
     shown.add_argument("--download", metavar="DIR", default="", help="copy the logs there; goes on where an earlier copy broke off")
     _add_wait(shown)
 
-    exported = add("export-run", _export_run, "Write a job's metrics from the history on this machine: CSV, or TensorBoard event files. Connects to nothing.")
+    exported = add("export-run", _later("export_run", "run"), "Write a job's metrics from the history on this machine: CSV, or TensorBoard event files. Connects to nothing.")
     exported.add_argument("job", metavar="JOBNAME", help="run.name of the job")
     exported.add_argument("--fleet", metavar="NAME", default="", help="fleet, where several have had a job of that name")
     exported.add_argument("--csv", metavar="FILE", default="", help="file to write; - is standard output (the default)")
@@ -295,23 +297,23 @@ class _NotBuilt:
 
 def _add_habits(add: Any) -> None:
     """What every tool on such a machine has."""
-    metrics = add("export", _export, "The fleet's state as Prometheus metrics: once on standard output, or for a scraper until interrupted.",
+    metrics = add("export", _later("export", "export"), "The fleet's state as Prometheus metrics: once on standard output, or for a scraper until interrupted.",
                   fleet=True, link=True, as_json=False)
     metrics.add_argument("--listen", metavar="[ADDRESS:]PORT", default="", help="serve http://ADDRESS:PORT/metrics (address: 127.0.0.1)")
     metrics.add_argument("-o", "--output", metavar="FILE", default="", help="write the file anew every time, for a node exporter's textfile collector")
-    metrics.add_argument("--every", metavar="S", type=_seconds, default=15.0, help="with --output: seconds between two writes (default: 15)")
+    metrics.add_argument("--every", metavar="S", type=options.seconds, default=15.0, help="with --output: seconds between two writes (default: 15)")
     _add_wait(metrics)
 
-    config = add("config", _config, "Your own defaults: what is set and where it stands, or one value set, taken out, or the file in your editor.")
+    config = add("config", _later("config", "config"), "Your own defaults: what is set and where it stands, or one value set, taken out, or the file in your editor.")
     config.add_argument("what", metavar="WHAT", nargs="?", default="show", choices=["show", "path", "set", "unset", "edit"],
                         help="show (default), path, set, unset, edit")
     config.add_argument("key", metavar="KEY", nargs="?", default="", help="a setting, such as theme or notify.command")
     config.add_argument("value", metavar="VALUE", nargs="?", help="with set")
 
-    completes = add("completion", _completion, "A script that lets your shell complete commands, options, nodes, jobs and layouts.", as_json=False)
+    completes = add("completion", _later("completion", "script"), "A script that lets your shell complete commands, options, nodes, jobs and layouts.", as_json=False)
     completes.add_argument("shell", metavar="SHELL", choices=["bash", "zsh", "fish"], help="bash, zsh or fish")
 
-    add("man", _man, "This command line as a manual page: rankdeck man | man -l -", as_json=False)
+    add("man", _later("manual", "man"), "This command line as a manual page: rankdeck man | man -l -", as_json=False)
 
 
 def _add_screen(parser: argparse.ArgumentParser) -> None:
@@ -322,7 +324,7 @@ def _add_screen(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--theme", default="", choices=["", "ansi", "dark", "light", "high-contrast", "colour-blind"], metavar="THEME",
                         help="ansi (default), dark, light, high-contrast, colour-blind; NO_COLOR outranks it")
     parser.add_argument("--lang", default="", choices=["", "en", "zh"], metavar="LANG", help="en or zh (default: by LC_ALL, LC_MESSAGES, LANG)")
-    parser.add_argument("--fps", metavar="N", type=_rate, default=10.0, help="most frames a second, 0.2 to 60 (default: 10); a slow line gets fewer by itself")
+    parser.add_argument("--fps", metavar="N", type=options.rate, default=10.0, help="most frames a second, 0.2 to 60 (default: 10); a slow line gets fewer by itself")
     parser.add_argument("--plain", action="store_true", help="text instead of a screen, command by command; for screen readers and dumb terminals")
     parser.add_argument("--mouse", action="store_true", help="click panes, lines and cells, and scroll with the wheel; the terminal then selects text only with shift held")
     parser.add_argument("--read-only", action="store_true", help="a console that cannot be armed")
@@ -331,8 +333,8 @@ def _add_screen(parser: argparse.ArgumentParser) -> None:
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``rankdeck demo``; ``console.lab.demo.main`` takes what they parse to."""
     parser.add_argument("--headless", action="store_true", help="no screen: launch, fault, resume, final iteration, then print what happened")
-    parser.add_argument("--iterations", metavar="N", type=_count, help="length of the job (default: 600, headless 60)")
-    parser.add_argument("--save-interval", metavar="N", type=_count, help="iterations between checkpoints (default: 25, headless 10)")
+    parser.add_argument("--iterations", metavar="N", type=options.count, help="length of the job (default: 600, headless 60)")
+    parser.add_argument("--save-interval", metavar="N", type=options.count, help="iterations between checkpoints (default: 25, headless 10)")
     parser.add_argument("--fault", metavar="NAME@WHEN", action="append", default=[],
                         help="break something: rank-killed@20 (an iteration), node-gone@30s (a time), random; may be repeated")
     parser.add_argument("--seed", metavar="N", type=int, help="of what --fault random picks (default: a new one, printed at the end)")
@@ -342,7 +344,7 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_wait(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--timeout", metavar="S", type=_seconds, default=20.0, help="seconds to wait for the nodes' answers (default: 20)")
+    parser.add_argument("--timeout", metavar="S", type=options.seconds, default=20.0, help="seconds to wait for the nodes' answers (default: 20)")
 
 
 def _add_inspect(commands: Any) -> None:
@@ -356,50 +358,27 @@ def _add_inspect(commands: Any) -> None:
         made.add_argument("files" if many else "file", metavar="FILE", nargs="+" if many else None, help=files)
         made.add_argument("--json", action="store_true", help="print one JSON document")
 
-    add("log", _inspect_log, "Iterations, validations, checkpoints and faults in training, plog and system logs. Exit status 1 when there is a "
+    add("log", _later("inspect", "log"), "Iterations, validations, checkpoints and faults in training, plog and system logs. Exit status 1 when there is a "
         "fault that may start an incident.", "log file, or - for standard input", True)
-    add("npu", _inspect_npu, "What npu-smi or hccn_tool printed. Exit status 1 when it is cut short or reports an error.",
+    add("npu", _later("inspect", "npu"), "What npu-smi or hccn_tool printed. Exit status 1 when it is cut short or reports an error.",
         "captured output, or - for standard input", False)
     saves = kinds.add_parser("checkpoint", allow_abbrev=False, description=(
         "Every save below a directory: whole or not and why, its layout and size, the tracker, and which one to go on from. Exit status 1 when "
         "something is wrong. Several directories are taken for the parts of one that lie on several nodes' disks."))
-    saves.set_defaults(run=_inspect_checkpoint)
+    saves.set_defaults(run=_later("inspect_checkpoint", "run"))
     saves.add_argument("dirs", metavar="DIR", nargs="+", help="checkpoint directory, or copies of it from several nodes")
-    saves.add_argument("--at", metavar="N", type=_count, help="iteration the job has reached: tells what would be lost")
-    saves.add_argument("--step-s", metavar="S", type=_seconds, help="seconds of one iteration, for --at")
+    saves.add_argument("--at", metavar="N", type=options.count, help="iteration the job has reached: tells what would be lost")
+    saves.add_argument("--step-s", metavar="S", type=options.seconds, help="seconds of one iteration, for --at")
     saves.add_argument("--json", action="store_true", help="print one JSON document")
 
 
-# Each loads its module when it is run.
-
-def _inspect_log(args: argparse.Namespace) -> int:
-    from console.cli import inspect
-
-    return inspect.log(args)
+def _later(module: str, name: str) -> Callable[[argparse.Namespace], int]:
+    """A command of a module beside this, which is loaded when it is run."""
+    return partial(_run, module, name)
 
 
-def _logs(args: argparse.Namespace) -> int:
-    from console.cli import logs
-
-    return logs.run(args)
-
-
-def _export_run(args: argparse.Namespace) -> int:
-    from console.cli import export_run
-
-    return export_run.run(args)
-
-
-def _inspect_checkpoint(args: argparse.Namespace) -> int:
-    from console.cli import inspect_checkpoint
-
-    return inspect_checkpoint.run(args)
-
-
-def _inspect_npu(args: argparse.Namespace) -> int:
-    from console.cli import inspect
-
-    return inspect.npu(args)
+def _run(module: str, name: str, args: argparse.Namespace) -> int:
+    return int(getattr(import_module(f"console.cli.{module}"), name)(args))
 
 
 def _open(args: argparse.Namespace) -> int:
@@ -416,96 +395,6 @@ def _open(args: argparse.Namespace) -> int:
         gc.enable()
 
 
-def _replay(args: argparse.Namespace) -> int:
-    from console.cli import replay
-
-    return replay.replay(args)
-
-
-def _status(args: argparse.Namespace) -> int:
-    from console.cli import looks
-
-    return looks.status(args)
-
-
-def _ps(args: argparse.Namespace) -> int:
-    from console.cli import looks
-
-    return looks.ps(args)
-
-
-def _layouts(args: argparse.Namespace) -> int:
-    from console.cli import looks
-
-    return looks.layouts(args)
-
-
-def _check(args: argparse.Namespace) -> int:
-    from console.cli import check
-
-    return check.check(args)
-
-
-def _plan(args: argparse.Namespace) -> int:
-    from console.cli import jobs
-
-    return jobs.plan(args)
-
-
-def _launch(args: argparse.Namespace) -> int:
-    from console.cli import jobs
-
-    return jobs.launch(args)
-
-
-def _adopt(args: argparse.Namespace) -> int:
-    from console.cli import adopt
-
-    return adopt.adopt(args)
-
-
-def _run_step(args: argparse.Namespace) -> int:
-    from console.cli import run_step
-
-    return run_step.run_step(args)
-
-
-def _stage(args: argparse.Namespace) -> int:
-    from console.cli import stage
-
-    return stage.stage_command(args)
-
-
-def _attach(args: argparse.Namespace) -> int:
-    from console.cli import execute
-
-    return execute.attach(args)
-
-
-def _exec(args: argparse.Namespace) -> int:
-    from console.cli import execute
-
-    return execute.execute(args)
-
-
-def _import(args: argparse.Namespace) -> int:
-    from console.cli import importing
-
-    return importing.import_(args)
-
-
-def _schema(args: argparse.Namespace) -> int:
-    from console.cli import importing
-
-    return importing.schema(args)
-
-
-def _stop(args: argparse.Namespace) -> int:
-    from console.cli import stopping
-
-    return stopping.stop(args)
-
-
 def _demo(args: argparse.Namespace) -> int:
     from importlib.util import find_spec
 
@@ -518,75 +407,6 @@ def _demo(args: argparse.Namespace) -> int:
     from console.lab import demo
 
     return demo.main(args)
-
-
-def _export(args: argparse.Namespace) -> int:
-    from console.cli import export
-
-    return export.export(args)
-
-
-def _config(args: argparse.Namespace) -> int:
-    from console.cli import config
-
-    return config.config(args)
-
-
-def _completion(args: argparse.Namespace) -> int:
-    from console.cli import completion
-
-    return completion.script(args)
-
-
-def _man(args: argparse.Namespace) -> int:
-    from console.cli import manual
-
-    return manual.man(args)
-
-
-class _Version(argparse.Action):
-    """Looks the version up only when it is asked for: reading package metadata is slow."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
-        super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, help="print the version", **kwargs)
-
-    def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> None:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            found = version("rankdeck")
-        except PackageNotFoundError:
-            found = "(not installed)"
-        sys.stdout.write(f"rankdeck {found}\n")
-        parser.exit()
-
-
-def _rate(text: str) -> float:
-    value = float(text)
-    if not 0.2 <= value <= 60:
-        raise argparse.ArgumentTypeError(f"{text}: from 0.2 to 60")
-    return value
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 7 * 24 * 3600:
-        raise argparse.ArgumentTypeError(f"{text}: from 0 to a week")
-    return value
-
-
-def _speed(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text}: above 0, at most 10000")
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: at least 1")
-    return value
 
 
 def error_mapping(error: ConsoleError) -> dict[str, Any]:

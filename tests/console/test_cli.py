@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import io
 import json
 import subprocess
@@ -591,3 +593,15 @@ def test_demo_without_its_packages(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 def test_every_schema_is_one() -> None:
     for schema in SCHEMAS.values():
         jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_every_command_has_something_to_run() -> None:
+    for name, parser in cli.commands_of(cli.build_parser()).items():
+        run = parser.get_default("run")
+        parts_of_it = cli.commands_of(parser).values() if run is None else [parser]
+        for each in parts_of_it:
+            run = each.get_default("run")
+            if isinstance(run, functools.partial):    # loaded by name when it is run
+                module, function = run.args
+                run = getattr(importlib.import_module(f"console.cli.{module}"), function)
+            assert callable(run), name

@@ -146,9 +146,13 @@ def terminal(place: Path) -> Iterator[Terminal]:
 
 
 def iterations_in(place: Path) -> list[int]:
-    """Every iteration record in the console's history, over all rounds."""
-    (path,) = place.glob("rankdeck-demo-*/console-state/rankdeck/rankdeck.db")
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as history:
+    """Every iteration record in the console's history, over all rounds; none while there is no history."""
+    path = next(place.glob("rankdeck-demo-*/console-state/rankdeck/rankdeck.db"), None)
+    if path is None:
+        return []
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=PATIENCE_S) as history:
+        if not history.execute("SELECT 1 FROM sqlite_master WHERE name = 'step'").fetchone():
+            return []
         return [iteration for (iteration,) in history.execute("SELECT iteration FROM step ORDER BY id")]
 
 

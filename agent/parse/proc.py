@@ -128,8 +128,8 @@ def listening_ports(text: str) -> List[int]:
 
 def os_release(text: str) -> Optional[str]:
     """PRETTY_NAME of /etc/os-release."""
-    found = re.search(r"^PRETTY_NAME=[\"']?(.*?)[\"']?\s*$", text, re.MULTILINE)
-    return found.group(1) if found and found.group(1) else None
+    found = re.search(r"^PRETTY_NAME=(.*)$", text, re.MULTILINE)
+    return re.sub(r"^[\"']|[\"']$", "", found.group(1).rstrip()) or None if found else None
 
 
 def mount_of(path: str, rows: List[Dict[str, str]]) -> Optional[Dict[str, str]]:

@@ -12,7 +12,7 @@ from typing import Any, Dict, Optional
 
 TEXT_LIMIT = 500
 
-_CODE = r"(?P<code>-?[0-9]{1,9})\s*\.?\s*$"
+_CODE = r"(?P<code>-?[0-9]{1,9})(?:\s*\.)?\s*$"
 _SMI = (
     re.compile(r"dcmi mod(?:ule|el) initiali[sz]ed? failed\b.*?ret is " + _CODE),
     re.compile(r"\bret(?:urn)? ?code: ?(?P<code>-[0-9]{3,9})\b"),

@@ -35,8 +35,8 @@ class Outlook:
     """(node, what is wrong with the directory)."""
 
 
-def outlook(run: RunState) -> Outlook:
-    """The outlook of a run. With storage that nodes do not share, the save whose parts are all there counts, and the node with the least room."""
+def outlook(run: RunState, come_to: int | None = None) -> Outlook:
+    """The outlook of a run; ``come_to``: the iteration it had come to, where that is not the newest. With storage that nodes do not share, the save whose parts are all there counts, and the node with the least room."""
     looks = {node: taken.data for node, taken in run.saves.items() if not taken.data.get("why")}
     points = [look.get("resume_from") for look in looks.values()]
     whole = [point for point in points if isinstance(point, int)]
@@ -47,7 +47,7 @@ def outlook(run: RunState) -> Outlook:
         resume_from, known_from = (min(whole) if len(whole) == len(points) else max(whole) if whole and _shared(run) else None), "files"
     else:
         resume_from, known_from = max((seen.iteration for seen in run.checkpoints.values() if seen.state == "saved"), default=None), "log"
-    iteration, step_s = current_iteration(run), usual_step_s(run.series["step_time_ms"])
+    iteration, step_s = current_iteration(run) if come_to is None else come_to, usual_step_s(run.series["step_time_ms"])
     lost = max(0, iteration - (resume_from or 0)) if iteration is not None else None
     lost_s = lost * step_s if lost is not None and step_s is not None else None
     attempt = run.latest

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from dataclasses import replace
 from typing import ClassVar
 
 from rich.cells import cell_len
 
+from console.core.fleet.happenings import our_time
 from console.core.fleet.outlook import outlook as outlook_of
-from console.core.fleet.run_times import time_of
+from console.core.fleet.run_times import iteration_at, time_of
 from console.core.fleet.run_views import CheckpointRow, checkpoint_rows, usual_step_s
 from console.core.fleet.state import FleetState, RunState
 from console.core.fleet.views import age_text, bytes_text, duration_text
@@ -31,15 +33,23 @@ class Outlook:
     next_s: float | None
 
 
-def outlook(run: RunState) -> Outlook:
-    """How much work is not saved and when it will be, by the pace and the interval so far."""
+def then(state: FleetState, run: RunState, known: FleetState | None, moment: float) -> RunState:
+    """The run's saves and looks at its files as they were at a moment in the past; ``known``: the state of then, where it was kept."""
+    past = known.runs.get(run.job) if known is not None else None
+    if past is None:
+        past = replace(run, saves={node: taken for node, taken in run.saves.items() if taken.at <= moment})
+    return replace(past, checkpoints={at: seen for at, seen in run.checkpoints.items() if our_time(state, seen.node, seen.time) <= moment})
+
+
+def outlook(run: RunState, come_to: int | None = None) -> Outlook:
+    """How much work is not saved and when it will be, by the pace and the interval so far; ``come_to`` as in core."""
     saved = sorted(seen.iteration for seen in run.checkpoints.values() if seen.state == "saved")
     step_s = usual_step_s(run.series["step_time_ms"])
     newest = saved[-8:]
     gaps = [later - earlier for earlier, later in pairwise(newest)]
     interval = _median(gaps) if gaps else None
     # From looks at the files where there are any: a save that is not whole saves nothing.
-    found = outlook_of(run)
+    found = outlook_of(run, come_to)
     at_risk = found.lost_iterations
     # The next one follows the last that was made, whatever became of that.
     ended = run.latest is not None and bool(run.latest.node_states) and not {"running", "committed", "prepared", "adopted"} & set(run.latest.node_states.values())
@@ -130,13 +140,19 @@ class Checkpoints(LinePane):
         table = with_moment(table, [now - row.age_s for row in rows], self.context.moment, width)
         head: list[Line] = []
         if height >= 12 and width >= 60:
-            head = [*flowing(self._outlook(run, rows), width), *files_lines(run, now, width), *draw_strip(state, run, rows, now, self.context.moment, width), []]
+            of, at, seen = run, now, rows
+            if self.context.moment is not None:
+                at = self.context.moment
+                of = then(state, run, self.context.moments.at(at), at)
+                seen = checkpoint_rows(state, of, at)
+            come_to = iteration_at(state, run, at) if at != now else None
+            head = [*flowing(self._outlook(of, seen, come_to), width), *files_lines(of, at, width), *draw_strip(state, run, rows, now, self.context.moment, width), []]
         self.fixed_lines = len(head) + 1
         self.items = [*([None] * self.fixed_lines), *(time_of(state, run, row.iteration) or now - row.age_s for row in rows)]
         return head + table
 
-    def _outlook(self, run: RunState, rows: tuple[CheckpointRow, ...]) -> list[Line]:
-        found = outlook(run)
+    def _outlook(self, run: RunState, rows: tuple[CheckpointRow, ...], come_to: int | None) -> list[Line]:
+        found = outlook(run, come_to)
         parts: list[Line] = []
         if found.at_risk is not None:
             tone = "warn" if found.interval is not None and found.at_risk > 2 * found.interval else "strong"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from dataclasses import replace
+from itertools import pairwise
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -140,12 +140,11 @@ class Checkpoints(LinePane):
         table = with_moment(table, [now - row.age_s for row in rows], self.context.moment, width)
         head: list[Line] = []
         if height >= 12 and width >= 60:
-            of, at, seen = run, now, rows
+            of, at, seen, come_to = run, now, rows, None
             if self.context.moment is not None:
                 at = self.context.moment
-                of = then(state, run, self.context.moments.at(at), at)
+                of, come_to = then(state, run, self.context.moments.at(at), at), iteration_at(state, run, at)
                 seen = checkpoint_rows(state, of, at)
-            come_to = iteration_at(state, run, at) if at != now else None
             head = [*flowing(self._outlook(of, seen, come_to), width), *files_lines(of, at, width), *draw_strip(state, run, rows, now, self.context.moment, width), []]
         self.fixed_lines = len(head) + 1
         self.items = [*([None] * self.fixed_lines), *(time_of(state, run, row.iteration) or now - row.age_s for row in rows)]

@@ -56,6 +56,20 @@ def test_after_its_end_no_next_save_is_promised() -> None:
     assert outlook(replace(run, attempts={**run.attempts, ended.attempt: ended})).next_s is None
 
 
+async def test_in_the_past_the_head_tells_what_was_at_risk_then() -> None:
+    later = look("atlas-01", scene.NOW - 2, WHOLE, resume_from=90, free_bytes=10_000_000_000)
+    async with opened(size=(140, 36), feed=feed(look("atlas-01", scene.NOW - 12, {**WHOLE, 90: "common.pt is missing"}, resume_from=80), later)) as screen:
+        await screen.press("4")
+        assert "at risk 6 iterations" in screen.text() and "a restart begins at 90  files seen 2s ago" in screen.text()
+        run = screen.app.feed.state.current
+        assert run is not None
+        before = max(seen.time for seen in run.checkpoints.values() if seen.iteration < 90) + 1.0
+        screen.app.context.cursor.go(before, scene.NOW)
+        await screen.press("-", "-")    # away and back: drawn anew, at the moment
+        head = screen.text()
+        assert "a restart begins at 80  as printed" in head and "a restart begins at 90" not in head and "files seen" not in head, head
+
+
 def test_as_text() -> None:
     out, moment = io.StringIO(), feed(look("atlas-01", scene.NOW - 12, {**WHOLE, 90: "common.pt is missing"}, resume_from=80))
     plain.run(moment, moment.submit, scene.fixed_clock(), lines=io.StringIO("checkpoints\n"), out=out)

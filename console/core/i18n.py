@@ -23,6 +23,8 @@ LANGUAGE = "LANGUAGE"
 _FIELD = re.compile(r"\{([0-9]+)\}")
 _DEEPEST = 3
 """Templates within fields of templates; a text of somebody else's may look like any number of them."""
+_FEW = 10
+"""Characters below which a template ("set {0}", "{0} or more") says too little to claim whole sentences for its fields."""
 
 
 class _Template(NamedTuple):
@@ -76,8 +78,8 @@ def recognised(text: str, /) -> str:
     with the most words of its own that it fits, else as it is.
 
     A field has at least one character and ends at the first place it can. Of fields those with several words are recognised
-    as well; a single word is a value (a key, a node's name) and stays. A sentence that begins with a capital is also looked
-    for without it. Phrases are said.
+    as well; a single word is a value (a key, a node's name) and stays, and templates of very few words take values only.
+    A sentence that begins with a capital is also looked for without it. Phrases are said.
     """
     if isinstance(text, Phrase):
         return say(text)
@@ -98,7 +100,7 @@ def _recognised(text: str, depth: int) -> str:
         for template in _templates.get(word, ()):
             if best is not None and template.size <= best[0].size:
                 break
-            if (fields := _fields(template.literals, said)) is not None:
+            if (fields := _fields(template.literals, said)) is not None and (template.size >= _FEW or all(map(_is_value, fields))):
                 best = template, fields
                 break
     if best is None:
@@ -123,6 +125,11 @@ def _compile() -> None:
 
 def _first_word(text: str) -> str:
     return text.split(maxsplit=1)[0] if text[:1].strip() else ""
+
+
+def _is_value(field: str) -> bool:
+    """One word, or several as a list."""
+    return len(field.replace(", ", "").split()) == 1
 
 
 def _fields(literals: tuple[str, ...], text: str) -> list[str] | None:

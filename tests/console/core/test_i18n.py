@@ -28,7 +28,7 @@ def chinese() -> Iterator[None]:
 @pytest.mark.parametrize(("text", "expected"), [
     ("no image is named", "未指定镜像"), ("nothing", "无"), ("", ""), ("No image is named", "未指定镜像"),
     # The longest literal wins, whatever stands first in the catalogue.
-    ("set train.iterations", "设置 train.iterations"), ("set a to b", "把 a 设为 b"), ("Set a to b to c", "把 a 设为 b to c"),
+    ("set train.iterations", "设置 train.iterations"), ("set a to b", "把 a 设为 b"), ("Set a to b, c", "把 a 设为 b, c"),
     ("key is not a text", "key 不是文本"), ("key is not a text of that", "key 不是 that 的文本"),
     # A capital of a value's own is left to it.
     ("Key is not a text", "Key 不是文本"),
@@ -36,7 +36,9 @@ def chinese() -> Iterator[None]:
     ("[3-1] runs (backwards)?", "[3-1] 是反的？"), ("[3-1] runs backwards", "[3-1] runs backwards"), ("set .*\\d(", "设置 .*\\d("), ("node \\1 stands twice", "节点 \\1 出现两次"),
     # So are braces that are no numbered fields, also of what was filled in.
     ("node {1} stands twice", "节点 {1} 出现两次"), ("take {name}, or leave it out of x", "写 {name}，或从 x 中去掉"),
-    ("set a\nb\n to c\nd", "把 a\nb\n 设为 c\nd"),
+    ("not a range: a\nb\n", "不是范围：a\nb\n"), ("node\nn0 stands twice", "node\nn0 stands twice"),
+    # Templates of few words leave sentences of others alone.
+    ("set fire to the whole house", "set fire to the whole house"), ("some of these\nand those", "some of these\nand those"),
     # Fields of several words are recognised; a word alone is a value, even where the catalogue has it.
     ("not a range: [3-1] runs (backwards)?", "不是范围：[3-1] 是反的？"), ("name is not a text", "name 不是文本"), ("set nothing", "设置 nothing"),
     ("could not reach n0: no image is named", "无法 reach n0：未指定镜像"),

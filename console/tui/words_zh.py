@@ -10,6 +10,7 @@ from console.tui.words_zh_colleagues import COLLEAGUES
 from console.tui.words_zh_errands import ERRANDS
 from console.tui.words_zh_errors import ERRORS
 from console.tui.words_zh_findings import FINDINGS
+from console.tui.words_zh_rules import RULES
 
 WORDS: Mapping[str, str] = {
     "  {n} records dropped": "  丢弃 {n} 条记录", "! {n} warning": "! {n} 告警", "/step": "/步",
@@ -128,6 +129,7 @@ WORDS: Mapping[str, str] = {
     "round {n}, asked for": "第 {n} 轮，按要求", "prepared": "已准备", "committed": "已提交", "exited": "已退出", "aborted": "已中止", "expired": "已过期", "started": "已开始", "adopted": "已接管",
     "exit status 0 before the last iteration": "未到最后一次迭代即以状态 0 退出", "loaded": "已加载",
     **ERRORS,
+    **RULES,
     **FINDINGS,
     **ERRANDS,
     **COLLEAGUES,

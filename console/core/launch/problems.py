@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from console.core.errors import FileError
+from console.core.i18n import recognised, say
 from console.core.records import dataclass
 
 Severity = Literal["error", "warning", "info"]
@@ -51,11 +52,12 @@ class ProblemsError(FileError):
 
 
 def problem_text(problem: Problem) -> str:
-    """The four parts on one line: ``where: message (got ..., expected ...). Next move [rule]``."""
-    text = f"{problem.where}: {problem.message}" if problem.where else problem.message
-    if problem.got or problem.expected:
-        text += f" (got {problem.got or 'nothing'}" + (f", expected {problem.expected})" if problem.expected else ")")
-    return f"{text}. {problem.fix} [{problem.rule}]" if problem.fix else f"{text} [{problem.rule}]"
+    """The four parts on one line, in the language in use: ``where: message (got ..., expected ...). Next move [rule]``."""
+    message, got, expected, fix = map(recognised, (problem.message, problem.got, problem.expected, problem.fix))
+    text = f"{problem.where}: {message}" if problem.where else message
+    if got or expected:
+        text += f" ({say('got')} {got or say('nothing')}" + (f", {say('expected')} {expected})" if expected else ")")
+    return f"{text}. {fix} [{problem.rule}]" if fix else f"{text} [{problem.rule}]"
 
 
 def from_spec_text(path: Sequence[str], text: str, where: str) -> Problem:

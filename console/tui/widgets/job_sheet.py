@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from console.core.i18n import say
 from console.core.launch.plan import LaunchPlan
-from console.core.launch.problems import Problem
+from console.core.launch.problems import Problem, problem_text
 from console.tui.lines import Line, folded
 from console.tui.sheets import JobSheet
 from console.tui.widgets.check_matrix import STATES
@@ -60,10 +61,7 @@ def _nodes(plan: LaunchPlan) -> list[Line]:
 
 def _problem(problem: Problem, width: int, *, place: bool) -> list[Line]:
     glyph, tone = STATES.get(problem.severity, STATES["unknown"])
-    text = (f"{problem.where}: " if place and problem.where else "") + problem.message
-    if problem.got or problem.expected:
-        text += f" ({say('got')} {problem.got or say('nothing')}" + (f", {say('expected')} {problem.expected})" if problem.expected else ")")
-    text += f". {problem.fix} [{problem.rule}]" if problem.fix else f" [{problem.rule}]"
+    text = problem_text(problem if place else replace(problem, where=""))
     before = "   " if place else "        "
     return [[(f"{before}{glyph} " if at == 0 else before + "  ", tone), (part, tone if at == 0 else "plain")] for at, part in enumerate(folded(text, max(16, width - len(before) - 3)))]
 

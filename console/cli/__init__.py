@@ -190,13 +190,14 @@ def build_parser(only: str = "") -> argparse.ArgumentParser:
     checked.add_argument("--fix", metavar="ID", default="", help="mend what this check found, where that is safe, after you have confirmed the exact command")
     checked.add_argument("--yes-i-mean", metavar="WORD", default="", help="the node, or the number of nodes, instead of typing it when asked")
     checked.add_argument("--timeout", metavar="S", type=options.seconds, help="seconds for each node (default: 20 to 90, by level and job)")
-    checked.add_argument("--lang", default="", choices=["", "en", "zh"], metavar="LANG", help="en or zh, of what was found (default: by LC_ALL, LC_MESSAGES, LANG); --json is always English")
+    _add_lang(checked)
 
     plan = add("plan", _later("jobs", "plan"), "Check a job and print what launch would write and run on each node, word for word. Connects to nothing, but for an attempt of --diff that only the nodes have.",
                fleet=True, link=True)
     plan.add_argument("job", metavar="JOB", help="job file (YAML)")
     plan.add_argument("--attempt", metavar="ID", default="", help="attempt id to plan with (default: a new one)")
     plan.add_argument("--diff", metavar="ATTEMPT", default="", help="show what differs from an attempt: its id (under paths.work here, or on the nodes), its directory, or a printed plan")
+    _add_lang(plan)
     _add_wait(plan)
 
     launch = add("launch", _later("jobs", "launch"), "Start a job on all its nodes, or on none.", fleet=True, link=True)
@@ -205,6 +206,7 @@ def build_parser(only: str = "") -> argparse.ArgumentParser:
     stay = launch.add_mutually_exclusive_group()
     stay.add_argument("--wait", action="store_true", help="stay until the job has ended; exit status 0 only if it reached its final iteration")
     stay.add_argument("--detach", action="store_true", help="leave as soon as it is started; the default is to stay until it trains, and to end it everywhere when it fails on one node")
+    _add_lang(launch)
 
     stop = add("stop", _later("stopping", "stop"), "End a job on all its nodes: SIGTERM, a grace period, SIGKILL.", fleet=True, link=True)
     stop.add_argument("job", metavar="JOBNAME", help="run.name of the job")
@@ -341,6 +343,10 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layout", metavar="NAME", default="default", help="one of `rankdeck layouts`")
     parser.add_argument("--keep", action="store_true", help="leave the fleet and its job running when the screen is closed")
     parser.add_argument("--stop", action="store_true", help="end a demo that was kept running")
+
+
+def _add_lang(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lang", default="", choices=["", "en", "zh"], metavar="LANG", help="en or zh, of what was found (default: by LC_ALL, LC_MESSAGES, LANG); --json is always English")
 
 
 def _add_wait(parser: argparse.ArgumentParser) -> None:

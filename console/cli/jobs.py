@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterable
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from console import files
 from console.cli import error_mapping
 from console.cli.desk import LOOK_S, Desk, SystemClock, at_desk, put, put_json, say
+from console.core import i18n
 from console.core.errors import FileError, LaunchError
 from console.core.events import FleetEvent, LaunchProgress
 from console.core.fleet.coming_up import LATER
@@ -24,6 +26,7 @@ from console.core.launch.problems import problem_text
 from console.core.launch.report import plain
 from console.errands import Held, planned
 from console.errands import new_attempt as new_attempt
+from console.tui.words import catalogue
 
 if TYPE_CHECKING:
     from console.core.launch.compose import ComposedJob
@@ -41,6 +44,7 @@ LAST_LINES_S = 3.0
 def plan(args: argparse.Namespace) -> int:
     """Print the plan of a job, or with ``--diff`` what it changes. Exit status 1 when it must not be launched. Raises FileError."""
     made, inventory = _make(args, args.attempt)
+    _speak(args)
     changed = None
     if args.diff:
         from console.core.launch.difference import difference, difference_text
@@ -67,6 +71,7 @@ def plan(args: argparse.Namespace) -> int:
 def launch(args: argparse.Namespace) -> int:
     """Start a job and see it train; with ``--wait`` stay to its end. Raises FileError, ConnectError."""
     made, inventory = _make(args, "")
+    _speak(args)
     document: dict[str, Any] = {
         "ok": False, "job": made.job, "attempt": made.attempt, "epoch": None,
         "problems": plan_mapping(made)["problems"], "nodes": [], "error": None, "result": None, "check": None}
@@ -112,6 +117,12 @@ def launch(args: argparse.Namespace) -> int:
          "phases": [{"phase": event.phase, "state": event.state, "why": event.why, "took_s": event.took_s} for (name, _), event in phases.items() if name == node.node]}
         for node in made.nodes]
     return _end(args, document, "")
+
+
+def _speak(args: argparse.Namespace) -> None:
+    """What is found is told in the operator's language; a document stays English."""
+    if not args.json:
+        i18n.use(catalogue(args.lang, os.environ))
 
 
 def left_to_do(made: LaunchPlan, job: str) -> list[str]:

@@ -187,4 +187,10 @@ RULES: Mapping[str, str] = {
     "[{0}] is not a range; [1-8], [001-128] or [1-3,7] would be": "[{0}] 不是范围；[1-8]、[001-128] 或 [1-3,7] 才是", "[{0}] runs backwards": "[{0}] 顺序颠倒", "[{0}] is more than {1} names": "[{0}] 超过 {1} 个名称",
     "there is no setting {0}": "没有设置 {0}", "list them with `rankdeck config`": "用 `rankdeck config` 列出", "{0} cannot be that": "{0} 不能是此值",
 
+    # The printed plan.
+    "Ready to launch: {job}": "可以启动：{job}", "Not ready to launch: {job}": "不可启动：{job}", "no job": "没有作业", "{n} error": "{n} 个错误", "{n} errors": "{n} 个错误",
+    "{n} warning": "{n} 个警告", "{n} warnings": "{n} 个警告", "{n} info": "{n} 条信息", "Before the launch: {step}, attempt {attempt}": "启动之前：{step}，尝试 {attempt}",
+    "Code: {source} ({size:,} bytes, sha256 {digest})": "代码：{source}（{size:,} 字节，sha256 {digest}）", "becomes {path} on every node in phase prepare": "在准备阶段成为每个节点上的 {path}",
+    "After the training, with launch --wait: {step}, attempt {attempt}": "训练之后（launch --wait）：{step}，尝试 {attempt}",
+    "Node {node} (index {index}), devices {devices}": "节点 {node}（序号 {index}），设备 {devices}", "in {path}": "位于 {path}", "Same as {attempt}": "与 {attempt} 相同", "Against {attempt}": "与 {attempt} 相比",
 }

@@ -19,6 +19,7 @@ import referencing
 from agent import wire
 from console import cli
 from console.cli.desk import Desk
+from console.core import i18n
 from console.core.errors import ConnectError, RequestError
 from console.core.events import FleetEvent, LinkChanged, NodeMet, RecordArrived
 from console.core.launch import inventory
@@ -274,6 +275,16 @@ def test_plan_of_a_job_that_does_not_fit_is_1_with_places(nodes: dict[str, Node]
     assert (problem["rule"], problem["where"], problem["got"]) == ("F2", "job.yaml:4:21", "n7")
     assert run("plan", "job.yaml", "-i", "fleet.yaml") == 1
     assert "Not ready to launch" in capsys.readouterr().out
+    try:
+        assert run("plan", "job.yaml", "-i", "fleet.yaml", "--lang", "zh") == 1
+        told = capsys.readouterr().out
+        assert told.startswith("不可启动：tiny") and "job.yaml:4:21: 节点 'n7' 不在集群 'lab' 中 (实际 n7, 应为 n0, n1, n2)" in told
+        assert run("launch", "job.yaml", "-i", "fleet.yaml", "--lang", "zh") == 1
+        assert "节点 'n7' 不在集群 'lab' 中" in capsys.readouterr().err
+        assert run("plan", "job.yaml", "-i", "fleet.yaml", "--lang", "zh", "--json") == 1
+        assert check("plan", capsys.readouterr().out)["problems"] == document["problems"]
+    finally:
+        i18n.use({})
 
 
 def test_plan_of_a_job_that_is_none_is_1_with_all_findings(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:

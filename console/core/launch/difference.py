@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from console.core.i18n import say
 from console.core.launch.plan import LaunchPlan
 
 
@@ -57,10 +58,10 @@ def difference(plan: LaunchPlan, was: Attempt) -> dict[str, Any]:
 
 
 def difference_text(found: Mapping[str, Any]) -> str:
-    """The difference for people: values first, then lines."""
+    """The difference for people, in the language in use: values first, then lines."""
     if not found["job"] and not found["nodes"]:
-        return f"Same as {found['against']}\n"
-    lines = [f"Against {found['against']}"]
+        return say("Same as {attempt}", attempt=found["against"]) + "\n"
+    lines = [say("Against {attempt}", attempt=found["against"])]
     if found["job"]:
         width = max(len(change["key"]) for change in found["job"])
         lines += [f"  {change['key']:<{width}}  {_shown(change['was'])} -> {_shown(change['now'])}" for change in found["job"]]
@@ -85,4 +86,4 @@ def _changes(was: Any, now: Any, path: str) -> Iterator[dict[str, Any]]:
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return say("nothing") if value is None else json.dumps(value, ensure_ascii=False)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from console.core.i18n import say
 from console.core.launch import code_rules, commands, container_rules, containers, environment_rules, steps, waivers
 from console.core.launch.document import Locate
 from console.core.launch.fleet_rules import check_fleet
@@ -202,32 +203,36 @@ def code_mapping(code: Shipment) -> dict[str, Any]:
     return {"source": code.source, "to": code.to, "sha256": code.digest, "bytes": code.size_bytes}
 
 
+_COUNTED = {"error": ("{n} error", "{n} errors"), "warning": ("{n} warning", "{n} warnings"), "info": ("{n} info", "{n} info")}
+
+
 def plan_text(plan: LaunchPlan) -> str:
-    """The plan for people: findings, sizes, and what is written and run on each node, word for word."""
+    """The plan for people, in the language in use: findings, sizes, and what is written and run on each node, word for word."""
     counts = {severity: sum(problem.severity == severity for problem in plan.problems) for severity in ("error", "warning", "info")}
-    tally = ", ".join(f"{count} {noun}{'s' if count != 1 and noun != 'info' else ''}" for noun, count in counts.items() if count)
-    lines = [f"{'Ready to launch' if plan.ok else 'Not ready to launch'}: {plan.job or 'no job'}" + (f" ({tally})" if tally else "")]
-    lines += [f"  {problem.severity:<7} {problem_text(problem)}" for problem in plan.problems]
+    tally = ", ".join(say(_COUNTED[severity][count != 1], n=count) for severity, count in counts.items() if count)
+    lines = [say("Ready to launch: {job}" if plan.ok else "Not ready to launch: {job}", job=plan.job or say("no job")) + (f" ({tally})" if tally else "")]
+    lines += [f"  {say(problem.severity):<7} {problem_text(problem)}" for problem in plan.problems]
     if plan.derived:
-        lines += ["", "Derived"]
+        lines += ["", say("Derived")]
         width = max(map(len, plan.derived))
         lines += [f"  {name:<{width}}  {_short(value)}" for name, value in plan.derived.items()]
     for step in plan.before:
-        lines += ["", f"Before the launch: {step.job}, attempt {step.attempt}", *_node_lines(step.nodes)]
+        lines += ["", say("Before the launch: {step}, attempt {attempt}", step=step.job, attempt=step.attempt), *_node_lines(step.nodes)]
     if plan.code:
-        lines += ["", f"Code: {plan.code.source} ({plan.code.size_bytes:,} bytes, sha256 {plan.code.digest[:12]})", f"  becomes {plan.code.to} on every node in phase prepare"]
+        lines += ["", say("Code: {source} ({size:,} bytes, sha256 {digest})", source=plan.code.source, size=plan.code.size_bytes, digest=plan.code.digest[:12]),
+                  "  " + say("becomes {path} on every node in phase prepare", path=plan.code.to)]
     lines += _node_lines(plan.nodes)
     for step in plan.after:
-        lines += ["", f"After the training, with launch --wait: {step.job}, attempt {step.attempt}", *_node_lines(step.nodes)]
+        lines += ["", say("After the training, with launch --wait: {step}, attempt {attempt}", step=step.job, attempt=step.attempt), *_node_lines(step.nodes)]
     return "\n".join(lines) + "\n"
 
 
 def _node_lines(nodes: Iterable[NodePlan]) -> list[str]:
     lines: list[str] = []
     for node in nodes:
-        devices = ", ".join(map(str, node.devices)) or "none"
-        lines += ["", f"Node {node.node} (index {node.node_index}), devices {devices}", f"  in {node.dir}",
-                  f"  files: {', '.join(node.files)}, command.sh"]
+        devices = ", ".join(map(str, node.devices)) or say("none")
+        lines += ["", say("Node {node} (index {index}), devices {devices}", node=node.node, index=node.node_index, devices=devices), "  " + say("in {path}", path=node.dir),
+                  "  " + say("files: {names}", names=", ".join((*node.files, "command.sh")))]
         for name, text in node.files.items():
             if not name.endswith(".json"):
                 lines.append(f"  {name}:")
@@ -241,7 +246,7 @@ def _node_lines(nodes: Iterable[NodePlan]) -> list[str]:
 def _short(value: Any) -> str:
     """A value on one line; a long list by its ends."""
     if value is None:
-        return "not known"
+        return say("not known")
     if isinstance(value, list):
         return ", ".join(map(str, value)) if len(value) <= 12 else ", ".join(map(str, value[:8])) + f", ... {value[-1]}"
     return str(value)

@@ -27,7 +27,7 @@ CALLS = {"error": PARTS, "warning": PARTS, "info": PARTS, "_error": PARTS[:1], "
 """Ways to make a finding: rule and path come first."""
 REPORTS = {"_report", "_add", "report", "_problem"}
 """The same of files: the place comes first."""
-RAISED = {"FileError", "ValueError"}
+RAISED = {"FileError", "ValueError", "say"}
 TELLING = {"_near", "_kind", "_why", "_expected", "_name"}
 """Functions that return a part."""
 FACTS = re.compile(r"(?:[-\d\s{}.,:;=/~+()\[\]<>$'\"?|%_]|\\|DP|[A-Z]+:MM:SS|YYYYMMDDTHHMMSSZ-xxxx|HCCL_|/dev/|rankdeck|--?[a-z]+|block\.key|NAME|PATH|[a-z]+\.yaml|_self_| or |[a-z_]+\.[a-z_.]+)*")
@@ -37,7 +37,8 @@ VALUES = {"megatron-bin", "fp8", "bf16", "per-node", "shared", "false", "true", 
 """What files have as it stands there; and what says too little by itself."""
 NEVER = {"the runner chooses when it saves of about {0} MB", "the runner chooses when it saves: checkpoints", "a mount on  hides the image's own {0}"}
 """Ways through an expression that are none."""
-ELSEWHERE = {"a dict", "a whole number", "a number", "job file", "hardware: NAME or recipe: NAME", "${block.key} or ${oc.env:NAME}", "for example {0}", "use a key or the SSH agent; passwords are not kept in files"}
+ELSEWHERE = {"{n} error", "{n} errors", "{n} warning", "{n} warnings", "{n} info",
+             "a dict", "a whole number", "a number", "job file", "hardware: NAME or recipe: NAME", "${block.key} or ${oc.env:NAME}", "for example {0}", "use a key or the SSH agent; passwords are not kept in files"}
 """Put together at run time."""
 
 

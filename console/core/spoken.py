@@ -18,7 +18,6 @@ _DEEPEST = 2
 """Errors within an error's "got"."""
 _WORDS = frozenset({"nothing", "both", "neither"})
 """What is a word of ours though it stands alone; any other single word is a value."""
-_RULE = re.compile(r"(.*)( \[[A-Z][A-Za-z0-9]*\])")
 _SENTENCE = re.compile(r"(?<=[.?]) (?=[A-Z])")
 _KEPT = 512
 
@@ -50,8 +49,6 @@ def _kept(language: str, line: str) -> str:
 
 
 def _line(line: str, depth: int) -> str:
-    if found := _RULE.fullmatch(line):
-        return _line(found[1], depth) + found[2]
     made = head, got, expected, fix = _parts(line)
     where, what = _place(head)
     said = what, _part(got, depth), _part(expected, depth), _move(fix)

@@ -35,6 +35,7 @@ from console.core.fleet.views import FleetSummary, fleet_summary, node_rows
 from console.core.i18n import say
 from console.core.layout import LayoutSpec
 from console.core.records import dataclass
+from console.core.spoken import spoken_text
 from console.tui import panes, theme
 from console.tui.actions import BY_KEY, BY_NAME, OWN_KEYS
 from console.tui.arming import Arming
@@ -221,7 +222,7 @@ class ConsoleApp(App[Ending]):
                 changed = True
                 continue
             self.tell(say("{op}: {node} has it", op=answer.op, node=answer.node) if answer.ok else
-                      say("{op} failed on {node}: {why}", op=answer.op, node=answer.node, why=answer.error), "good" if answer.ok else "bad")
+                      say("{op} failed on {node}: {why}", op=answer.op, node=answer.node, why=spoken_text(answer.error)), "good" if answer.ok else "bad")
         mono, now = self.clock.mono_s(), self.clock.wall_s()
         if self.context.sheets is not None:
             self.doings.errands.ask_next(mono - self._pressed)

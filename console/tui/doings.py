@@ -16,6 +16,7 @@ from console.core.fleet.run_views import log_choices, stop_targets
 from console.core.fleet.views import duration_text, natural_key
 from console.core.i18n import say
 from console.core.intents import ReconnectNode, StopJob, Wish
+from console.core.spoken import spoken
 from console.tui.actions import BY_NAME, complete, parse, seconds
 from console.tui.drill_doings import DrillDoings
 from console.tui.line_editor import LineEditor
@@ -188,7 +189,7 @@ class Doings(DrillDoings):
             try:
                 spec, css = app.options.read_layout(argument)
             except ConsoleError as error:
-                app.tell(str(error), "bad")
+                app.tell(spoken(error), "bad")
                 return
             app.wear(spec, css)
         app.navigator.go(HOME)

@@ -14,6 +14,7 @@ from console.core.events import CheckEnded, JobLaunched, JobPlanned, LoginAsked,
 from console.core.i18n import say
 from console.core.intents import CheckNodes, LaunchJob, Mend, Mending, PlanJob, ProveNodes, Wish
 from console.core.preflight.matrix import BETWEEN, remedies
+from console.core.spoken import spoken_text
 from console.tui.lines import Line, clip
 from console.tui.sheets import CheckSheet, JobSheet, Sheets
 from console.tui.widgets.check_matrix import CheckMatrix
@@ -42,13 +43,13 @@ class ErrandDoings:
         app.context.generation += 1
         if isinstance(news, CheckEnded):
             if news.error:
-                app.tell(news.error, "bad")
+                app.tell(spoken_text(news.error), "bad")
             elif news.report is not None:
                 app.tell(say("checked {n} nodes: {how}", n=len(news.report.case.nodes), how=say("fit") if news.report.ok else say("not fit")), "good" if news.report.ok else "warn")
         elif isinstance(news, JobPlanned):
             app.tell(*planned_text(sheets.job))
         elif isinstance(news, JobLaunched):
-            app.tell(news.error or say("{job} is started as attempt {attempt}", job=clip(news.job, 40), attempt=news.attempt), "bad" if news.error else "good")
+            app.tell(spoken_text(news.error) or say("{job} is started as attempt {attempt}", job=clip(news.job, 40), attempt=news.attempt), "bad" if news.error else "good")
         elif isinstance(news, LoginAsked) and news.open:
             app.tell(say("{node} asks something for its login", node=clip(news.node, 30)), "warn")
 

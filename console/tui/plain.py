@@ -27,6 +27,7 @@ from console.core.fleet.views import (
 )
 from console.core.i18n import say
 from console.core.intents import ACCESS, AnswerLogin, FollowLog, ReconnectNode, StopJob, UnfollowLog, Wish
+from console.core.spoken import spoken_text
 from console.tui.actions import ACTIONS, parse, seconds, usage
 from console.tui.arming import Arming
 from console.tui.feed import Feed
@@ -89,7 +90,7 @@ class Plain(PlainViews):
                 self.errands.hear(answer)
                 continue
             self.put(say("{op}: {node} has it", op=answer.op, node=answer.node) if answer.ok else
-                     say("{op} failed on {node}: {why}", op=answer.op, node=answer.node, why=answer.error))
+                     say("{op} failed on {node}: {why}", op=answer.op, node=answer.node, why=spoken_text(answer.error)))
         rows = node_rows(self.state, self.now)
         fleet = fleet_summary(rows)
         run = self.state.current
@@ -166,6 +167,7 @@ class Plain(PlainViews):
 
     def do_describe(self, argument: str) -> None:
         from console.core.fleet.drill import Target
+        from console.tui.widgets.detail import fact_text
 
         if argument:
             if argument not in self.state.nodes:
@@ -179,7 +181,7 @@ class Plain(PlainViews):
             return
         self.put(", ".join(title(step) for step in path_to(self._target)))
         for fact in facts(self.state, self._target, self.now):
-            self.put(f"  {say(fact.name)}: {fact.value}")
+            self.put(f"  {say(fact.name)}: {fact_text(fact)}")
         children = under(self.state, self._target, self.now)
         if children:
             self.put(f"  {say('under it')}: " + ", ".join(title(child) for child in children))

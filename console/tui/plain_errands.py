@@ -10,6 +10,7 @@ from console.core.intents import CheckNodes, LaunchJob, Mend, Mending, PlanJob, 
 from console.core.launch.plan import plan_text
 from console.core.preflight.matrix import remedies
 from console.core.preflight.table import report_text
+from console.core.spoken import spoken_text
 from console.tui.errand_doings import asked, command_of, picked, planned_text
 from console.tui.sheets import Sheets
 from console.tui.widgets.finding import told
@@ -52,13 +53,13 @@ class PlainErrands:
             if news.report is not None:
                 put(say("checked {n} nodes: {how}", n=len(news.report.case.nodes), how=say("fit") if news.report.ok else say("not fit")) + ". " + say("checks tells it all."))
             else:
-                put(news.error)
+                put(spoken_text(news.error))
         elif isinstance(news, CheckTold) and not news.node:
             put(say("asking {n} nodes", n=len(news.nodes)))
         elif isinstance(news, JobPlanned):
             put(planned_text(self.sheets.job)[0])
         elif isinstance(news, JobLaunched):
-            put(news.error or say("{job} is started as attempt {attempt}", job=news.job, attempt=news.attempt))
+            put(spoken_text(news.error) or say("{job} is started as attempt {attempt}", job=news.job, attempt=news.attempt))
 
     def check(self, argument: str) -> None:
         """Begin a check."""

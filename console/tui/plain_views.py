@@ -16,8 +16,9 @@ from console.core.fleet.views import (
     value_text,
 )
 from console.core.i18n import say
+from console.core.spoken import spoken_text
 from console.core.triage.attribute import root_cause
-from console.tui.widgets.listings import clock_text, told
+from console.tui.widgets.listings import clock_text, told, told_detail
 from console.tui.widgets.verdict import who
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class PlainViews:
                 loads = [cell.aicore_pct for cell in row.cells if cell.aicore_pct is not None]
                 self.put(f"{row.name}: {say(row.link.text)}, {len(row.cells)} NPU" + (f", AICore {min(loads):.0f}-{max(loads):.0f} %" if loads else "")
                          + f", {say('seen {age} ago', age=row.age.text)}" + (f", {say('ranks {r}', r=spans_text(row.ranks))}" if row.ranks else "")
-                         + (f". {', '.join(bad)}" if bad else "") + (f". {row.note}" if row.note else ""))
+                         + (f". {', '.join(bad)}" if bad else "") + (f". {spoken_text(row.note)}" if row.note else ""))
             if len(rows) > SHOWN:
                 self.put(say("and {n} more; filter narrows", n=len(rows) - SHOWN))
 
@@ -76,7 +77,7 @@ class PlainViews:
             return
         self.put(attempt.attempt)
         for node, badges, why in phase_rows(attempt):
-            self.put(f"{node}: {', '.join(say(badge.text) for badge in badges)}" + (f". {why}" if why else ""))
+            self.put(f"{node}: {', '.join(say(badge.text) for badge in badges)}" + (f". {spoken_text(why)}" if why else ""))
 
     def do_training(self, argument: str) -> None:
         run = self.state.current
@@ -116,7 +117,7 @@ class PlainViews:
         past = [row for row in rows if self._moment is None or row.time <= self._moment]
         for row in past[:SHOWN]:
             place = " ".join(part for part in (row.node, "" if row.rank is None else say("rank {rank}", rank=row.rank)) if part)
-            self.put(f"{clock_text(row.time, self.now)} {say(row.badge.text)} {place} {told(row.what)} {told(row.detail)}")
+            self.put(f"{clock_text(row.time, self.now)} {say(row.badge.text)} {place} {told(row.what)} {told_detail(row)}")
 
     def do_pane(self, argument: str) -> None:
         run = self.state.current

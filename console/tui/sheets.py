@@ -11,6 +11,7 @@ from console.core.events import CheckEnded, CheckTold, JobLaunched, JobPlanned, 
 from console.core.launch.plan import LaunchPlan
 from console.core.preflight.matrix import BETWEEN, Matrix, matrix
 from console.core.preflight.table import Report
+from console.core.spoken import spoken_text
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,7 +67,7 @@ class Sheets:
             self._check_told(news)
         elif isinstance(news, CheckEnded):
             sheet = self.check
-            sheet.running, sheet.error, sheet.at = False, news.error, news.at
+            sheet.running, sheet.error, sheet.at = False, spoken_text(news.error), news.at
             if news.report is not None:
                 sheet.report, sheet.found = news.report, matrix(news.report)
                 if not any(row.check.id == sheet.check for row in sheet.found.rows) or sheet.node not in (BETWEEN, *sheet.found.nodes):
@@ -74,7 +75,7 @@ class Sheets:
                     sheet.check = first.check.id if first is not None else ""
                     sheet.node = next((name for name in (BETWEEN, *sheet.found.nodes) if first is not None and first.cells[name] == first.worst), BETWEEN)
         elif isinstance(news, JobPlanned):
-            self.job = JobSheet(path=news.path, lines=news.lines, plan=news.plan, error=news.error, at=news.at, used=self.job.used)
+            self.job = JobSheet(path=news.path, lines=news.lines, plan=news.plan, error=spoken_text(news.error), at=news.at, used=self.job.used)
         elif isinstance(news, JobLaunched):
             self.job.launching = False
             self.job.used.add(news.attempt)

@@ -80,7 +80,7 @@ ERRORS: Mapping[str, str] = {
     "no exit status": "没有退出状态", "no word of why": "未说明原因", "no keys to offer": "没有可用的密钥", "the answers were refused: {0}": "回答被拒：{0}", "no answer to the server's question": "未回答服务器的提问",
     "protocol {0} to {1}": "协议 {0} 至 {1}", "{0} bytes before the agent's hello": "代理打招呼前有 {0} 字节", "{0} problems": "{0} 个问题", "attempt {0}, {1}": "尝试 {0}，{1}", "attempt {0}, {1}, by {2}": "尝试 {0}，{1}，操作者 {2}",
     "version {0}": "版本 {0}", "{0}, and standard error that leads elsewhere": "{0}，且标准错误指向别处", "nothing, and standard error that leads elsewhere": "无，且标准错误指向别处",
-    "the connection was closed by the node": "节点关闭了连接", "no answer for {0} s": "{0} 秒无回应", "the agent said something that is no message: {0}": "代理发来的不是消息：{0}", "the agent left: {0}": "代理离开：{0}",
+    "the connection was closed by the node": "节点关闭了连接", "no answer for {0} s": "{0} 秒无回应", "no answer for {0} s; trying again in {1} s": "{0} 秒无回应；{1} 秒后重试", "the agent said something that is no message: {0}": "代理发来的不是消息：{0}", "the agent left: {0}": "代理离开：{0}",
     "the operator asked for a new connection": "操作者要求新建连接", "the console is leaving": "控制台正在退出", "installing the agent": "正在安装代理", "another node is not fit": "另有节点不合格",
     # Expected.
     "the extra `demo`": "附加组件 `demo`", "one --node": "一个 --node", "--log, --pid or --container": "--log、--pid 或 --container", "an attempt of this job from `rankdeck ps --all`": "`rankdeck ps --all` 中该作业的一次尝试",

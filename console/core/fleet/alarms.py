@@ -15,6 +15,7 @@ from console.core.fleet.state import FleetState, NodeState, RunState
 from console.core.fleet.views import health_badge
 from console.core.i18n import say
 from console.core.records import dataclass
+from console.core.spoken import spoken_text
 
 Severity: TypeAlias = Literal["critical", "warning", "notice"]
 """critical: training stands or is about to; warning: look at it soon; notice: good to know (a job has finished)."""
@@ -55,7 +56,7 @@ def alarms(state: FleetState, now: float) -> tuple[Alarm, ...]:
 def _of_node(node: NodeState) -> Iterator[Alarm]:
     if node.link in ("silent", "down", "refused"):
         yield Alarm(key=f"node/{node.name}/link", severity="warning" if node.link == "silent" else "critical", node=node.name, since=node.link_at,
-                    text=say("{node}: no connection ({link}) {why}", node=node.name, link=say(node.link), why=node.link_why).rstrip())
+                    text=say("{node}: no connection ({link}) {why}", node=node.name, link=say(node.link), why=spoken_text(node.link_why)).rstrip())
     if node.sample is None:
         return
     columns = node.sample.data.get("columns") or {}

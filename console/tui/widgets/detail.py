@@ -6,10 +6,11 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 
-from console.core.fleet.drill import Target, facts, path_to, title, tree, under
+from console.core.fleet.drill import Fact, Target, facts, path_to, title, tree, under
 from console.core.fleet.state import FleetState
 from console.core.fleet.views import node_row
 from console.core.i18n import say
+from console.core.spoken import spoken_text
 from console.tui.feed import Feed
 from console.tui.lines import Line, fit, folded
 from console.tui.widgets.line_pane import LinePane
@@ -75,7 +76,7 @@ class Detail(LinePane):
         cells = min(NAME_CELLS_MOST, width // 3, max(NAME_CELLS, *(cell_len(say(fact.name)) for fact in known))) if known else NAME_CELLS
         for fact in known:
             # A path is of no use without its end.
-            for at, piece in enumerate(folded(fact.value, max(8, width - cells - 3))):
+            for at, piece in enumerate(folded(fact_text(fact), max(8, width - cells - 3))):
                 lines.append([("  " + fit(say(fact.name) if at == 0 else "", cells) + " ", "dim"), (piece, fact.tone)])
         items: list[Target | float | None] = [None] * len(lines)
         children = under(state, target, now)
@@ -94,13 +95,22 @@ class Detail(LinePane):
         return [_child(state, each, now, depth) for depth, each in found], [each for _, each in found]
 
 
+def fact_text(fact: Fact) -> str:
+    """A fact's value; of a link, how it is and why in the operator's language, as is a node's note."""
+    if fact.name != "link":
+        return spoken_text(fact.value) if fact.name == "note" else fact.value
+    state, between, why = fact.value.partition(": ")
+    glyph, _, word = state.partition(" ")
+    return f"{glyph} {say(word)}{between}{spoken_text(why)}"
+
+
 def _child(state: FleetState, target: Target, now: float, depth: int) -> Line:
     line: Line = [("  " + "   " * depth + "└ ", "dim"), (fit(title(target), NAME_CELLS), "name")]
     node = state.nodes.get(target.node)
     attempt = state.current.latest if state.current is not None else None
     if target.kind == "node" and node is not None:
         row = node_row(node, attempt, now)
-        line += [(f"{row.link.glyph} {fit(say(row.link.text), 11)}", row.link.tone), (f"{len(row.cells):>3} NPU  ", "plain"), (row.note, "warn")]
+        line += [(f"{row.link.glyph} {fit(say(row.link.text), 11)}", row.link.tone), (f"{len(row.cells):>3} NPU  ", "plain"), (spoken_text(row.note), "warn")]
     elif target.kind == "npu" and node is not None:
         cell = next((cell for cell in node_row(node, attempt, now).cells if cell.device == target.device), None)
         if cell is not None:

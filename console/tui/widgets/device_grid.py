@@ -18,6 +18,7 @@ from console.core.fleet.fleet_look import FleetLook, arranged
 from console.core.fleet.state import FleetState
 from console.core.fleet.views import HBM_TIGHT_PCT, Cell, NodeRow, duration_text, fleet_summary, node_rows
 from console.core.i18n import say
+from console.core.spoken import spoken_text
 from console.tui.feed import Feed
 from console.tui.lines import Line, Span, bar, clip, fit, level, width_of
 from console.tui.palette import heat
@@ -82,7 +83,7 @@ def draw_grid(rows: Sequence[NodeRow], width: int, height: int, look: FleetLook 
             lines.append([])
         lines += _node(row, names, left, cell_width, density, tall, width, choice if row.name == choice[0] else ("", None))
         if row.note and row.cells and density != "bars" and spare > 0:
-            lines.append([("   " + clip("└ " + row.note, width - 4), "stale" if row.link.tone == "good" else row.link.tone)])
+            lines.append([("   " + clip("└ " + spoken_text(row.note), width - 4), "stale" if row.link.tone == "good" else row.link.tone)])
             spare -= 1
     return lines
 
@@ -116,10 +117,10 @@ def _node(row: NodeRow, names: int, left: int, cell_width: int, density: str, ta
         tone = "off" if not alive or row.age.tone == "bad" else "stale"
         bodies = [[(text, "bad" if was in ("bad", "alarm") else was if was == "cursor" else tone) for text, was in body] for body in bodies]
     if not bodies:
-        bodies = [[(clip(row.note or say("nothing known"), width - width_of(head) - _AGE_CELLS), "dim" if alive else row.link.tone)]]
+        bodies = [[(clip(spoken_text(row.note) or say("nothing known"), width - width_of(head) - _AGE_CELLS), "dim" if alive else row.link.tone)]]
     age: Span = (fit(f"{row.age.glyph}{row.age.text}", _AGE_CELLS - 1, right=True), "dim" if row.age.tone == "good" else row.age.tone)
     if row.note and len(bodies) == 3:
-        bodies[2] = [("  " + clip(row.note, width - left - 4), "stale" if alive else row.link.tone)]
+        bodies[2] = [("  " + clip(spoken_text(row.note), width - left - 4), "stale" if alive else row.link.tone)]
     if len(bodies) > 1:
         blank = [(fit("HBM", width_of(head) - 1, right=True) + " ", "dim")]
         head[-1] = (fit(head[-1][0].rstrip(), _LINK_CELLS), head[-1][1]) if left > names + 4 else head[-1]

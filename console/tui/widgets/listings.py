@@ -15,6 +15,7 @@ from console.core.fleet.run_views import PHASES, phase_rows
 from console.core.fleet.state import FleetState
 from console.core.i18n import Phrase, say
 from console.core.records import dataclass
+from console.core.spoken import spoken_text
 from console.tui.lines import Line, Span, fit
 from console.tui.widgets.line_pane import LinePane
 
@@ -87,12 +88,17 @@ class Happenings(LinePane):
 def happening_cells(row: Happening, now: float) -> list[Span]:
     """Time, kind, node, rank, what, detail."""
     return [(clock_text(row.time, now), "dim"), (f"{row.badge.glyph} {say(row.badge.text)}", row.badge.tone), (row.node, "plain"),
-            ("" if row.rank is None else f"{row.rank}", "busy"), (told(row.what), "strong" if row.badge.tone == "bad" else "plain"), (told(row.detail), "dim")]
+            ("" if row.rank is None else f"{row.rank}", "busy"), (told(row.what), "strong" if row.badge.tone == "bad" else "plain"), (told_detail(row), "dim")]
 
 
 def told(text: str) -> str:
     """A text of ours in the operator's language; what a node or a person wrote stays as it is."""
     return say(text) if isinstance(text, Phrase) else text
+
+
+def told_detail(row: Happening) -> str:
+    """What there is to say of it; why a link is not up is an error of ours."""
+    return spoken_text(row.detail) if row.badge.text == "link" else told(row.detail)
 
 
 def with_moment(lines: list[Line], times: Sequence[float], moment: float | None, width: int) -> list[Line]:
@@ -147,4 +153,4 @@ class Phases(LinePane):
                    Column(title=say("why"), width=0, keep=10))
         return draw_table(columns, [(
             (node, "name"), *((f"{badge.glyph} {say(badge.text)}" if wide else f"  {badge.glyph}", badge.tone) for badge in badges),
-            (why, "bad")) for node, badges, why in phase_rows(attempt)], width)
+            (spoken_text(why), "bad")) for node, badges, why in phase_rows(attempt)], width)

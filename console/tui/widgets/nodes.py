@@ -9,6 +9,7 @@ from console.core.fleet.fleet_look import arranged
 from console.core.fleet.state import FleetState
 from console.core.fleet.views import NodeRow, node_rows, spans_text
 from console.core.i18n import say
+from console.core.spoken import spoken_text
 from console.tui.lines import Line, Span
 from console.tui.widgets.device_grid import duration_text_ms
 from console.tui.widgets.line_pane import LinePane
@@ -63,4 +64,4 @@ def _cells(row: NodeRow) -> list[Span]:
             (f"{good}/{len(row.cells)}", "plain" if good == len(row.cells) else "bad"), _pct(row.cpu_pct, 101),
             ("-" if row.load1 is None else f"{row.load1:.1f}", "dim"), _pct(row.memory_pct, 92), _pct(row.disk_pct, 90), _pct(row.shm_pct, 90),
             (row.job or "-", "plain" if row.job else "dim"), (spans_text(row.ranks) or "-", "busy" if row.ranks else "dim"),
-            (row.note + (say("  {n} records dropped", n=row.dropped) if row.dropped else ""), "warn")]
+            (spoken_text(row.note) + (say("  {n} records dropped", n=row.dropped) if row.dropped else ""), "warn")]

@@ -11,6 +11,7 @@ from console.core.fleet.run_views import PHASES
 from console.core.fleet.state import FleetState
 from console.core.fleet.views import natural_key, spans_text
 from console.core.i18n import say
+from console.core.spoken import spoken_text
 from console.tui.feed import Feed
 from console.tui.lines import Line
 from console.tui.widgets.line_pane import LinePane
@@ -65,7 +66,7 @@ class PlanPane(LinePane):
                         progress = attempt.phases.get((node, phase))
                         if progress is not None and progress.why:
                             for text in progress.why.splitlines()[:6]:
-                                put([("         ", "plain"), (f"{say(phase)}: {say(text)}", "bad" if progress.state == "failed" else "warn")])
+                                put([("         ", "plain"), (f"{say(phase)}: {spoken_text(text)}", "bad" if progress.state == "failed" else "warn")])
                     for (at, place, local_rank), seen in attempt.exits.items():
                         if at == node and local_rank == -1:
                             by, code = seen.data.get("signal"), seen.data.get("code")

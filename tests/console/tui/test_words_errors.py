@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,18 @@ import pytest
 
 from console.core import i18n
 from console.core.errors import ConsoleError, FileError
-from console.core.launch.problems import Problem, ProblemsError
+from console.core.events import Answer, JobLaunched, LinkChanged
+from console.core.fleet.alarms import alarms
+from console.core.fleet.happenings import timeline_rows
+from console.core.fleet.state import apply
+from console.core.fleet.views import node_rows
 from console.core.spoken import spoken, spoken_text
+from console.tui import plain
+from console.tui.widgets.listings import told_detail
 from console.tui.words import catalogue
 from console.tui.words_zh import WORDS
 from console.tui.words_zh_errors import ERRORS
+from tests.console.tui import scene
 
 CONSOLE = Path(__file__).resolve().parents[3] / "console"
 PARTS = ("got", "expected", "fix")
@@ -136,8 +144,6 @@ LOST_ZH = "n3：连接断开（实际：15 秒无回应）。会重新建立"
     # Errors of others within one.
     (ConsoleError("job tiny was not stopped everywhere", where="n1, n3", got=f"{LOST}; n1: closed", fix="Reconnect these nodes and stop it again."), f"n1, n3：作业 tiny 未在所有节点上停止（实际：{LOST_ZH}; n1：已关闭）。重连这些节点，再停止一次"),
     (ConsoleError("prepare failed on n1: the agent refused", where="n1", fix="Try again. Not undone on n2: it may run on n2; stop it there."), "n1：prepare 在 n1 上失败：代理拒绝。请重试。 n2 上未撤销：可能正在 n2 上运行，请在那里停止。"),
-    (ProblemsError([Problem(rule="J1", severity="error", where="a.yaml:1", message="no value was given", fix="Try again."), Problem(rule="J2", severity="error", where="a.yaml:2", message="not an image of ours")]),
-     "a.yaml:1：未给出值。请重试 [J1]\na.yaml:2: not an image of ours [J2]"),
 ])
 def test_an_error_is_said_in_the_language(chinese: None, error: ConsoleError, expected: str) -> None:
     assert spoken(error) == expected == spoken_text(str(error))
@@ -146,6 +152,24 @@ def test_an_error_is_said_in_the_language(chinese: None, error: ConsoleError, ex
 @pytest.mark.parametrize("text", ["", "no such thing", "n3: somebody (got lost, expected here). Go on", "(got ", "a (got b", "a: b: c. d. e", "x (got y) z", "x (got )). y"])
 def test_what_is_not_ours_stays(chinese: None, text: str) -> None:
     assert spoken_text(text) == text
+
+
+def test_every_line_of_a_text_is_said(chinese: None) -> None:
+    assert spoken_text(f"{LOST}\nnot ours\nno value was given") == f"{LOST_ZH}\nnot ours\n未给出值"
+
+
+def test_the_screen_says_why_a_node_is_not_there(chinese: None) -> None:
+    feed = scene.full_feed()
+    feed.state = state = apply(feed.state, LinkChanged(node="atlas-04", at=scene.NOW - 5, state="down", why=str(LOST)))
+    row = next(row for row in node_rows(state, scene.NOW) if row.name == "atlas-04")
+    assert row.note == str(LOST)
+    assert any(LOST_ZH in alarm.text for alarm in alarms(state, scene.NOW))
+    assert LOST_ZH in {told_detail(row) for row in timeline_rows(state, state.runs[scene.JOB])}
+    told = io.StringIO()
+    feed.said.append(Answer(node="atlas-04", at=scene.NOW, op="stop", ok=False, error=str(LOST)))
+    feed.said.append(JobLaunched(job="tiny", attempt="a", at=scene.NOW, error="n1: the job file has changed since it was planned"))
+    plain.run(feed, feed.submit, scene.fixed_clock(), lines=io.StringIO("fleet\ndescribe atlas-04\nincident\n"), out=told)
+    assert told.getvalue().count(LOST_ZH) == 5 and "n1：作业文件在计划之后有变" in told.getvalue() and "the link was lost" not in told.getvalue()
 
 
 def test_english_is_as_it_was_made() -> None:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 FILES = [*sorted((ROOT / "trainer" / "spec").glob("*.py")), *(path for path in sorted((ROOT / "console" / "core" / "launch").glob("*.py")) if path.name != "report.py"),
          ROOT / "console" / "core" / "settings.py", ROOT / "console" / "core" / "layout.py"]
 PARTS = ("message", "got", "expected", "fix")
-CALLS = {"error": PARTS, "warning": PARTS, "info": PARTS, "_error": PARTS[:1], "_warning": PARTS[:1]}
+CALLS = {"error": PARTS, "warning": PARTS, "info": PARTS, "make": PARTS, "_error": PARTS[:1], "_warning": PARTS[:1]}
 """Ways to make a finding: rule and path come first."""
 REPORTS = {"_report", "_add", "report", "_problem"}
 """The same of files: the place comes first."""

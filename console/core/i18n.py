@@ -24,7 +24,7 @@ _FIELD = re.compile(r"\{([0-9]+)\}")
 _DEEPEST = 3
 """Templates within fields of templates; a text of somebody else's may look like any number of them."""
 _FEW = 10
-"""Characters below which a template ("set {0}", "{0} or more") says too little to claim whole sentences for its fields."""
+"""Characters below which a template ("set {0}", "{0} or more") says too little to claim sentences of others for its fields."""
 
 
 class _Template(NamedTuple):
@@ -78,7 +78,7 @@ def recognised(text: str, /) -> str:
     with the most words of its own that it fits, else as it is.
 
     A field has at least one character and ends at the first place it can. Of fields those with several words are recognised
-    as well; a single word is a value (a key, a node's name) and stays, and templates of very few words take values only.
+    as well; a single word is a value (a key, a node's name) and stays, and templates of very few words take values and what is recognised only.
     A sentence that begins with a capital is also looked for without it. Phrases are said.
     """
     if isinstance(text, Phrase):
@@ -100,7 +100,8 @@ def _recognised(text: str, depth: int) -> str:
         for template in _templates.get(word, ()):
             if best is not None and template.size <= best[0].size:
                 break
-            if (fields := _fields(template.literals, said)) is not None and (template.size >= _FEW or all(map(_is_value, fields))):
+            if (fields := _fields(template.literals, said)) is not None and (
+                    template.size >= _FEW or all(_is_value(field) or (depth and _recognised(field, depth - 1) != field) for field in fields)):
                 best = template, fields
                 break
     if best is None:

@@ -17,7 +17,7 @@ RULES: Mapping[str, str] = {
     "a multiple or divisor of {0}": "{0} 的倍数或约数", "change it": "改掉它", "change one of them": "改其中一个", "choose another": "另选一个", "lower it": "调低它", "mend it": "改正它", "mend the list": "改正该列表",
     "mend the name": "改正名称", "mend the path": "改正路径", "swap them": "对调两者", "take it out": "去掉它", "take them out": "去掉它们", "name some": "写出几个", "write it in full": "写完整",
     "write it so": "按此格式书写", "write both paths in full": "两个路径都写完整", "set it, or waive P5": "设置它，或豁免 P5", "name a directory": "指定一个目录",
-    "a directory of its own": "单独的目录", "{0} (waived: {1})": "{0}（已豁免：{1}）",
+    "a directory of its own": "单独的目录", "{0} [{1}]": "{0} [{1}]", "{0} (waived: {1})": "{0}（已豁免：{1}）",
     # Sizes and layouts.
     "the job has no node": "作业没有节点", "an empty list": "空列表", "at least one node": "至少一个节点", "name the nodes": "写出节点", "a size must be positive": "大小必须为正",
     "a count cannot be negative": "数目不能为负", "a time limit must be positive": "时限必须为正", "more than 0 s": "大于 0 秒",

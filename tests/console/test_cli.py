@@ -278,7 +278,7 @@ def test_plan_of_a_job_that_does_not_fit_is_1_with_places(nodes: dict[str, Node]
     try:
         assert run("plan", "job.yaml", "-i", "fleet.yaml", "--lang", "zh") == 1
         told = capsys.readouterr().out
-        assert told.startswith("不可启动：tiny") and "job.yaml:4:21: 节点 'n7' 不在集群 'lab' 中 (实际 n7, 应为 n0, n1, n2)" in told
+        assert told.startswith("不可启动：tiny") and "job.yaml:4:21：节点 'n7' 不在集群 'lab' 中（实际：n7；应为：n0, n1, n2）" in told
         assert run("launch", "job.yaml", "-i", "fleet.yaml", "--lang", "zh") == 1
         assert "节点 'n7' 不在集群 'lab' 中" in capsys.readouterr().err
         assert run("plan", "job.yaml", "-i", "fleet.yaml", "--lang", "zh", "--json") == 1

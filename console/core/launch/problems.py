@@ -53,11 +53,19 @@ class ProblemsError(FileError):
 
 def problem_text(problem: Problem) -> str:
     """The four parts on one line, in the language in use: ``where: message (got ..., expected ...). Next move [rule]``."""
-    message, got, expected, fix = map(recognised, (problem.message, problem.got, problem.expected, problem.fix))
-    text = f"{problem.where}: {message}" if problem.where else message
-    if got or expected:
-        text += f" ({say('got')} {got or say('nothing')}" + (f", {say('expected')} {expected})" if expected else ")")
-    return f"{text}. {fix} [{problem.rule}]" if fix else f"{text} [{problem.rule}]"
+    text, got, expected, fix = recognised(problem.message), _part(problem.got), _part(problem.expected), recognised(problem.fix)
+    if problem.where:
+        text = say("{where}: {what}", where=problem.where, what=text)
+    if expected:
+        text = say("{what} (got {got}, expected {expected})", what=text, got=got or say("nothing"), expected=expected)
+    elif got:
+        text = say("{what} (got {got})", what=text, got=got)
+    return (say("{text}. {fix}", text=text, fix=fix) if fix else text) + f" [{problem.rule}]"
+
+
+def _part(text: str) -> str:
+    """Got or expected: a single word is a value of the file, unless it is one of ours."""
+    return recognised(text) if " " in text or text in ("nothing", "both", "neither") else text
 
 
 def from_spec_text(path: Sequence[str], text: str, where: str) -> Problem:

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from console.core.errors import FileError
-from console.core.i18n import say
+from console.core.i18n import recognised, say
 from console.core.preflight import device_checks as device
 from console.core.preflight import job_checks as job
 from console.core.preflight import machine_checks as machine
@@ -161,7 +161,7 @@ def report_text(report: Report, fleet: str) -> str:
     waived = [finding for finding in report.findings if finding.waived is not None]
     if waived:
         lines += ["", say("Waived:")]
-        lines += [f"  {finding.id}  {say(names(nodes))}{': ' if nodes else ''}{say(finding.what)} ({finding.waived})" for finding, nodes in _alike(waived)]
+        lines += [f"  {finding.id}  {say(names(nodes))}{': ' if nodes else ''}{recognised(finding.what)} ({finding.waived})" for finding, nodes in _alike(waived)]
     ids = list(dict.fromkeys(finding.id for finding in report.remediable))
     if ids:
         lines += ["", say("Can be mended from here, after you have confirmed it: {options}", options=", ".join(f"--fix {name}" for name in ids))]
@@ -186,12 +186,12 @@ def _alike(findings: list[Finding]) -> list[tuple[Finding, list[str]]]:
 def finding_lines(finding: Finding, nodes: list[str]) -> list[str]:
     """One finding of these nodes on one to four lines."""
     place = ": ".join(say(part) for part in (names(nodes), finding.where) if part)
-    lines = [f"{say(finding.severity or ''):<7} {finding.id}  {place + ': ' if place else ''}{say(finding.what)}"]
+    lines = [f"{say(finding.severity or ''):<7} {finding.id}  {place + ': ' if place else ''}{recognised(finding.what)}"]
     if finding.got or finding.expected:
-        lines.append("        " + (say("got {got}; expected {expected}", got=say(finding.got or "nothing"), expected=say(finding.expected)) if finding.expected
-                                   else say("got {got}", got=say(finding.got))))
+        lines.append("        " + (say("got {got}; expected {expected}", got=recognised(finding.got or "nothing"), expected=recognised(finding.expected)) if finding.expected
+                                   else say("got {got}", got=recognised(finding.got))))
     if finding.fix:
-        lines.append(f"        {say(finding.fix)}")
+        lines.append(f"        {recognised(finding.fix)}")
     if finding.command:
         lines.append(f"        $ {finding.command}")
     return lines

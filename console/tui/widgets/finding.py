@@ -7,7 +7,7 @@ from typing import ClassVar
 from rich.cells import cell_len
 
 from console.core.fleet.state import FleetState
-from console.core.i18n import say
+from console.core.i18n import recognised, say
 from console.core.preflight.finding import Finding
 from console.core.preflight.matrix import BETWEEN, remedies
 from console.tui.lines import Line, folded
@@ -44,7 +44,7 @@ def told(sheet: CheckSheet, width: int) -> list[Line]:
         lines += _finding(finding, width)
     node = next((each for each in sheet.report.case.nodes if each.name == sheet.node), None)
     if node is not None and not node.reached and state == "-":
-        lines += _part(say("not reached"), say(node.why), "plain", width) + _part(say("next"), say(node.fix), "plain", width)
+        lines += _part(say("not reached"), recognised(node.why), "plain", width) + _part(say("next"), recognised(node.fix), "plain", width)
     elif state == "ok":
         lines += [[("   " + say("nothing is wrong here"), "dim")]]
     if sheet.node == BETWEEN:
@@ -60,12 +60,12 @@ def told(sheet: CheckSheet, width: int) -> list[Line]:
 
 
 def _finding(finding: Finding, width: int) -> list[Line]:
-    lines = _part("", say(finding.what), "plain", width)
+    lines = _part("", recognised(finding.what), "plain", width)
     lines += _part(say("where"), ": ".join(part for part in (finding.node, say(finding.where)) if part), "name", width)
     if finding.got or finding.expected:
-        lines += _part(say("got"), say(finding.got or "nothing"), "bad" if finding.severity == "error" else "plain", width)
-        lines += _part(say("expected"), say(finding.expected), "plain", width)
-    lines += _part(say("next"), say(finding.fix), "plain", width) + _part("$", finding.command, "key", width)
+        lines += _part(say("got"), recognised(finding.got or "nothing"), "bad" if finding.severity == "error" else "plain", width)
+        lines += _part(say("expected"), recognised(finding.expected), "plain", width)
+    lines += _part(say("next"), recognised(finding.fix), "plain", width) + _part("$", finding.command, "key", width)
     if finding.remedy is not None:
         lines += _part(say("remedy"), finding.remedy.command, "key", width)
     if finding.waived is not None:

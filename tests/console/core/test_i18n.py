@@ -38,7 +38,7 @@ def chinese() -> Iterator[None]:
     ("node {1} stands twice", "节点 {1} 出现两次"), ("take {name}, or leave it out of x", "写 {name}，或从 x 中去掉"),
     ("not a range: a\nb\n", "不是范围：a\nb\n"), ("node\nn0 stands twice", "node\nn0 stands twice"),
     # Templates of few words leave sentences of others alone.
-    ("set fire to the whole house", "set fire to the whole house"), ("some of these\nand those", "some of these\nand those"),
+    ("set no image is named", "设置 未指定镜像"), ("set fire to the whole house", "set fire to the whole house"), ("some of these\nand those", "some of these\nand those"),
     # Fields of several words are recognised; a word alone is a value, even where the catalogue has it.
     ("not a range: [3-1] runs (backwards)?", "不是范围：[3-1] 是反的？"), ("name is not a text", "name 不是文本"), ("set nothing", "设置 nothing"),
     ("could not reach n0: no image is named", "无法 reach n0：未指定镜像"),

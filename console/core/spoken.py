@@ -37,6 +37,11 @@ def spoken_text(text: str) -> str:
     return "\n".join(_kept(language, line) for line in text.split("\n")) if language and text else text
 
 
+def spoken_list(text: str) -> str:
+    """The same of reasons that were put one behind the other, as those why a checkpoint is not whole."""
+    return "; ".join(map(spoken_text, text.split("; ")))
+
+
 def _language() -> str:
     code = say(LANGUAGE)
     return "" if code == LANGUAGE else code

@@ -16,7 +16,7 @@ from console.core.fleet.views import (
     value_text,
 )
 from console.core.i18n import say
-from console.core.spoken import spoken_text
+from console.core.spoken import spoken_list, spoken_text
 from console.core.triage.attribute import root_cause
 from console.tui.widgets.listings import clock_text, told, told_detail
 from console.tui.widgets.verdict import who
@@ -94,7 +94,7 @@ class PlainViews:
         if not rows:
             self.put(say("nothing saved yet"))
         for row in rows[:SHOWN]:
-            self.put(f"{row.iteration}: {say(row.status.text)}, {bytes_text(row.size_bytes)}, {duration_text(row.seconds)}, {age_text(row.age_s)}, {row.path}" + (f". {row.why}" if row.complete is not True and row.why else ""))
+            self.put(f"{row.iteration}: {say(row.status.text)}, {bytes_text(row.size_bytes)}, {duration_text(row.seconds)}, {age_text(row.age_s)}, {row.path}" + (f". {spoken_list(row.why)}" if row.complete is not True and row.why else ""))
 
     def do_incident(self, argument: str) -> None:
         run = self.state.current

@@ -10,6 +10,7 @@ from console.tui.words_zh_colleagues import COLLEAGUES
 from console.tui.words_zh_errands import ERRANDS
 from console.tui.words_zh_errors import ERRORS
 from console.tui.words_zh_findings import FINDINGS
+from console.tui.words_zh_reasons import REASONS
 from console.tui.words_zh_rules import RULES
 
 WORDS: Mapping[str, str] = {
@@ -128,6 +129,7 @@ WORDS: Mapping[str, str] = {
     "1st {what}": "首次 {what}", "NPU {n} {state}": "NPU {n} {state}", "was {state}": "原为 {state}", "attempt {name}": "尝试 {name}", "checkpoint {n} {state}": "检查点 {n} {state}", "{who} {how}": "{who} {how}",
     "round {n}, asked for": "第 {n} 轮，按要求", "prepared": "已准备", "committed": "已提交", "exited": "已退出", "aborted": "已中止", "expired": "已过期", "started": "已开始", "adopted": "已接管",
     "exit status 0 before the last iteration": "未到最后一次迭代即以状态 0 退出", "loaded": "已加载",
+    **REASONS,
     **ERRORS,
     **RULES,
     **FINDINGS,

@@ -17,6 +17,7 @@ from console.core.fleet.state import FleetState, RunState
 from console.core.fleet.views import age_text, bytes_text, duration_text
 from console.core.i18n import say
 from console.core.records import dataclass
+from console.core.spoken import spoken_list
 from console.tui.lines import Line, width_of
 from console.tui.widgets.line_pane import LinePane
 from console.tui.widgets.listings import Column, draw_table, with_moment
@@ -136,7 +137,7 @@ class Checkpoints(LinePane):
         table = draw_table(columns, [(
             (f"{row.iteration}", "strong" if row.latest else "plain"),
             (f"{row.status.glyph} {say(row.status.text)}", row.status.tone), (duration_text(row.seconds), "plain"),
-            (bytes_text(row.size_bytes), "plain"), (age_text(row.age_s), "dim"), (row.why, "warn") if row.complete is not True and row.why else (row.path, "dim")) for row in rows], width)
+            (bytes_text(row.size_bytes), "plain"), (age_text(row.age_s), "dim"), (spoken_list(row.why), "warn") if row.complete is not True and row.why else (row.path, "dim")) for row in rows], width)
         table = with_moment(table, [now - row.age_s for row in rows], self.context.moment, width)
         head: list[Line] = []
         if height >= 12 and width >= 60:

@@ -17,15 +17,17 @@ from console.core.fleet.alarms import alarms
 from console.core.fleet.happenings import timeline_rows
 from console.core.fleet.state import apply
 from console.core.fleet.views import node_rows
-from console.core.spoken import spoken, spoken_text
+from console.core.spoken import spoken, spoken_list, spoken_text
 from console.tui import plain
 from console.tui.widgets.listings import told_detail
 from console.tui.words import catalogue
 from console.tui.words_zh import WORDS
 from console.tui.words_zh_errors import ERRORS
+from console.tui.words_zh_reasons import REASONS
 from tests.console.tui import scene
 
 CONSOLE = Path(__file__).resolve().parents[3] / "console"
+AGENT = CONSOLE.parent / "agent"
 PARTS = ("got", "expected", "fix")
 VALUES = {
     # What is typed, or the value itself.
@@ -84,6 +86,9 @@ def _pieces(part: ast.expr) -> Iterator[tuple[list[str], list[str]]]:
             else:
                 literals[-1] += str(ast.literal_eval(value))
         yield literals, filled
+    elif isinstance(part, ast.BinOp) and isinstance(part.op, ast.Mod) and isinstance(part.left, ast.Constant):
+        values = part.right.elts if isinstance(part.right, ast.Tuple) else [part.right]
+        yield re.split(r"%[0-9.]*[a-z]", str(part.left.value)), [_template(inner) for value in values if isinstance(value, ast.IfExp | ast.BoolOp) for inner, _ in _pieces(value)]
     else:
         yield ["", ""], []
 
@@ -116,13 +121,28 @@ def test_no_part_of_an_error_lacks_chinese() -> None:
     assert len(texts) > 350 and sorted(text for text in texts if text not in WORDS) == []
 
 
+def refused() -> Iterator[str]:
+    """The same of what an agent refuses a request with."""
+    for path in AGENT.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and _name(call.func) in ("Refused", "_failed"):
+                for part in [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg in ("got", "expected", "move"))]:
+                    for literals, filled in _pieces(part):
+                        yield from (_template(literals), *filled)
+
+
+def test_no_reason_of_an_agent_lacks_chinese() -> None:
+    texts = {text for text in refused() if re.search("[A-Za-z]{2}", re.sub(r"\{[0-9]+\}", "", text))} - {"{0} MB", ".rankdeck-nonce-<hex>", "the proof file cannot be {0}", "written", "removed"}
+    assert len(texts) > 120 and sorted(text for text in texts if text not in WORDS) == []
+
+
 def test_what_is_exempt_is_still_there() -> None:
     assert sorted(VALUES - set(made())) == []
 
 
-@pytest.mark.parametrize("text", [text for text in ERRORS if "{" in text])
+@pytest.mark.parametrize("text", [text for text in [*ERRORS, *REASONS] if "{" in text])
 def test_fields_are_the_same_in_both_languages(text: str) -> None:
-    assert sorted(re.findall(r"\{[^}]*\}", text)) == sorted(re.findall(r"\{[^}]*\}", ERRORS[text]))
+    assert sorted(re.findall(r"\{[^}]*\}", text)) == sorted(re.findall(r"\{[^}]*\}", WORDS[text]))
 
 
 def test_no_template_is_so_wide_that_it_takes_others_texts() -> None:
@@ -137,6 +157,10 @@ LOST_ZH = "n3：连接断开（实际：15 秒无回应）。会重新建立"
     (LOST, LOST_ZH),
     (ConsoleError("dave@n3 does not let us in", where="n3", got="no keys to offer", fix="Unlock it once: ssh-add ~/.ssh/id (b)"), "n3：dave@n3 拒绝登录（实际：没有可用的密钥）。先解锁一次：ssh-add ~/.ssh/id (b)"),
     (FileError("the file is too large to be meant", where="/jobs/a.yaml", got="more than 1048576 bytes", expected="a YAML file"), "/jobs/a.yaml：文件过大，应是弄错了（实际：超过 1048576 字节；应为：YAML 文件）"),
+    # Of an agent.
+    (ConsoleError("attempt a is aborted", where="n1: host-1", got="no commit came within the time limit", expected="a prepared attempt", fix="Launch again"), "n1: host-1：尝试 a 为 aborted（实际：时限内没有提交；应为：已准备的尝试）。重新启动"),
+    (ConsoleError("device 3 is in use", where="n1: /l/device-3.json", got="attempt a of job tiny, by lin since 05:00", expected="a free device", fix="Stop that attempt (rankdeck stop tiny) or choose other devices"),
+     "n1: /l/device-3.json：设备 3 被占用（实际：作业 tiny 的尝试 a，操作者 lin，自 05:00；应为：空闲的设备）。停止该次尝试（rankdeck stop tiny），或另选设备"),
     # Nothing, single words and what others said are as they are.
     (ConsoleError("no value was given"), "未给出值"), (ConsoleError("closed", where="n1"), "n1：已关闭"),
     (ConsoleError("there is no such layout", where="--layout", got="nothing", expected="a file in layouts/"), "--layout：没有这个布局（实际：无；应为：layouts/ 中的文件）"),
@@ -156,6 +180,10 @@ def test_what_is_not_ours_stays(chinese: None, text: str) -> None:
 
 def test_every_line_of_a_text_is_said(chinese: None) -> None:
     assert spoken_text(f"{LOST}\nnot ours\nno value was given") == f"{LOST_ZH}\nnot ours\n未给出值"
+
+
+def test_reasons_of_a_checkpoint_are_said_one_by_one(chinese: None) -> None:
+    assert spoken_list("n1: 2 of 8 files missing: a.pt, b.pt; n2: .metadata is empty (and 2 more); and 3 more") == "n1：8 个文件缺 2 个：a.pt, b.pt; n2：.metadata 为空（另有 2 项）; 另有 3 项"
 
 
 def test_the_screen_says_why_a_node_is_not_there(chinese: None) -> None:

@@ -69,15 +69,16 @@ def plan(**changes: Any) -> LaunchPlan:
 def planned(path: str = "job.yaml") -> JobPlanned:
     """A job that may be launched, with a warning."""
     found = plan()
-    warning = Problem(rule="T9", severity="warning", where=f"{path}:6:8", message="the nodes have no such interface", got="bond0", expected="eth0", fix="Name one that is there")
+    warning = Problem(rule="F5", severity="warning", where=f"{path}:4:15", message="node 'n1' is a spare in the fleet file", got="n1", expected="a worker", fix="Keep it for a failure, or give it role: worker")
     return JobPlanned(at=scene.NOW - 3, path=path, lines=tuple(LINES), plan=replace(found, problems=(warning,)))
 
 
 def refused(path: str = "job.yaml") -> JobPlanned:
     """A job with two errors, one of them in a file that it includes."""
-    problems = (Problem(rule="P2", severity="error", where=f"{path}:7:44", message="the global batch is not a multiple of what the ranks take at once", got="7",
-                        expected="a multiple of 4", fix="Take 8"),
-                Problem(rule="N1", severity="error", where="base.yaml:3:1", message="no such node", got="n9", expected="n0, n1"))
+    problems = (Problem(rule="P3", severity="error", where=f"{path}:7:44", message="7 microbatches cannot be dealt to 4 data-parallel ranks", got="7",
+                        expected="a multiple of micro_batch_size x DP = 4", fix="Use 4 or 8"),
+                Problem(rule="F2", severity="error", where="base.yaml:3:1", message="node 'n9' is not in fleet 'lab'", got="n9", expected="n0, n1",
+                        fix="Mend the name or add the node to the fleet file"))
     return JobPlanned(at=scene.NOW - 3, path=path, lines=tuple(LINES), plan=replace(plan(), problems=problems, nodes=()))
 
 

@@ -43,10 +43,10 @@ async def test_problems_stand_at_their_lines() -> None:
         await hear(screen, errand_scene.refused())
         lines = [line.strip("┃ │") for line in screen.text().splitlines()]
         (at,) = [number for number, line in enumerate(lines) if "train: {iterations: 60" in line]
-        assert lines[at].startswith("✗   7 ") and "not a multiple" in lines[at + 1] and "expected a multiple of 4" in lines[at + 1] and "[P2]" in lines[at + 1]
+        assert lines[at].startswith("✗   7 ") and "cannot be dealt" in lines[at + 1] and "expected a multiple of micro_batch_size x DP = 4" in lines[at + 1] and "[P3]" in lines[at + 1]
         assert lines[at + 2].startswith("8 ")
         # What is wrong in an included file is above, and at no line of this one.
-        assert sum("no such node" in line for line in lines) == 1 and "base.yaml:3:1" in screen.text()
+        assert sum("node 'n9' is not in fleet" in line for line in lines) == 1 and "base.yaml:3:1" in screen.text()
         assert "not ready to launch: 2 errors" in screen.text()
 
 

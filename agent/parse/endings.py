@@ -14,10 +14,10 @@ from agent.parse.fields import Record
 
 REASON = "unparseable"
 """Why such a value is absent, in the words of the wire."""
-_OPEN = re.compile(r"[0-9][0-9.,eE+-]{0,400}\Z")
+_NUMBER_MAX = 401
 # What might have followed: another digit, and what makes "4,", "4,3" and "4,37" another number.
 _MORE = ("1", "11", "111")
-_NUMBER_END = re.compile(r"(?:0[xX][0-9A-Fa-f]*|-?[0-9]+)\Z")
+_NUMBER_END = re.compile(r"(?:0[xX][0-9A-Fa-f]{0,40}|-?[0-9]{1,40})\Z")
 
 
 def records(text: str) -> List[Record]:
@@ -27,7 +27,7 @@ def records(text: str) -> List[Record]:
     """
     text = text[:training.LINE_LIMIT - len(_MORE[-1])]
     found = training.parse_line(text)
-    for more in _MORE if _OPEN.search(text) else ():
+    for more in _MORE if _open_at(text) < len(text) else ():
         other = training.parse_line(text + more)
         if [kind for kind, _ in other] == [kind for kind, _ in found]:
             found = [(kind, kept) for (kind, data), (_, changed) in zip(found, other) for kept in [_agreed(data, changed)] if kept is not None]
@@ -42,7 +42,7 @@ def records(text: str) -> List[Record]:
 
 def beside(text: str) -> List[Record]:
     """As ``asides.asides``, of a line without its end: without the number that the end touches."""
-    return asides.asides(_OPEN.sub("", text))
+    return asides.asides(text[:_open_at(text)])
 
 
 def fault(data: Dict[str, Any], text: str) -> None:
@@ -52,6 +52,13 @@ def fault(data: Dict[str, Any], text: str) -> None:
         if data[name] is not None and found is not None and str(data[name]) in (found.group(), found.group().lstrip("-0")):
             data[name] = None
             _told(data, name)
+
+
+def _open_at(text: str) -> int:
+    """Where the number begins that the end of the text touches; the text's length where there is none."""
+    first = max(len(text.rstrip("0123456789.,eE+-")), len(text) - _NUMBER_MAX)
+    found = re.search("[0-9]", text[first:])
+    return first + found.start() if found else len(text)
 
 
 def _agreed(data: Dict[str, Any], other: Dict[str, Any]) -> Optional[Dict[str, Any]]:

@@ -11,6 +11,7 @@ import re
 from typing import Any, Dict, Optional
 
 TEXT_LIMIT = 500
+LINE_LIMIT = 2000
 
 _CODE = r"(?P<code>-?[0-9]{1,9})(?:\s*\.)?\s*$"
 _SMI = (
@@ -47,8 +48,9 @@ def smi(line: str, ended: bool = True) -> Optional[Dict[str, Any]]:
 
     ``code`` is None where none is printed, or where its last digits may be missing (not ``ended``).
     """
+    ended = ended and len(line) <= LINE_LIMIT
     for pattern in _SMI + _SHELL:
-        found = pattern.search(line)
+        found = pattern.search(line[:LINE_LIMIT])
         if found:
             code = found.groupdict().get("code")
             sure = code is not None and (ended or _WHOLE_CODE.match(code))
@@ -58,6 +60,7 @@ def smi(line: str, ended: bool = True) -> Optional[Dict[str, Any]]:
 
 def network(line: str) -> Optional[Dict[str, Any]]:
     """{code: None, text} where a (cleaned) line is an error of hccn_tool, or of a shell that was to start it; None for any other."""
+    line = line[:LINE_LIMIT]
     if _NETWORK.match(line) or ("hccn_tool" in line and any(pattern.search(line) for pattern in _SHELL)):
         return {"code": None, "text": line.strip()[:TEXT_LIMIT]}
     return None

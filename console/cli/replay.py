@@ -20,6 +20,7 @@ from console.core import i18n
 from console.core.errors import FileError
 from console.core.events import Answer, FleetEvent, RecordArrived
 from console.core.fleet.state import FleetState, RunState, apply, reached
+from console.core.spoken import spoken
 from console.store import LogRing, Store, default_path, read_happenings, read_records
 from console.tui import app
 from console.tui.layout_host import BUILT_IN
@@ -57,7 +58,7 @@ def replay(args: argparse.Namespace) -> int:
     try:
         layout, style = files.read_layout(args.layout)
     except FileError as error:
-        layout, style, notice = BUILT_IN, "", str(error)
+        layout, style, notice = BUILT_IN, "", spoken(error)
     first, last = moments.times[0], moments.times[-1]
     cursor = TimeCursor(at=_begin(args.begin, first, last), first=first, replay=True, speed=args.speed, usual_speed=args.speed)
     options = app.Options(notice=notice, view=args.view, theme=args.theme, fps=args.fps, read_only=True, mouse=args.mouse, layouts=files.layouts, read_layout=files.read_layout,

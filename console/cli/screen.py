@@ -17,6 +17,7 @@ from console.core import i18n
 from console.core.errors import FileError
 from console.core.events import Answer, LinkChanged, LoginAsked, News
 from console.core.launch.inventory import Inventory
+from console.core.spoken import spoken
 from console.desk import ScreenFeed
 from console.tui import app
 from console.tui.layout_host import BUILT_IN
@@ -43,7 +44,7 @@ def open_screen(args: argparse.Namespace) -> int:
     try:
         layout, style = files.read_layout(args.layout)
     except FileError as error:
-        layout, style, notice = BUILT_IN, "", str(error)
+        layout, style, notice = BUILT_IN, "", spoken(error)
     desk = ScreenDesk(inventory, operator=args.operator, accept_new=args.accept_new)
     herald = LateHerald(getattr(args, "settings", {}))
     try:

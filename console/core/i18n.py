@@ -69,6 +69,8 @@ def say(text: str, /, **values: object) -> str:
     if isinstance(text, Phrase):
         fields = {name: say(value) if isinstance(value, Phrase) else value for name, value in text.fields.items()} | values
         text = text.texts.get(_catalogue.get(LANGUAGE, "en"), text.texts["en"])
+        if not fields:
+            return recognised(text)  # made of a finished text: an error's
     text = _catalogue.get(text, text)
     return text.format(**fields) if fields else text
 

@@ -179,4 +179,5 @@ def mend(links: Nodes, finding: Finding, timeout_s: float) -> dict[str, Any]:
 def said(error: ConsoleError) -> Phrase:
     """What failed and what was got, without the place and the advice."""
     what = error.what if isinstance(error.what, Phrase) else phrase(error.what)
-    return phrase("{what} ({got})", what=what, got=error.got) if error.got else what
+    got = phrase(error.got) if " " in error.got else error.got  # words, or a value
+    return phrase("{what} ({got})", what=what, got=got) if error.got else what

@@ -18,6 +18,7 @@ from console.core.fleet.happenings import timeline_rows
 from console.core.fleet.state import apply
 from console.core.fleet.views import node_rows
 from console.core.spoken import spoken, spoken_list, spoken_text
+from console.remote import check
 from console.tui import plain
 from console.tui.widgets.listings import told_detail
 from console.tui.words import catalogue
@@ -184,6 +185,11 @@ def test_every_line_of_a_text_is_said(chinese: None) -> None:
 
 def test_reasons_of_a_checkpoint_are_said_one_by_one(chinese: None) -> None:
     assert spoken_list("n1: 2 of 8 files missing: a.pt, b.pt; n2: .metadata is empty (and 2 more); and 3 more") == "n1：8 个文件缺 2 个：a.pt, b.pt; n2：.metadata 为空（另有 2 项）; 另有 3 项"
+
+
+def test_why_a_node_was_not_checked_is_said(chinese: None) -> None:
+    assert i18n.say(check.said(LOST)) == "连接断开（15 秒无回应）" and check.said(LOST) == "the link was lost (no answer for 15 s)"
+    assert i18n.say(check.said(ConsoleError("the name n3.lab cannot be resolved", got="closed"))) == "无法解析名称 n3.lab（closed）"
 
 
 def test_the_screen_says_why_a_node_is_not_there(chinese: None) -> None:

@@ -13,7 +13,7 @@ from agent.parse import hccn, tool_errors, values
 from agent.parse.text import clean
 
 # "[root@node1 ~]# hccn_tool -i 0 -link -g", "hccn_tool -g -link -i 0 -u 1 -p 0"; also what `set -x` prints.
-_COMMAND = re.compile(r"^(?:(?:\S.*)?[#$%>] ?|\++ )?(?:sudo )?(?:/\S*/)?hccn_tool((?: +-?[\w./:-]+)+)\s*$")
+_COMMAND = re.compile(r"^(?:(?:\S.*)?[#$%>] ?|\++ )?(?:sudo )?(?:/\S*/)?hccn_tool((?: +[\w./:-]+)+)\s*$")
 _DEVICE = re.compile(r" -i +([0-9]{1,5})(?= |$)")
 _ONCE = re.compile(r"^(?:\[(?:devid|device) [0-9]{1,5}\]\s*)?(link status|net health status|ipaddr|Speed|netdetect (?:ip ?)?addr(?:ess)?|default gateway|fec mode"
                    r"|vnic link status|packet statistics|optical info|current time|Bandwidth TX|Network Driver Version|Netdev status|Routing table) *:"

@@ -53,7 +53,7 @@ _PROCESS = re.compile(r"^\s*Process id: ?([0-9]{1,10})\s+Process name: ?(.*?)\s+
 # At the margin: the tool's blank before the colon, or at least a key of plain words with no time of day behind it.
 _KEY = re.compile(r"^[^:]*\s:(?:\s|$)|^[A-Za-z][\w /()%+-]{0,60}:(?![0-9]{2}(?::|\b))")
 # "[root@node1 ~]# npu-smi info -t health -i 3 -c 0": what follows is of that chip, and of none before.
-_COMMAND = re.compile(r"(?:^|[\s/])npu-smi info((?: +-?[\w.-]+)*)\s*$")
+_COMMAND = re.compile(r"(?:^|[\s/])npu-smi info((?: +[\w.-]+)*)\s*$")
 _TYPED = "$ npu-smi info"
 _EVENT = re.compile(r"event id=0x([0-9A-Fa-f]{1,9}), severity=([0-9]{1,3})")
 

@@ -135,3 +135,8 @@ def test_the_other_boxes_and_lines_of_a_950() -> None:
     vnic = hccn.parse("vnic link status: UP\nvnic ipaddr: 192.168.2.199\nvnic netmask: 255.255.255.0\n")
     assert (vnic["kind"], vnic["status"], vnic["address"]) == ("vnic", "UP", "192.168.2.199")
     assert hccn.parse("Network Driver Version:    25.7.rc1\nNetwork Firmware Version:  B0202_1053\n")["driver"] == "25.7.rc1"
+
+
+def test_a_line_of_many_options_is_read_as_quickly_as_a_short_one() -> None:
+    line = "hccn_tool" + " -i 0 -t" * 200 + " ,\n"    # the comma is in no option: every way to read the rest used to be tried
+    assert hccn_many.parse(line) == []

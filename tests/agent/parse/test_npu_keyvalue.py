@@ -159,3 +159,8 @@ def test_cut_and_garbled_text_is_survived() -> None:
             npu_keyvalue.parse(text[:end])
             npu_keyvalue.parse(text[:end] + "\x00\xff|" + text[end + 1:])
     npu_keyvalue.parse(" : " * 100000 + "\n" + "\t" * 100000 + "x" * 100000)
+
+
+def test_a_line_of_many_options_is_read_as_quickly_as_a_short_one() -> None:
+    line = "npu-smi info" + " -i 0 -t" * 100 + " ,\n"    # the comma is in no option: every way to read the rest used to be tried
+    assert npu_keyvalue.parse(line)["chips"] == []

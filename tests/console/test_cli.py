@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 import io
 import json
 import subprocess
@@ -193,43 +191,7 @@ def running(nodes: dict[str, Node], *names: str, job: str = "tiny", attempt: str
         nodes[name].state(attempt, "running")
 
 
-# --- usage ------------------------------------------------------------------------------------------
-
-
-def test_help_has_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        run("--help")
-    text = capsys.readouterr().out
-    assert ended.value.code == 0
-    for command in ("open", "demo", "plan", "launch", "status", "stop", "ps", "layouts"):
-        assert f"\n  {command} " in text
-
-
-@pytest.mark.parametrize("command", ["open", "demo", "plan", "launch", "status", "stop", "ps", "layouts"])
-def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        run(command, "--help")
-    assert ended.value.code == 0 and capsys.readouterr().out.startswith(f"usage: rankdeck {command}")
-
-
-@pytest.mark.parametrize("argv", [["fly"], ["plan"], ["status"], ["stop", "x"], ["demo", "--iterations", "0"], ["stop", "x", "-i", "f", "--grace", "-1"],
-                                  ["status", "-i", "f", "--timeout", "x"], ["plan", "job.yaml", "-i", "f", "--jso"]])
-def test_wrong_usage_is_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        run(*argv)
-    assert ended.value.code == 2 and capsys.readouterr().out == ""
-
-
-def test_no_command_shows_the_help_as_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run() == 2
-    said = capsys.readouterr()
-    assert said.out == "" and "examples:" in said.err
-
-
-def test_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        run("--version")
-    assert ended.value.code == 0 and capsys.readouterr().out.startswith("rankdeck ")
+# --- a process of its own ----------------------------------------------------------------------------
 
 
 def test_nothing_is_loaded_for_a_plan_but_what_it_needs(nodes: dict[str, Node]) -> None:
@@ -604,15 +566,3 @@ def test_demo_without_its_packages(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 def test_every_schema_is_one() -> None:
     for schema in SCHEMAS.values():
         jsonschema.Draft202012Validator.check_schema(schema)
-
-
-def test_every_command_has_something_to_run() -> None:
-    for name, parser in cli.commands_of(cli.build_parser()).items():
-        run = parser.get_default("run")
-        parts_of_it = cli.commands_of(parser).values() if run is None else [parser]
-        for each in parts_of_it:
-            run = each.get_default("run")
-            if isinstance(run, functools.partial):    # loaded by name when it is run
-                module, function = run.args
-                run = getattr(importlib.import_module(f"console.cli.{module}"), function)
-            assert callable(run), name

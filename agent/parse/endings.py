@@ -15,6 +15,7 @@ from agent.parse.fields import Record
 REASON = "unparseable"
 """Why such a value is absent, in the words of the wire."""
 _NUMBER_MAX = 401
+"""Characters; what is longer is no number that ``fields`` reads."""
 # What might have followed: another digit, and what makes "4,", "4,3" and "4,37" another number.
 _MORE = ("1", "11", "111")
 _NUMBER_END = re.compile(r"(?:0[xX][0-9A-Fa-f]{0,40}|-?[0-9]{1,40})\Z")

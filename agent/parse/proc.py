@@ -127,7 +127,7 @@ def listening_ports(text: str) -> List[int]:
 
 
 def os_release(text: str) -> Optional[str]:
-    """PRETTY_NAME of /etc/os-release."""
+    """PRETTY_NAME of /etc/os-release (os-release(5)) without its quotes; None where there is none."""
     found = re.search(r"^PRETTY_NAME=(.*)$", text, re.MULTILINE)
     return re.sub(r"^[\"']|[\"']$", "", found.group(1).rstrip()) or None if found else None
 

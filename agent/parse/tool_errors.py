@@ -12,6 +12,7 @@ from typing import Any, Dict, Optional
 
 TEXT_LIMIT = 500
 LINE_LIMIT = 2000
+"""Characters of a line that are looked at, as in the parsers of the outputs."""
 
 _CODE = r"(?P<code>-?[0-9]{1,9})(?:\s*\.)?\s*$"
 _SMI = (

@@ -32,7 +32,8 @@ def read(timeout_s: float = TIMEOUT_S, runner: Runner = command.run, finder: Fin
     the first of ENGINES. It is what the record tells of; the containers are those of all engines, each with
     its ``engine``, because any of them may hold an NPU. ``daemon``: up, down, denied or timeout (podman has
     none and is up when it answers). ``containers``: of agent.parse.containers' inspect, with the mounts,
-    labels and devices that matter here. ``absent``: also "containers:podman", of an engine beside.
+    labels and devices that matter here. ``absent``: also "containers:podman", of an engine beside. Engines are
+    asked side by side, each command for ``timeout_s`` at most (s). Never raises.
     """
     if not _alone.acquire(timeout=timeout_s):
         return dict(_EMPTY, containers=[], absent={"*": "timeout"}, took_s=round(timeout_s, 3))

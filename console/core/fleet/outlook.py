@@ -36,7 +36,10 @@ class Outlook:
 
 
 def outlook(run: RunState, come_to: int | None = None) -> Outlook:
-    """The outlook of a run; ``come_to``: the iteration it had come to, where that is not the newest. With storage that nodes do not share, the save whose parts are all there counts, and the node with the least room."""
+    """The outlook of a run; ``come_to``: the iteration it had come to, where that is not the newest.
+
+    With storage that nodes do not share, the save whose parts are all there counts, and the node with the least room.
+    """
     looks = {node: taken.data for node, taken in run.saves.items() if not taken.data.get("why")}
     points = [look.get("resume_from") for look in looks.values()]
     whole = [point for point in points if isinstance(point, int)]

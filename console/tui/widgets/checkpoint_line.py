@@ -35,7 +35,11 @@ class Outlook:
 
 
 def then(state: FleetState, run: RunState, known: FleetState | None, moment: float) -> RunState:
-    """The run's saves and looks at its files as they were at a moment in the past; ``known``: the state of then, where it was kept."""
+    """The run with its saves and the looks at its files as they were at ``moment`` (our clock, s).
+
+    ``known``: the state of then, where it was kept; without it of each node's looks only the newest is there, and only
+    if it is older than the moment.
+    """
     past = known.runs.get(run.job) if known is not None else None
     if past is None:
         past = replace(run, saves={node: taken for node, taken in run.saves.items() if taken.at <= moment})

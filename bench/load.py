@@ -5,8 +5,8 @@ answered as a terminal does. Three things, each against Textual itself in the sa
 
 - key to paint: a letter typed into the console's prompt, and into an idle application of one line that shows what is typed;
   the same letters at the same pace, each measured until all that was typed so far has come out;
-- CPU: the console's, against the sum of the log's and the grid's alone, each with its half of the feed;
   the prompt's line is painted alone and at once, so keys that change a view are not what this measures;
+- CPU: the console's, against the sum of the log's and the grid's alone, each with its half of the feed;
 - memory after an hour of the fleet that goes by as fast as it is taken in (the log at its own rate: what it keeps is full after ten seconds).
 
 On a busy machine keys wait for a processor, in the console and in the idle application by chance: run it on an idle one, or

@@ -213,10 +213,12 @@ def build_parser(only: str = "") -> argparse.ArgumentParser:
     stop.add_argument("--grace", metavar="S", type=options.seconds, default=60.0, help="seconds between SIGTERM and SIGKILL (default: 60)")
     stop.add_argument("--keep-container", action="store_true", help="leave the job's containers there, whatever the job file says")
     stop.add_argument("--yes-i-mean", metavar="JOBNAME", default="", help="the job's name once more, instead of typing it when asked")
+    _add_lang(stop)
     _add_wait(stop)
 
     attached = add("attach", _later("execute", "attach"), "Watch a job to its end. Leaving it (Ctrl-C) leaves the job running.", fleet=True, link=True)
     attached.add_argument("job", metavar="JOBNAME", help="run.name of the job")
+    _add_lang(attached)
     _add_wait(attached)
 
     executed = add("exec", _later("execute", "execute"), "Run one command on one node, as the agent's user; the node's audit trail keeps it. Exit status: the command's own.",
@@ -225,6 +227,7 @@ def build_parser(only: str = "") -> argparse.ArgumentParser:
     executed.add_argument("cmd", metavar="-- COMMAND", nargs="+", help="the program and its arguments, as they are; for a shell's line: sh -c '...'")
     executed.add_argument("--yes-i-mean", metavar="NODE", default="", help="the node's name once more, instead of typing it when asked")
     executed.add_argument("--limit", metavar="S", type=options.seconds, default=600.0, help="seconds after which it is given up (default: 600)")
+    _add_lang(executed)
     _add_wait(executed)
 
     adopted = add("adopt", _later("adopt", "adopt"), "Watch what somebody started by hand (a log, a process, a container) like any job. Nothing of it is touched.",
@@ -245,6 +248,7 @@ def build_parser(only: str = "") -> argparse.ArgumentParser:
 
     stepped = add("run-step", _later("run_step", "run_step"), step_arguments.TEXT, fleet=True, link=True)
     step_arguments.add_arguments(stepped)
+    _add_lang(stepped)
     _add_wait(stepped)
 
     demo = add("demo", _demo, "A fleet of four simulated nodes that really train a small model, over SSH, on this machine.")
@@ -253,6 +257,7 @@ def build_parser(only: str = "") -> argparse.ArgumentParser:
     imported = add("import", _later("importing", "import_"), "Write a job file out of how something was started so far, and list what could not be carried over.")
     imported.add_argument("file", metavar="FILE", nargs="+", help="each node's commands, a container's line, settings; - is standard input")
     imported.add_argument("-o", "--output", metavar="JOB", default="", help="file to write, never over one (default: standard output)")
+    _add_lang(imported)
 
     add("schema", _later("importing", "schema"), "Print the JSON schema of a job file, or of what a command prints with --json.", as_json=False).add_argument(
         "what", metavar="WHAT", help="job, or a command: plan, launch, status, run-step, ...; a wrong one lists them")
@@ -346,7 +351,7 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_lang(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--lang", default="", choices=["", "en", "zh"], metavar="LANG", help="en or zh, of what was found (default: by LC_ALL, LC_MESSAGES, LANG); --json is always English")
+    parser.add_argument("--lang", default="", choices=["", "en", "zh"], metavar="LANG", help="en or zh, of what is told (default: by LC_ALL, LC_MESSAGES, LANG); --json is always English")
 
 
 def _add_wait(parser: argparse.ArgumentParser) -> None:
@@ -428,5 +433,7 @@ def _fail(error: ConsoleError, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps({"ok": False, "error": error_mapping(error)}, indent=2, ensure_ascii=False) + "\n")
         return
-    for line in str(error).splitlines():
+    from console.core.spoken import spoken
+
+    for line in spoken(error).splitlines():
         sys.stderr.write(f"rankdeck: {line}\n")

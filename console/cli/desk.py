@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from console.desk import LIVE, LOOK_S, Desk, SystemClock
 if TYPE_CHECKING:
     from console.remote.prompts import Question
 
-__all__ = ["LIVE", "LOOK_S", "Desk", "SystemClock", "ask", "at_desk", "put", "put_json", "say"]
+__all__ = ["LIVE", "LOOK_S", "Desk", "SystemClock", "ask", "at_desk", "put", "put_json", "say", "speak"]
 
 
 @contextmanager
@@ -47,6 +48,15 @@ def ask(question: Question) -> str | None:
             return sys.stdin.readline().rstrip("\n")
         except (EOFError, KeyboardInterrupt):
             return None
+
+
+def speak(args: argparse.Namespace) -> None:
+    """Say what follows in the operator's language (``--lang``, else the locale's); a document stays English."""
+    if not getattr(args, "json", False):
+        from console.core import i18n
+        from console.tui.words import catalogue
+
+        i18n.use(catalogue(args.lang, os.environ))
 
 
 def say(text: str) -> None:

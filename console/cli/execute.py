@@ -10,8 +10,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from console import files
-from console.cli.desk import LIVE, at_desk, put, put_json, say
-from console.cli.jobs import await_end, result_mapping
+from console.cli.desk import LIVE, at_desk, put, put_json, say, speak
+from console.cli.jobs import await_end, how_far, result_mapping
+from console.core import i18n
 from console.core.errors import ConsoleError, FileError
 from console.core.launch.inventory import Inventory, Node
 
@@ -24,6 +25,7 @@ KEPT_BYTES = 1 << 20
 
 def execute(args: argparse.Namespace) -> int:
     """Run a command on a node; its exit status is ours (with ``--json`` 0 or 1). Raises FileError, ConsoleError."""
+    speak(args)
     inventory = files.read_fleet(args.inventory)
     node = _node(inventory, args.node, args.inventory)
     words = [word for at, word in enumerate(args.cmd) if at or word != "--"]
@@ -32,7 +34,7 @@ def execute(args: argparse.Namespace) -> int:
     # As words, not as a line: what is to be a shell's business says so (sh -c '...').
     command = shlex.join(words)
     line = f"exec {'sudo -n -H -- ' if node.become else ''}{command}"
-    say(f"on {node.name} ({node.host}): {command}")
+    say(i18n.say("on {node} ({host}): {command}", node=node.name, host=node.host, command=command))
     if args.yes_i_mean and args.yes_i_mean != node.name:
         raise FileError("the two names differ", where="--yes-i-mean", got=args.yes_i_mean, expected=node.name, fix="Say the node's name twice")
     if not args.yes_i_mean and not _confirmed(node.name):
@@ -84,13 +86,14 @@ def _confirmed(name: str) -> bool:
     if not sys.stdin.isatty():
         raise FileError("nobody is there to confirm", where="standard input", got="no terminal", expected="the node's name",
                         fix=f"Add --yes-i-mean {name}")
-    sys.stderr.write(f"Type the node's name to run it there ({name}): ")
+    sys.stderr.write(i18n.say("Type the node's name to run it there ({name}): ", name=name))
     sys.stderr.flush()
     return sys.stdin.readline().strip() == name
 
 
 def attach(args: argparse.Namespace) -> int:
     """Watch a job to its end; leaving (Ctrl-C) leaves it running. Exit status 0 only if it reached its final iteration."""
+    speak(args)
     inventory = files.read_fleet(args.inventory)
     with at_desk(args, inventory) as desk:
         missing = desk.settle(args.timeout)
@@ -103,12 +106,13 @@ def attach(args: argparse.Namespace) -> int:
         newest = max(str(one.get("attempt")) for one in ours)
         members = [one for one in ours if one.get("attempt") == newest]
         live = any(one.get("state") in LIVE for one in members)
-        say(f"attempt {newest} on {', '.join(str(one['node']) for one in members)}: {'runs' if live else 'has ended'}")
+        nodes = ", ".join(str(one["node"]) for one in members)
+        say(i18n.say("attempt {attempt} on {nodes}: runs", attempt=newest, nodes=nodes) if live else i18n.say("attempt {attempt} on {nodes}: has ended", attempt=newest, nodes=nodes))
         view = await_end(desk, args.job, newest)
         document: dict[str, Any] = {"ok": view.status.text in ("finished", "done"), "job": args.job, "attempt": newest,
                                     "nodes": [str(one["node"]) for one in members], "result": result_mapping(view)}
     if args.json:
         put_json(document)
     else:
-        put(f"{args.job}: {view.status.text}" + (f" at iteration {view.iteration}" if view.iteration is not None else ""))
+        put(how_far(view))
     return 0 if document["ok"] else 1

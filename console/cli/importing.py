@@ -7,13 +7,15 @@ import dataclasses
 from typing import Any
 
 from console import files
-from console.cli.desk import put, put_json, say
+from console.cli.desk import put, put_json, say, speak
+from console.core import i18n
 from console.core.launch.importers import Imported, read
 from console.core.launch.problems import problem_text
 
 
 def import_(args: argparse.Namespace) -> int:
     """Write job files out of launch commands and settings. Exit status 1 when the source was faulty. Raises FileError."""
+    speak(args)
     found = read(files.read_sources(args.file))
     written = _write(args.output, found) if args.output else [""] * len(found)
     ok = not any(problem.severity == "error" for one in found for problem in one.problems)
@@ -22,13 +24,13 @@ def import_(args: argparse.Namespace) -> int:
         return 0 if ok else 1
     for one, path in zip(found, written, strict=True):
         if path:
-            say(f"{one.name}: written to {path}")
+            say(i18n.say("{name}: written to {path}", name=one.name, path=path))
         else:
             put(("---\n" if len(found) > 1 else "") + one.text)
         for problem in one.problems:
-            say(f"rankdeck: {problem.severity} in {one.name}: {problem_text(problem)}")
+            say("rankdeck: " + i18n.say("{severity} in {name}: {text}", severity=i18n.say(problem.severity), name=one.name, text=problem_text(problem)))
         for left in one.left:
-            say(f"{one.name}: not carried over ({left.where}): {left.what}: {left.why}")
+            say(i18n.say("{name}: not carried over ({where}): {what}: {why}", name=one.name, where=left.where, what=i18n.recognised(left.what), why=i18n.recognised(left.why)))
     return 0 if ok else 1
 
 

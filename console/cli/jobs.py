@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import time
 from collections.abc import Callable, Iterable
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from console import files
 from console.cli import error_mapping
-from console.cli.desk import LOOK_S, Desk, SystemClock, at_desk, put, put_json, say
+from console.cli.desk import LOOK_S, Desk, SystemClock, at_desk, put, put_json, say, speak
 from console.core import i18n
 from console.core.errors import FileError, LaunchError
 from console.core.events import FleetEvent, LaunchProgress
@@ -23,10 +22,11 @@ from console.core.launch.fleet_rules import ATTEMPT
 from console.core.launch.inventory import Inventory
 from console.core.launch.plan import LaunchPlan, plan_mapping, plan_text
 from console.core.launch.problems import problem_text
+from console.core.launch.progress import TOLD, line_text, progress_text
 from console.core.launch.report import plain
+from console.core.spoken import spoken, spoken_text
 from console.errands import Held, planned
 from console.errands import new_attempt as new_attempt
-from console.tui.words import catalogue
 
 if TYPE_CHECKING:
     from console.core.launch.compose import ComposedJob
@@ -43,8 +43,8 @@ LAST_LINES_S = 3.0
 
 def plan(args: argparse.Namespace) -> int:
     """Print the plan of a job, or with ``--diff`` what it changes. Exit status 1 when it must not be launched. Raises FileError."""
+    speak(args)
     made, inventory = _make(args, args.attempt)
-    _speak(args)
     changed = None
     if args.diff:
         from console.core.launch.difference import difference, difference_text
@@ -70,13 +70,13 @@ def plan(args: argparse.Namespace) -> int:
 
 def launch(args: argparse.Namespace) -> int:
     """Start a job and see it train; with ``--wait`` stay to its end. Raises FileError, ConnectError."""
+    speak(args)
     made, inventory = _make(args, "")
-    _speak(args)
     document: dict[str, Any] = {
         "ok": False, "job": made.job, "attempt": made.attempt, "epoch": None,
         "problems": plan_mapping(made)["problems"], "nodes": [], "error": None, "result": None, "check": None}
     if not made.ok or inventory is None:
-        return _end(args, document, "".join(f"{problem_text(one)}\n" for one in made.problems if one.severity == "error") + "not launched")
+        return _end(args, document, "".join(f"{problem_text(one)}\n" for one in made.problems if one.severity == "error") + i18n.say("not launched"))
     for problem in made.problems:
         if problem.severity == "warning":
             say(f"rankdeck: {problem_text(problem)}")
@@ -86,25 +86,23 @@ def launch(args: argparse.Namespace) -> int:
 
         def show(event: FleetEvent) -> None:
             if isinstance(event, LaunchProgress):
-                of = "" if event.job == made.job else f"{event.job}: "
-                if not of:
+                if event.job == made.job:
                     phases[event.node, event.phase] = event
-                if event.state in ("done", "failed", "undone"):
-                    took = f" ({event.took_s:.1f} s)" if event.took_s is not None else ""
-                    say(f"{event.node}: {of}{event.phase} {event.state}{took}{': ' + event.why if event.why else ''}")
+                if event.state in TOLD:
+                    say(progress_text(event, made.job))
 
         def tell(event: FleetEvent) -> None:
             held(event)
             show(event)
 
         try:
-            submission = desk.backend.submit(made, tell, _gate(args, made, inventory, document), lambda node, line: say(f"{node}: {line}"))
+            submission = desk.backend.submit(made, tell, _gate(args, made, inventory, document), _line)
         except LaunchError as error:
             document["error"] = error_mapping(error)
-            say(f"rankdeck: {error}")
+            say(f"rankdeck: {spoken(error)}")
         else:
             document.update(ok=True, epoch=submission.epoch)
-            say(f"{submission.job} is started as attempt {submission.attempt}")
+            say(i18n.say("{job} is started as attempt {attempt}", job=submission.job, attempt=submission.attempt))
             if not args.detach:
                 _see_it_up(desk, args, made, submission, show, document)
             if args.wait and document["ok"]:
@@ -119,27 +117,26 @@ def launch(args: argparse.Namespace) -> int:
     return _end(args, document, "")
 
 
-def _speak(args: argparse.Namespace) -> None:
-    """What is found is told in the operator's language; a document stays English."""
-    if not args.json:
-        i18n.use(catalogue(args.lang, os.environ))
-
-
 def left_to_do(made: LaunchPlan, job: str) -> list[str]:
     """What a launch that does not wait leaves to the operator, a line each. Whether it has been trained only the log tells, so no node begins it by itself."""
-    return [f"{step.job} is not waited for; when the job has trained: rankdeck run-step {shlex.quote(job)} {step.job.rpartition('--')[2]}" for step in made.after]
+    return [i18n.say("{step} is not waited for; when the job has trained: {command}", step=step.job, command=f"rankdeck run-step {shlex.quote(job)} {step.job.rpartition('--')[2]}")
+            for step in made.after]
 
 
 def _afterwards(desk: Desk, made: LaunchPlan, tell: Callable[[FleetEvent], None], document: dict[str, Any]) -> None:
     """The steps for when the job has been trained."""
     for step in made.after:
         try:
-            desk.backend.carry_out(step, tell, lambda node, line: say(f"{node}: {line}"))
+            desk.backend.carry_out(step, tell, _line)
         except LaunchError as error:
             document.update(ok=False, error=error_mapping(error))
-            say(f"rankdeck: {error}")
+            say(f"rankdeck: {spoken(error)}")
             return
-        say(f"{step.job}: done")
+        say(i18n.say("{where}: {what}", where=step.job, what=i18n.say("done")))
+
+
+def _line(node: str, line: str) -> None:
+    say(line_text(node, line))
 
 
 def _see_it_up(desk: Desk, args: argparse.Namespace, made: LaunchPlan, submission: Submission, show: Callable[[FleetEvent], None],
@@ -168,7 +165,7 @@ def _see_it_up(desk: Desk, args: argparse.Namespace, made: LaunchPlan, submissio
         view = await_end(desk, submission.job, submission.attempt, look)
     except LaunchError as error:
         document.update(ok=False, error=error_mapping(error))
-        say(f"rankdeck: {error}")
+        say(f"rankdeck: {spoken(error)}")
         deadline_s = desk.clock.mono_s() + LAST_LINES_S
         desk.store.drain()
         while "running" in shown() and desk.clock.mono_s() < deadline_s:
@@ -176,11 +173,11 @@ def _see_it_up(desk: Desk, args: argparse.Namespace, made: LaunchPlan, submissio
             desk.store.drain()
         view = job_view(desk.store.state, desk.store.state.runs[submission.job], desk.clock.wall_s())
     except KeyboardInterrupt:
-        say(f"{submission.job} goes on; rankdeck attach {submission.job} watches it, rankdeck stop {submission.job} ends it")
+        say(i18n.say("{job} goes on; rankdeck attach {job} watches it, rankdeck stop {job} ends it", job=submission.job))
         raise
     else:
         document["ok"] = view.status.text == "finished" or (not args.wait and view.status.text not in ENDED)
-        say(f"{submission.job}: {view.status.text}" + (f" at iteration {view.iteration}" if view.iteration is not None else ""))
+        say(how_far(view))
     if args.wait:
         document["result"] = result_mapping(view)
 
@@ -199,14 +196,14 @@ def _gate(args: argparse.Namespace, made: LaunchPlan, inventory: Inventory, docu
             say(found)
         others = sum(finding.severity == "unknown" and finding.waived is None for finding in report.findings)
         waived = sum(finding.waived is not None for finding in report.findings)
-        say(f"{len(report.checks)} checks ({report.case.level}): " + ("fit" if report.ok else "not fit")
-            + (f", {others} things are not known" if others else "") + (f", {waived} waived" if waived else ""))
+        say(i18n.say("{n} checks ({level}): {how}", n=len(report.checks), level=report.case.level, how=i18n.say("fit") if report.ok else i18n.say("not fit"))
+            + (i18n.say(", {n} things are not known", n=others) if others else "") + (i18n.say(", {n} waived", n=waived) if waived else ""))
 
     if gate.open:
-        say(f"nothing is checked: {gate.why}" if gate.why else "nothing is checked")
+        say(i18n.say("nothing is checked: {why}", why=spoken_text(gate.why)) if gate.why else i18n.say("nothing is checked"))
     else:
-        say(f"checking {len(made.nodes)} nodes ({gate.level}); rankdeck launch --no-check leaves it out")
-    return replace(gate, told=told, tell=lambda node, text: say(f"{node}: {text}"))
+        say(i18n.say("checking {n} nodes ({level}); rankdeck launch --no-check leaves it out", n=len(made.nodes), level=gate.level))
+    return replace(gate, told=told, tell=_line)
 
 
 def _end(args: argparse.Namespace, document: dict[str, Any], text: str) -> int:
@@ -244,7 +241,7 @@ def await_end(desk: Desk, job: str, attempt: str, enough: Callable[[FleetState],
             tenth = view.iteration * 10 // view.total if view.iteration is not None and view.total else -1
             if tenth > told and view.iteration is not None:
                 told = tenth
-                say(f"iteration {view.iteration} of {view.total}" + (f", loss {view.loss:.4f}" if view.loss is not None else ""))
+                say(i18n.say("iteration {n} of {total}", n=view.iteration, total=view.total) + (i18n.say(", loss {loss:.4f}", loss=view.loss) if view.loss is not None else ""))
             if enough(desk.store.state) or view.status.text in SETTLED or view.attempt != attempt:
                 return view
             if view.status.text in ENDED:
@@ -257,8 +254,15 @@ def await_end(desk: Desk, job: str, attempt: str, enough: Callable[[FleetState],
         down = ", ".join(sorted(name for name, node in desk.store.state.nodes.items() if node.link in ("down", "refused")))
         if down != link:
             link = down
-            say(f"no link to {down}; the job goes on without us" if down else "all links are up again")
+            say(i18n.say("no link to {nodes}; the job goes on without us", nodes=down) if down else i18n.say("all links are up again"))
         time.sleep(LOOK_S)
+
+
+def how_far(view: JobView) -> str:
+    """A job's state and how far it has come, for people."""
+    if view.iteration is None:
+        return i18n.say("{where}: {what}", where=view.job, what=i18n.say(view.status.text))
+    return i18n.say("{job}: {status} at iteration {n}", job=view.job, status=i18n.say(view.status.text), n=view.iteration)
 
 
 def result_mapping(view: JobView) -> dict[str, Any]:

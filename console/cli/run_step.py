@@ -8,14 +8,17 @@ from typing import Any
 
 from console import files
 from console.cli import error_mapping
-from console.cli.desk import SystemClock, at_desk, put, put_json, say
+from console.cli.desk import SystemClock, at_desk, put, put_json, say, speak
+from console.core import i18n
 from console.core.errors import FileError, LaunchError
 from console.core.events import FleetEvent, LaunchProgress
 from console.core.launch.inventory import Inventory
 from console.core.launch.plan import LaunchPlan, node_mapping, plan_text, refused_plan
 from console.core.launch.problems import ProblemsError, problem_text
+from console.core.launch.progress import TOLD, line_text, progress_text
 from console.core.launch.step_plan import make_step_plan
 from console.core.launch.steps import step
+from console.core.spoken import spoken
 from console.errands import new_attempt
 from console.remote.gate import Gate
 from console.remote.step_run import StepEnd, StepError, see_through
@@ -23,6 +26,7 @@ from console.remote.step_run import StepEnd, StepError, see_through
 
 def run_step(args: argparse.Namespace) -> int:
     """Carry a step of a job out and stay to its end. Exit status 1 when it did not end well. Raises FileError, ConnectError."""
+    speak(args)
     made, makes, inventory = _make(args)
     document: dict[str, Any] = {"ok": made.ok, "step": args.step, "job": made.job, "attempt": made.attempt, "makes": list(makes),
                                 "problems": [dataclasses.asdict(one) for one in made.problems], "nodes": [], "plan": None, "error": None}
@@ -42,29 +46,29 @@ def run_step(args: argparse.Namespace) -> int:
     with at_desk(args, chosen) as desk:
         def hear(event: FleetEvent) -> None:
             desk.store.ingest([event])
-            if isinstance(event, LaunchProgress) and event.state in ("done", "failed", "undone"):
-                say(f"{event.node}: {event.phase} {event.state}{': ' + event.why if event.why else ''}")
+            if isinstance(event, LaunchProgress) and event.state in TOLD:
+                say(progress_text(event, made.job))
 
         try:
             # It needs neither the job's data nor, mostly, its devices; what it needs its script looks for.
             desk.backend.submit(made, hear, Gate(level="none", job=None))
-            say(f"{made.job} is started as attempt {made.attempt}")
+            say(i18n.say("{job} is started as attempt {attempt}", job=made.job, attempt=made.attempt))
             document["nodes"] = [_started_mapping(node.node, node.dir) for node in made.nodes]
             if not args.detach:
-                ends = see_through(made, desk.supervisor, desk.clock, lambda node, line: say(f"{node}: {line}"))
+                ends = see_through(made, desk.supervisor, desk.clock, lambda node, line: say(line_text(node, line)))
                 document["nodes"] = [_end_mapping(made, end) for end in ends]
         except LaunchError as error:
             document.update(ok=False, error=error_mapping(error))
             if isinstance(error, StepError):
                 document["nodes"] = [_end_mapping(made, end) for end in error.ends]
-            say(f"rankdeck: {error}")
+            say(f"rankdeck: {spoken(error)}")
         except KeyboardInterrupt:
-            say(f"{made.job} goes on; rankdeck attach {made.job} watches it, rankdeck stop {made.job} ends it")
+            say(i18n.say("{job} goes on; rankdeck attach {job} watches it, rankdeck stop {job} ends it", job=made.job))
             raise
     if args.json:
         put_json(document)
     elif document["ok"]:
-        put(f"{made.job}: started as attempt {made.attempt}" if args.detach else f"{made.job}: done; it makes {', '.join(makes)}")
+        put(i18n.say("{job}: started as attempt {attempt}", job=made.job, attempt=made.attempt) if args.detach else i18n.say("{job}: done; it makes {paths}", job=made.job, paths=", ".join(makes)))
     return 0 if document["ok"] else 1
 
 

@@ -11,9 +11,11 @@ from typing import Any
 
 from console import files
 from console.cli import error_mapping
-from console.cli.desk import LIVE, LOOK_S, Desk, at_desk, put, put_json, say
+from console.cli.desk import LIVE, LOOK_S, Desk, at_desk, put, put_json, say, speak
+from console.core import i18n
 from console.core.errors import ConsoleError, FileError
 from console.core.launch.report import table
+from console.core.spoken import spoken, spoken_text
 from console.remote.backend import Submission
 
 MARGIN_S = 20.0
@@ -27,6 +29,7 @@ def stop(args: argparse.Namespace) -> int:
     """End a job. Exit status 0 only when nothing of it is left anywhere. Raises FileError, ConsoleError."""
     if args.yes_i_mean and args.yes_i_mean != args.job:
         raise FileError("the two names differ", where="--yes-i-mean", got=args.yes_i_mean, expected=args.job, fix="Say the job's name twice")
+    speak(args)
     inventory = files.read_fleet(args.inventory)
     with at_desk(args, inventory) as desk:
         missing = desk.settle(args.timeout)
@@ -48,31 +51,32 @@ def stop(args: argparse.Namespace) -> int:
         put_json(document)
     else:
         if error is not None:
-            say(f"rankdeck: {error}")
-        put("\n".join(table([("ATTEMPT", "NODE", "STATE"), *((one["attempt"], one["node"], states.get(_key(one), "?")) for one in targets)])))
+            say(f"rankdeck: {spoken(error)}")
+        heads = (i18n.say("attempt"), i18n.say("node"), i18n.say("state"))
+        put("\n".join(table([tuple(head.upper() for head in heads), *((one["attempt"], one["node"], i18n.say(states.get(_key(one), "?"))) for one in targets)])))
         for (_, node), rest in left.items():
             if rest:
-                say(f"rankdeck: something is left on {node}: {_left_text(rest)}")
+                say("rankdeck: " + i18n.say("something is left on {node}: {what}", node=node, what=_left_text(rest)))
         for node, why in unreachable.items():
-            say(f"rankdeck: {node} did not answer and may still run the job: {why}")
+            say("rankdeck: " + i18n.say("{node} did not answer and may still run the job: {why}", node=node, why=spoken_text(why)))
     return 0 if document["ok"] else 1
 
 
 def _show(args: argparse.Namespace, targets: Sequence[Mapping[str, Any]], unreachable: Mapping[str, str]) -> None:
     """What will be done, on standard error; it is what the name is typed for."""
-    say(f"job {args.job}: SIGTERM, {args.grace:g} s, SIGKILL, on")
+    say(i18n.say("job {job}: SIGTERM, {s:g} s, SIGKILL, on", job=args.job, s=args.grace))
     for one in targets:
         request = {"op": "stop", "args": {"attempt": one["attempt"], "grace_s": args.grace, "why": WHY}}
-        say(f"  {one['node']}  {one['state']}, pid {one.get('pid') or '-'}, {one.get('dir')}  {json.dumps(request)}")
+        say(f"  {one['node']}  {i18n.say(one['state'])}, pid {one.get('pid') or '-'}, {one.get('dir')}  {json.dumps(request)}")
     for node, why in unreachable.items():
-        say(f"  {node}  does not answer, and will not be asked: {why}")
+        say(i18n.say("  {node}  does not answer, and will not be asked: {why}", node=node, why=spoken_text(why)))
 
 
 def _confirmed(job: str) -> bool:
     if not sys.stdin.isatty():
         raise FileError("nobody is there to confirm", where="standard input", got="no terminal", expected="the job's name",
                         fix=f"Add --yes-i-mean {job}")
-    sys.stderr.write(f"Type the job's name to stop it ({job}): ")
+    sys.stderr.write(i18n.say("Type the job's name to stop it ({job}): ", job=job))
     sys.stderr.flush()
     return sys.stdin.readline().strip() == job
 
@@ -131,10 +135,10 @@ def _await_nothing(desk: Desk, targets: Sequence[Mapping[str, Any]], keep_contai
 
 
 def _left_text(found: Mapping[str, Any]) -> str:
-    parts = [f"processes {', '.join(map(str, found['processes']))}"] if found.get("processes") else []
-    parts += ["its container"] if found.get("container") else []
-    parts += [f"device {holder.get('device')} is held by process {holder.get('pid')} ({holder.get('name')})" for holder in found.get("holders") or ()]
-    return "; ".join(parts) or str(found.get("why"))
+    parts = [i18n.say("processes {pids}", pids=", ".join(map(str, found["processes"])))] if found.get("processes") else []
+    parts += [i18n.say("its container")] if found.get("container") else []
+    parts += [i18n.say("device {n} is held by process {pid} ({name})", n=holder.get("device"), pid=holder.get("pid"), name=holder.get("name")) for holder in found.get("holders") or ()]
+    return "; ".join(parts) or spoken_text(str(found.get("why")))
 
 
 def _document(job: str, targets: Sequence[Mapping[str, Any]], states: Mapping[tuple[str, str], str], unreachable: Mapping[str, str],

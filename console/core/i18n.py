@@ -8,7 +8,8 @@ and still its text and fields to ``say``.
 
 What is made by code that knows nothing of languages (a rule of the trainer, an error of an edge) is a finished English
 text; ``recognised`` finds it again in the catalogue, by its templates: keys in which ``{0}``, ``{1}``, ... stand in order
-for what was filled in. All other braces of such a key are themselves.
+for what was filled in. All other braces of such a key are themselves. A value stays as it is, but where the other
+language has ``{0!}`` it is one of our own words there (a phase, an attempt's state), and is said too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ LANGUAGE = "LANGUAGE"
 """The catalogue's entry for the code of its own language."""
 
 _FIELD = re.compile(r"\{([0-9]+)\}")
+_FILLED = re.compile(r"\{([0-9]+)(!?)\}")
 _DEEPEST = 3
 """Templates within fields of templates; a text of somebody else's may look like any number of them."""
 _FEW = 10
@@ -111,7 +113,12 @@ def _recognised(text: str, depth: int) -> str:
     template, fields = best
     told = (_recognised(field, depth - 1) if depth and " " in field.strip() else field for field in fields)
     values = dict(zip(template.numbers, told, strict=True))
-    return _FIELD.sub(lambda found: values.get(found[1], found[0]), template.said)
+
+    def filled(found: re.Match[str]) -> str:
+        value = values.get(found[1], found[0])
+        return _catalogue.get(value, value) if found[2] else value
+
+    return _FILLED.sub(filled, template.said)
 
 
 def _compile() -> None:

@@ -2,8 +2,8 @@
 
 An error is made in English, and mostly comes to the screen as its finished text (the reason of a link, an answer, a
 notice). Its four parts are found again by the shape that ``ConsoleError`` gives them, and each is looked up by itself.
-What the catalogue lacks, and what a node or a person said, stays as it is. Documents, logs and standard error of the
-commands are never spoken.
+What the catalogue lacks, and what a node or a person said, stays as it is. Documents and logs are never spoken, and
+commands speak where they are told the language (``--lang``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from functools import lru_cache
 
 from console.core.errors import ConsoleError
-from console.core.i18n import LANGUAGE, recognised, say
+from console.core.i18n import LANGUAGE, Phrase, recognised, say
 
 _DEEPEST = 2
 """Errors within an error's "got"."""
@@ -32,7 +32,9 @@ def spoken(error: ConsoleError) -> str:
 
 
 def spoken_text(text: str) -> str:
-    """The same of an error that is text already, and of any other text that the catalogue has; else the text."""
+    """The same of an error that is text already, and of any other text that the catalogue has; else the text. Phrases are said."""
+    if isinstance(text, Phrase):
+        return say(text)
     language = _language()
     return "\n".join(_kept(language, line) for line in text.split("\n")) if language and text else text
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from console.core.clock import Clock
 from console.core.errors import ConsoleError, LaunchError
+from console.core.i18n import phrase
 from console.core.launch.inventory import Node
 from console.core.launch.plan import LaunchPlan
 from console.core.preflight.facts import Level, NodeFacts
@@ -32,7 +33,9 @@ class NotFitError(LaunchError):
     def __init__(self, report: Report) -> None:
         self.errors = [finding for finding in report.findings if finding.severity == "error" and finding.waived is None]
         first, more = self.errors[0], len(self.errors) - 1
-        super().__init__(f"the nodes are not fit for the job: {first.what}" + (f", and {more} more" if more else ""), node=first.node, phase="preflight",
+        what = (phrase("the nodes are not fit for the job: {what}, and {n} more", what=first.what, n=more) if more else
+                phrase("the nodes are not fit for the job: {what}", what=first.what))
+        super().__init__(what, node=first.node, phase="preflight",
                          where=place(first), got=first.got, expected=first.expected, fix=(first.fix + f" (check {first.id}; see rankdeck check)").strip())
         self.report = report
 

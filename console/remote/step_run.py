@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from console.core.clock import Clock
 from console.core.errors import ConsoleError, LaunchError, RequestError
+from console.core.i18n import phrase
 from console.core.launch.plan import LaunchPlan
 from console.remote.session import Session
 
@@ -130,7 +131,7 @@ def watch(plan: LaunchPlan, nodes: Nodes, clock: Clock, say: Say) -> list[StepEn
             except ConsoleError as error:
                 if not part.lost:
                     part.lost = True
-                    say(part.node, f"no answer ({error.what}); the step goes on without us")
+                    say(part.node, phrase("no answer ({why}); the step goes on without us", why=phrase(error.what)))
                 if now_s - part.heard_s >= GIVE_UP_S:
                     part.give_up(f"no answer for {GIVE_UP_S:.0f} s: {error.what}")
             else:

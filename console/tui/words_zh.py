@@ -7,9 +7,11 @@ from collections.abc import Mapping
 
 from console.core.i18n import LANGUAGE
 from console.tui.words_zh_colleagues import COLLEAGUES
+from console.tui.words_zh_commands import COMMANDS
 from console.tui.words_zh_errands import ERRANDS
 from console.tui.words_zh_errors import ERRORS
 from console.tui.words_zh_findings import FINDINGS
+from console.tui.words_zh_imports import IMPORTS
 from console.tui.words_zh_reasons import REASONS
 from console.tui.words_zh_rules import RULES
 
@@ -135,5 +137,7 @@ WORDS: Mapping[str, str] = {
     **FINDINGS,
     **ERRANDS,
     **COLLEAGUES,
+    **IMPORTS,
+    **COMMANDS,
     LANGUAGE: "zh",
 }

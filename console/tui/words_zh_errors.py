@@ -47,7 +47,7 @@ ERRORS: Mapping[str, str] = {
     "not a commit": "不是提交", "git cannot pack the commit": "git 无法打包该提交", "not a name for something on a node": "不能作为节点上的名称", "the file cannot be read": "文件无法读取",
     "a link leads out of the directory": "有链接指向目录之外", "{0} could not be staged": "{0} 未能分发",
     # Connections.
-    "{0} failed on {1}": "{0} 在 {1} 上失败", "making the agent's directory failed": "创建代理目录失败", "sending the agent failed": "发送代理失败", "installing the agent failed": "安装代理失败", "starting a command on {0} failed": "在 {0} 上启动命令失败", "writing {0} on {1} failed": "在 {1} 上写入 {0} 失败", "the jump host did not let us in in time": "跳板机未及时放行", "the jump host could not be reached": "无法连上跳板机",
+    "{0} failed on {1}": "{0!} 在 {1} 上失败", "making the agent's directory failed": "创建代理目录失败", "sending the agent failed": "发送代理失败", "installing the agent failed": "安装代理失败", "starting a command on {0} failed": "在 {0} 上启动命令失败", "writing {0} on {1} failed": "在 {1} 上写入 {0} 失败", "the jump host did not let us in in time": "跳板机未及时放行", "the jump host could not be reached": "无法连上跳板机",
     "HOST KEY CHANGED: {0} does not show the key it had; someone may be listening in": "主机密钥已变：{0} 出示的密钥与以前不同，可能有人窃听", "HOST KEY REVOKED: {0} shows a key that is marked as revoked": "主机密钥已吊销：{0} 出示的密钥标记为已吊销",
     "host key of {0} is not known": "{0} 的主机密钥未知", "the new host key cannot be written down": "无法记下新的主机密钥", "the known host keys cannot be read": "无法读取已知的主机密钥",
     "the connection was lost a moment ago": "连接刚刚断开", "the link was lost": "连接断开", "the console failed at this node": "控制台在此节点上出错", "there is no directory for ssh's sockets": "没有存放 ssh 套接字的目录",
@@ -65,8 +65,8 @@ ERRORS: Mapping[str, str] = {
     "the agent is not installed": "代理未安装", "the node has no such Python": "节点上没有这个 Python", "the agent refused": "代理拒绝", "the agent does not say hello": "代理没有打招呼", "closed": "已关闭",
     "the node's login scripts print too much": "节点的登录脚本输出过多", "{0} was not answered": "{0} 没有得到回答", "{0} cannot be sent": "{0} 无法发送", "the agent turned us away": "代理拒绝了连接",
     # Launching and stopping.
-    "{0} failed on {1}: {2}": "{0} 在 {1} 上失败：{2}", "job {0} has problems and is not started": "作业 {0} 有问题，未启动", "job {0} was not stopped everywhere": "作业 {0} 未在所有节点上停止",
-    "cannot launch: the console is read-only": "不能启动：控制台为只读", "cannot stop: the console is read-only": "不能停止：控制台为只读", "the node cannot run the job": "节点无法运行该作业", "job {0} is already there": "作业 {0} 已在那里",
+    "{0} failed on {1}: {2}": "{0!} 在 {1} 上失败：{2!}", "job {0} has problems and is not started": "作业 {0} 有问题，未启动", "job {0} was not stopped everywhere": "作业 {0} 未在所有节点上停止",
+    "cannot launch: the console is read-only": "不能启动：控制台为只读", "cannot stop: the console is read-only": "不能停止：控制台为只读", "the node cannot run the job": "节点无法运行该作业", "job {0} is already there": "作业 {0} 已在那里", "{0} could not be told that the job trains": "未能告知 {0} 作业已在训练",
     "the nodes are not fit for the job: {0}": "节点不适合该作业：{0}", "the nodes are not fit for the job: {0}, and {1} more": "节点不适合该作业：{0}，另有 {1} 项",
     # Notes of nodes.
     "no sample yet": "尚无采样", "npu-smi: table incomplete": "npu-smi：表格不完整", "{0} records held back on the node": "节点上积压 {0} 条记录",
@@ -78,10 +78,10 @@ ERRORS: Mapping[str, str] = {
     "the character #x{0}": "字符 #x{0}", "bytes that are no text": "不是文本的字节", "step {0}": "步骤 {0}", "more than {0} bytes": "超过 {0} 字节", "the byte 0x{0}": "字节 0x{0}", "nothing in {0}": "{0} 中没有内容",
     "{0} of: {1}; it said last: {2}": "{0}，命令为：{1}；最后输出：{2}", "{0} of: {1}, without a word": "{0}，命令为：{1}；没有输出", "nothing in {0} s": "{0} 秒内无回应", "no session within {0} s": "{0} 秒内没有会话", "{0} bytes": "{0} 字节",
     "no exit status": "没有退出状态", "no word of why": "未说明原因", "no keys to offer": "没有可用的密钥", "the answers were refused: {0}": "回答被拒：{0}", "no answer to the server's question": "未回答服务器的提问",
-    "protocol {0} to {1}": "协议 {0} 至 {1}", "{0} bytes before the agent's hello": "代理打招呼前有 {0} 字节", "{0} problems": "{0} 个问题", "attempt {0}, {1}": "尝试 {0}，{1}", "attempt {0}, {1}, by {2}": "尝试 {0}，{1}，操作者 {2}",
+    "protocol {0} to {1}": "协议 {0} 至 {1}", "{0} bytes before the agent's hello": "代理打招呼前有 {0} 字节", "{0} problems": "{0} 个问题", "attempt {0}, {1}": "尝试 {0}，{1!}", "attempt {0}, {1}, by {2}": "尝试 {0}，{1!}，操作者 {2}",
     "version {0}": "版本 {0}", "{0}, and standard error that leads elsewhere": "{0}，且标准错误指向别处", "nothing, and standard error that leads elsewhere": "无，且标准错误指向别处",
     "the connection was closed by the node": "节点关闭了连接", "no answer for {0} s": "{0} 秒无回应", "no answer for {0} s; trying again in {1} s": "{0} 秒无回应；{1} 秒后重试", "the agent said something that is no message: {0}": "代理发来的不是消息：{0}", "the agent left: {0}": "代理离开：{0}",
-    "the operator asked for a new connection": "操作者要求新建连接", "the console is leaving": "控制台正在退出", "installing the agent": "正在安装代理", "another node is not fit": "另有节点不合格",
+    "the operator asked for a new connection": "操作者要求新建连接", "the console is leaving": "控制台正在退出", "no answer for {0} s, after which the node ends its part": "{0} 秒无回应，此后该节点会结束自己的部分", "installing the agent": "正在安装代理", "another node is not fit": "另有节点不合格",
     # Expected.
     "the extra `demo`": "附加组件 `demo`", "one --node": "一个 --node", "--log, --pid or --container": "--log、--pid 或 --container", "an attempt of this job from `rankdeck ps --all`": "`rankdeck ps --all` 中该作业的一次尝试",
     "an id from docs/guide/check.md": "docs/guide/check.md 中的编号", "-i FLEET, or fleet.inventory in the job file": "-i FLEET，或作业文件中的 fleet.inventory", "one of them": "其中之一", "30m, 8h or 2d": "30m、8h 或 2d", "a program": "一个程序",
@@ -93,7 +93,7 @@ ERRORS: Mapping[str, str] = {
     "launch commands with MASTER_ADDR=... or RUN_TYPE=..., a docker run line, AscendFactory settings, or a HyperPod recipe": "含 MASTER_ADDR=... 或 RUN_TYPE=... 的启动命令、docker run 命令行、AscendFactory 设置，或 HyperPod 配方",
     "the launch": "启动", "env-script, or torchrun with runner.trainer_dir": "env-script，或带 runner.trainer_dir 的 torchrun", "{0}=why it may fail": "{0}=允许其失败的理由", "a setting a line": "每行一项设置",
     "an id under paths.work, its directory, or a plan printed as JSON": "paths.work 下的编号、其目录，或 JSON 格式的计划", "a file in layouts/": "layouts/ 中的文件", "none comes with this version": "此版本不附带", "a YAML file": "YAML 文件", "a new name": "新的名称",
-    "a file that can be read": "可读取的文件", "what rankdeck plan --json printed": "rankdeck plan --json 的输出", "a repository that git can read without asking": "git 无需询问即可读取的仓库", "a token": "令牌", "a job that trains on all its nodes": "在所有节点上训练的作业",
+    "a file that can be read": "可读取的文件", "what rankdeck plan --json printed": "rankdeck plan --json 的输出", "a repository that git can read without asking": "git 无需询问即可读取的仓库", "a token": "令牌", "a job that trains on all its nodes": "在所有节点上训练的作业", "a link to every node": "与每个节点的连接",
     "a short path that can be written": "可写的短路径", "a name or an address": "名称或地址", "OpenSSH's client": "OpenSSH 客户端", "the key in known_hosts": "known_hosts 中的密钥", "a key from known_hosts": "known_hosts 中的密钥", "a login by {0}": "以 {0} 登录",
     "publickey alone": "只用 publickey", "a key exchange within {0} s": "{0} 秒内完成密钥交换", "a directory to send": "要发送的目录", "a commit of that repository": "该仓库的提交", "letters, digits, '.', '_', '+' and '-'": "字母、数字、'.'、'_'、'+' 和 '-'",
     "links inside it": "目录之内的链接", "Python 3.7 or later": "Python 3.7 以上", "bash, and a work directory that can be written": "bash，及可写的工作目录", "no live attempt": "没有运行中的尝试", "{0} bytes with digest {1}": "{0} 字节，摘要 {1}",
@@ -120,7 +120,7 @@ ERRORS: Mapping[str, str] = {
     "Rename it": "改名", "Replace it by what it leads to": "换成它所指的内容", "Move the file away; what the nodes still hold will be fetched again.": "移走该文件；节点仍保有的内容会重新获取", "Start again; what the nodes still hold will be fetched again.": "重新启动；节点仍保有的内容会重新获取",
     "Use that version, or another XDG_STATE_HOME.": "使用那个版本，或另设 XDG_STATE_HOME", "--plain shows the same as text, and so does rankdeck status.": "--plain 以文本显示同样内容，rankdeck status 亦可",
     # The next move: connections.
-    "Mend what it says, then launch again.": "按其所述修正，再重新启动", "It is tried again; look at the jump host.": "会自动重试；请查看跳板机", "Do not connect; ask who runs the host.": "不要连接；请询问主机管理员",
+    "Mend what it says, then launch again.": "按其所述修正，再重新启动", "Mend the link, then launch again.": "修好连接，再重新启动", "It is tried again; look at the jump host.": "会自动重试；请查看跳板机", "Do not connect; ask who runs the host.": "不要连接；请询问主机管理员",
     "If the host was really installed anew, remove the old line (ssh-keygen -R '{0}') and connect again.": "若主机确已重装，删除旧行（ssh-keygen -R '{0}'）后重新连接", "Make the file writable for you, or name another known_hosts file in the fleet file.": "使该文件可写，或在集群文件中指定另一个 known_hosts 文件",
     "Make the file readable for you, or name another one.": "使该文件可读，或指定另一个文件", "Wait until the node is up, or look at why it is not.": "等节点上线，或查看其原因", "Try again.": "请重试", "It is made anew.": "会重新建立", "Please report this.": "请报告此问题", "Set TMPDIR.": "设置 TMPDIR", "Rename the file.": "给文件改名",
     "Look at the free space there, and who may write.": "查看那里的剩余空间和写权限", "Correct the fleet file.": "改正集群文件", "Install openssh-client, or set `transport: paramiko`.": "安装 openssh-client，或设 `transport: paramiko`", "The node or the bastion may be overloaded; it is tried again.": "节点或跳板机可能过载；会自动重试",

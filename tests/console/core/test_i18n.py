@@ -15,6 +15,7 @@ WORDS = {
     "{0} is not a text of {1}": "{0} 不是 {1} 的文本", "not a range: {0}": "不是范围：{0}", "[{0}] runs (backwards)?": "[{0}] 是反的？",
     "{0} of {1}": "{1} 的 {0}", "{{0}} or {name: n0}": "{{0}} 或 {name: n0}", "at {place}": "在 {place}", "could not {0}: {1}": "无法 {0}：{1}",
     "take {name}, or leave it out of {0}": "写 {name}，或从 {0} 中去掉",
+    "attempt {0} is {1}": "尝试 {0} 为{1!}", "done": "已完成",
 }
 
 
@@ -42,6 +43,8 @@ def chinese() -> Iterator[None]:
     # Fields of several words are recognised; a word alone is a value, even where the catalogue has it.
     ("not a range: [3-1] runs (backwards)?", "不是范围：[3-1] 是反的？"), ("name is not a text", "name 不是文本"), ("set nothing", "设置 nothing"),
     ("could not reach n0: no image is named", "无法 reach n0：未指定镜像"),
+    # Unless the language has it marked as a word of ours; what it does not know stays.
+    ("attempt done is done", "尝试 done 为已完成"), ("attempt a is odd", "尝试 a 为odd"),
     # A named field is filled by ``say`` alone.
     ("at home", "at home"),
     # No field is empty, and nothing else is found by half.

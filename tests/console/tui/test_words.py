@@ -117,7 +117,7 @@ def test_everything_that_is_said_is_in_the_catalogue() -> None:
 
 @pytest.mark.parametrize("text", [text for text in WORDS if "{" in text])
 def test_fields_are_the_same_in_both_languages(text: str) -> None:
-    assert sorted(re.findall(r"\{[^}]*\}", text)) == sorted(re.findall(r"\{[^}]*\}", WORDS[text]))
+    assert sorted(re.findall(r"\{[^}]*\}", text)) == sorted(re.findall(r"\{[^}]*\}", WORDS[text].replace("!}", "}")))
 
 
 @pytest.mark.parametrize(("wanted", "environ", "expected"), [

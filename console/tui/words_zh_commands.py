@@ -1,0 +1,35 @@
+"""Chinese for what the commands say of their work while it is under way, and at its end; part of ``words_zh``.
+
+Results in columns, documents and the usage of the command line stay English.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+COMMANDS: Mapping[str, str] = {
+    # Launches and steps.
+    "{what} ({s:.1f} s)": "{what}（{s:.1f} 秒）", "not launched": "未启动",
+    "{step} is not waited for; when the job has trained: {command}": "不等待 {step}；作业训练完后运行：{command}",
+    "{job} goes on; rankdeck attach {job} watches it, rankdeck stop {job} ends it": "{job} 继续运行；rankdeck attach {job} 观察它，rankdeck stop {job} 结束它",
+    "it does not train on all its nodes yet, and nobody ends it everywhere now when it fails on one": "它尚未在所有节点上训练；此后若在一个节点上失败，不再有人在所有节点上结束它",
+    "{node} could not be told and ends its part within {s:g} s": "未能告知 {node}，它会在 {s:g} 秒内结束自己的部分",
+    "{n} checks ({level}): {how}": "{n} 项检查（{level}）：{how}", ", {n} things are not known": "，{n} 项未知", ", {n} waived": "，{n} 项豁免",
+    "nothing is checked: {why}": "不做检查：{why}", "nothing is checked": "不做检查", "preflight.level: none in the job file": "作业文件中 preflight.level: none",
+    "checking {n} nodes ({level}); rankdeck launch --no-check leaves it out": "正在检查 {n} 个节点（{level}）；rankdeck launch --no-check 可跳过",
+    "iteration {n} of {total}": "迭代 {n}/{total}", ", loss {loss:.4f}": "，损失 {loss:.4f}", "{job}: {status} at iteration {n}": "{job}：{status}，迭代 {n}",
+    "no link to {nodes}; the job goes on without us": "与 {nodes} 无连接；作业不受影响", "all links are up again": "全部连接已恢复",
+    "{place}: {what}, and {n} more": "{place}：{what}，另有 {n} 项", "the nodes are not fit for the job: {what}": "节点不适合该作业：{what}", "the nodes are not fit for the job: {what}, and {n} more": "节点不适合该作业：{what}，另有 {n} 项",
+    "{job}: started as attempt {attempt}": "{job}：已启动，尝试 {attempt}", "{job}: done; it makes {paths}": "{job}：完成；产出 {paths}",
+    "no answer ({why}); the step goes on without us": "无回应（{why}）；该步骤继续进行", "attempt {0} is not known to the node any more": "节点已不知道尝试 {0}", "it was {0} before it began": "开始之前已为{0!}状态",
+    "no answer for {0} s: {1}": "{0} 秒无回应：{1}", "no output": "没有输出", "{0} (check {1}; see rankdeck check)": "{0}（检查项 {1}；见 rankdeck check）", "(check {0}; see rankdeck check)": "（检查项 {0}；见 rankdeck check）",
+    "Mend what it says and run it again; what is made already is left alone": "按其所述修正后再运行；已产出的内容不会重做",
+    # Attach, stop, exec.
+    "attempt {attempt} on {nodes}: runs": "尝试 {attempt}，节点 {nodes}：运行中", "attempt {attempt} on {nodes}: has ended": "尝试 {attempt}，节点 {nodes}：已结束",
+    "on {node} ({host}): {command}": "在 {node}（{host}）：{command}", "Type the node's name to run it there ({name}): ": "输入节点名以在那里运行（{name}）：",
+    "something is left on {node}: {what}": "{node} 上有残留：{what}", "{node} did not answer and may still run the job: {why}": "{node} 无回应，可能仍在运行该作业：{why}",
+    "job {job}: SIGTERM, {s:g} s, SIGKILL, on": "作业 {job}：SIGTERM，{s:g} 秒后 SIGKILL，节点：", "  {node}  does not answer, and will not be asked: {why}": "  {node}  无回应，不会向它发出请求：{why}",
+    "Type the job's name to stop it ({job}): ": "输入作业名以停止它（{job}）：", "processes {pids}": "进程 {pids}", "its container": "其容器", "device {n} is held by process {pid} ({name})": "设备 {n} 被进程 {pid}（{name}）占用",
+    # Import.
+    "{name}: written to {path}": "{name}：已写入 {path}", "{severity} in {name}: {text}": "{name} 中的{severity}：{text}", "{name}: not carried over ({where}): {what}: {why}": "{name}：未带入（{where}）：{what}：{why}",
+}

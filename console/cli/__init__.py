@@ -324,7 +324,7 @@ def _add_habits(add: Any) -> None:
 
 
 def _add_screen(parser: argparse.ArgumentParser) -> None:
-    """What the screen can be told, live and in a replay."""
+    """What the screen can be told, live, in a replay and on the demo."""
     parser.add_argument("--layout", metavar="NAME", default="default", help="one of `rankdeck layouts` (default: default)")
     parser.add_argument("--view", default="", choices=["", "fleet", "launch", "training", "checkpoints", "logs", "incident", "checks"], metavar="VIEW",
                         help="begin with a view: fleet, launch, training, checkpoints, logs, incident, checks (default: the layout)")
@@ -345,9 +345,9 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fault", metavar="NAME@WHEN", action="append", default=[],
                         help="break something: rank-killed@20 (an iteration), node-gone@30s (a time), random; may be repeated")
     parser.add_argument("--seed", metavar="N", type=int, help="of what --fault random picks (default: a new one, printed at the end)")
-    parser.add_argument("--layout", metavar="NAME", default="default", help="one of `rankdeck layouts`")
     parser.add_argument("--keep", action="store_true", help="leave the fleet and its job running when the screen is closed")
     parser.add_argument("--stop", action="store_true", help="end a demo that was kept running")
+    _add_screen(parser)
 
 
 def _add_lang(parser: argparse.ArgumentParser) -> None:

@@ -24,6 +24,7 @@ from console.core.spoken import spoken
 from console.store import LogRing, Store, default_path, read_happenings, read_records
 from console.tui import app
 from console.tui.layout_host import BUILT_IN
+from console.tui.terminal import wants_text
 from console.tui.time_cursor import Moments, TimeCursor
 from console.tui.words import catalogue
 
@@ -64,7 +65,7 @@ def replay(args: argparse.Namespace) -> int:
     options = app.Options(notice=notice, view=args.view, theme=args.theme, fps=args.fps, read_only=True, mouse=args.mouse, layouts=files.layouts, read_layout=files.read_layout,
                           labels={node.name: node.labels for node in inventory.nodes}, cursor=cursor, moments=moments, quit_label="quit")
     feed = ReplayFeed(state)
-    if args.plain or os.environ.get("TERM", "dumb") in ("", "dumb", "unknown"):
+    if wants_text(args.plain, os.environ):
         from console.tui import plain
 
         plain.run(feed, lambda intent: None, SystemClock(), read_only=True, options=options)

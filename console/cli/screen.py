@@ -21,6 +21,7 @@ from console.core.spoken import spoken
 from console.desk import ScreenFeed
 from console.tui import app
 from console.tui.layout_host import BUILT_IN
+from console.tui.terminal import wants_text
 from console.tui.words import catalogue
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def open_screen(args: argparse.Namespace) -> int:
     """Show the fleet until the operator leaves. Raises ConsoleError."""
     inventory = files.read_fleet(args.inventory)
     i18n.use(catalogue(args.lang, os.environ))
-    if args.plain or (os.environ.get("TERM", "dumb") in ("", "dumb", "unknown") and not os.environ.get("TEXTUAL_DRIVER")):
+    if wants_text(args.plain, os.environ):
         return _plain(args, inventory)
     notice = ""
     try:

@@ -36,7 +36,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(key="inventory", kind="text", default="", help="fleet file, for commands without -i (a job file's own goes first)"),
     Setting(key="operator", kind="text", default="", help="who you are, for the nodes' audit trail (empty: your login)"),
     Setting(key="layout", kind="text", default="default", help="one of `rankdeck layouts`"),
-    Setting(key="view", kind="choice", default="", choices=("", "fleet", "launch", "training", "checkpoints", "logs", "incident"), help="a view to begin with"),
+    Setting(key="view", kind="choice", default="", choices=("", "fleet", "launch", "training", "checkpoints", "logs", "incident", "checks"), help="a view to begin with"),
     Setting(key="theme", kind="choice", default="", choices=("", "ansi", "dark", "light", "high-contrast", "colour-blind"), help="colours; NO_COLOR outranks it"),
     Setting(key="lang", kind="choice", default="", choices=("", "en", "zh"), help="en or zh (empty: by the locale)"),
     Setting(key="fps", kind="number", default=10.0, least=0.2, most=60.0, help="most frames a second"),

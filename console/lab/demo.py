@@ -21,11 +21,15 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from console.core import i18n
 from console.core.errors import ConsoleError, FileError
+from console.core.spoken import spoken
 from console.desk import ScreenFeed
 from console.lab import faults, fleet, remains
 from console.lab.desk import Desk
 from console.lab.rehearsal import Rehearsal, summary
+from console.tui.terminal import wants_text
+from console.tui.words import catalogue
 
 LOOK_S = 0.05
 TIME_LIMIT_S = 600.0
@@ -41,7 +45,8 @@ def main(args: argparse.Namespace) -> int:
     """Run ``rankdeck demo``. Returns the exit status: 0 fine, 1 not. Raises ConsoleError (UsageError for what
     cannot be meant), KeyboardInterrupt and SystemExit (128 and the signal), each with nothing left behind.
 
-    ``args``: iterations, save_interval, fault (list of texts), seed, headless, json, keep, stop, layout.
+    ``args``: iterations, save_interval, fault (list of texts), seed, headless, json, keep, stop, and what the screen can be told
+    (layout, view, theme, lang, fps, plain, mouse, read_only), which means nothing to a headless demo.
     """
     began = time.monotonic()
 
@@ -116,18 +121,20 @@ def _interactive(args: argparse.Namespace, say: Callable[[str], None]) -> int:
     rng = random.Random(seed)
     iterations, save_interval = args.iterations or 600, args.save_interval or 25
     wanted = [faults.parse(text, rng=rng, iterations=iterations, save_interval=save_interval) for text in args.fault or ()]
-    if not sys.stdout.isatty():
+    text = wants_text(args.plain, os.environ)
+    if not text and not sys.stdout.isatty():
         raise fleet.UsageError("the demo's screen needs a terminal", where="rankdeck demo", got="output that is none",
-                               fix="Use rankdeck demo --headless")
+                               fix="Use rankdeck demo --headless, or --plain")
+    i18n.use(catalogue(args.lang, os.environ))
     _clear_orphans(say)
     demo = _running(say)
     if demo is None:
-        say("setting up a demo fleet of four nodes")
+        say(i18n.say("setting up a demo fleet of four nodes"))
         demo = fleet.create(fleet.Shape(iterations=iterations, save_interval=save_interval, min_step_s=INTERACTIVE_STEP_S,
                                         num_layers=3, seq_length=256), kind="interactive", say=say)
     kept = False
     try:
-        status = _on_screen(demo, args, wanted, rng)
+        status = _shown(demo, args, wanted, rng, text=text)
         kept = bool(args.keep)
     finally:
         _deafen()
@@ -135,32 +142,18 @@ def _interactive(args: argparse.Namespace, say: Callable[[str], None]) -> int:
             demo.keep()
             demo.release()
         else:
-            say("ending the demo")
+            say(i18n.say("ending the demo"))
             demo.leave(say=say)
     if kept:
-        print(f"The demo goes on without a screen for up to {fleet.KEPT_LIMIT_S / 3600:.0f} hours.\n"
-              f"  look at it again:  rankdeck demo    or    XDG_STATE_HOME={demo.state_home} rankdeck open -i {demo.fleet_file}\n"
-              f"  end it:            rankdeck demo --stop")
+        print(i18n.say("The demo goes on without a screen for up to {n:.0f} hours.", n=fleet.KEPT_LIMIT_S / 3600))
+        print(f"  {i18n.say('look at it again:')}  rankdeck demo  |  XDG_STATE_HOME={demo.state_home} rankdeck open -i {demo.fleet_file}\n"
+              f"  {i18n.say('end it:')}  rankdeck demo --stop")
     if args.fault:
         print(f"seed {seed}")
     return status
 
 
-def _on_screen(demo: fleet.DemoFleet, args: argparse.Namespace, wanted: list[faults.Fault], rng: random.Random) -> int:
-    from console import files
-    from console.core import i18n
-    from console.herald import Herald
-    from console.tui import app
-    from console.tui.layout_host import BUILT_IN
-    from console.tui.words import catalogue
-
-    i18n.use(catalogue("", os.environ))
-
-    notice = ""
-    try:
-        spec, css = files.read_layout(args.layout or "default")
-    except FileError as problem:
-        spec, css, notice = BUILT_IN, "", str(problem)
+def _shown(demo: fleet.DemoFleet, args: argparse.Namespace, wanted: list[faults.Fault], rng: random.Random, *, text: bool) -> int:
     # The screen asks before it changes anything (read-only until armed); what gets past it is meant.
     with Desk(demo) as desk:
         desk.start()
@@ -180,21 +173,42 @@ def _on_screen(demo: fleet.DemoFleet, args: argparse.Namespace, wanted: list[fau
             injector.start()
         else:
             threading.Thread(target=launch, name="launch", daemon=True).start()
-        herald = Herald(getattr(args, "settings", {}), os.environ)
-        options = app.Options(notice=notice, quit_label="quit" if args.keep else "quit (ends the demo)", layouts=files.layouts, read_layout=files.read_layout,
-                              fleet=desk.inventory.name, console=desk.name, herald=herald.look)
         try:
-            ending = app.run(ScreenFeed(desk), desk.submit, desk.clock, spec, css, options=options)
+            status = _as_text(desk, args) if text else _on_screen(desk, args)
         finally:
             _deafen()  # the screen's own signal handling is over, and so is ours: what is left is the ending
             injector.stop()
         for error in trouble:
-            print(f"rankdeck demo: {error}", file=sys.stderr)
-        if ending.reason == "terminated":
-            return 128 + signal.Signals[ending.text]
-        if ending.reason == "failed":
-            print(f"rankdeck demo: {ending.text}", file=sys.stderr)
-        return 1 if trouble or ending.reason == "failed" else 0
+            print(f"rankdeck demo: {spoken(error)}", file=sys.stderr)
+        return 1 if trouble and not status else status
+
+
+def _as_text(desk: Desk, args: argparse.Namespace) -> int:
+    from console.tui import plain
+
+    plain.run(ScreenFeed(desk), desk.submit, desk.clock, read_only=args.read_only, fleet=desk.inventory.name, console=desk.name)
+    return 0
+
+
+def _on_screen(desk: Desk, args: argparse.Namespace) -> int:
+    from console import files
+    from console.herald import Herald
+    from console.tui import app
+    from console.tui.layout_host import BUILT_IN
+
+    notice = ""
+    try:
+        spec, css = files.read_layout(args.layout or "default")
+    except FileError as problem:
+        spec, css, notice = BUILT_IN, "", spoken(problem)
+    herald = Herald(getattr(args, "settings", {}), os.environ)
+    options = app.Options(notice=notice, view=args.view, theme=args.theme, fps=args.fps, read_only=args.read_only, mouse=args.mouse,
+                          quit_label="quit" if args.keep else "quit (ends the demo)", layouts=files.layouts, read_layout=files.read_layout,
+                          fleet=desk.inventory.name, console=desk.name, herald=herald.look)
+    ending = app.run(ScreenFeed(desk), desk.submit, desk.clock, spec, css, options=options)
+    if ending.reason == "failed":
+        print(f"rankdeck demo: {ending.text}", file=sys.stderr)
+    return 128 + signal.Signals[ending.text] if ending.reason == "terminated" else int(ending.reason == "failed")
 
 
 def _running(say: Callable[[str], None]) -> fleet.DemoFleet | None:

@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from console.core import i18n
 from console.core.errors import ConsoleError
 from console.lab import remains
 from console.lab.ports import free_port
@@ -114,7 +115,7 @@ class DemoFleet:
         """Let go of the fleet, and end it when no other console has it. True when nothing of it is left."""
         try:
             if not _alone(self.lock):
-                say(f"another console still has the demo in {self.root}; it stays")
+                say(i18n.say("another console still has the demo in {root}; it stays", root=self.root))
                 return False
             return self.clear(say=say)
         finally:
@@ -147,7 +148,7 @@ def create(shape: Shape, *, kind: Kind, say: Callable[[str], None] = lambda text
         fleet.work_dir.mkdir()
         fleet.keep(IDLE_LIMIT_S)
         _replace(fleet.job_file, _yaml(job_mapping(root, shape)))
-        say("starting four SSH servers on loopback")
+        say(i18n.say("starting four SSH servers on loopback"))
         fleet.server = _start_server(root, kind)
         _await_ready(fleet)
     except BaseException:

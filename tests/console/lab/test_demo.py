@@ -10,16 +10,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from console.cli import main
+from console.core import i18n
 from console.lab import demo, fleet, remains
 from tests.patience import PATIENCE_S
 
 pytest.importorskip("asyncssh")
 
 ARGS = {"iterations": 50, "save_interval": 10, "fault": [], "seed": 1, "headless": True, "json": True, "keep": False,
-        "stop": False, "layout": ""}
+        "stop": False, "layout": "", "view": "", "theme": "", "lang": "", "fps": 10.0, "plain": False, "mouse": False, "read_only": False}
 START = "import sys; from console.cli import main; sys.exit(main(['demo', '--headless', '--json', '--iterations', '50']))"
 
 
@@ -80,8 +83,26 @@ def test_a_wrong_fault_is_wrong_usage_and_starts_nothing(fault: str, monkeypatch
 def test_the_screen_wants_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet, "create", lambda *args, **kwargs: pytest.fail("a fleet was started"))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
+    monkeypatch.setenv("TERM", "xterm")
     with pytest.raises(fleet.UsageError, match="--headless"):
         demo.main(argparse.Namespace(**{**ARGS, "headless": False}))
+
+
+def test_text_wants_no_terminal_and_knows_the_screens_options(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    made = object()
+    shown: list[tuple[object, str, bool]] = []
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
+    monkeypatch.setattr(demo, "_clear_orphans", lambda say: None)
+    monkeypatch.setattr(demo, "_running", lambda say: None)
+    monkeypatch.setattr(fleet, "create", lambda *args, **kwargs: SimpleNamespace(made=made, leave=lambda say: True))
+    monkeypatch.setattr(demo, "_shown", lambda found, args, wanted, rng, *, text: shown.append((found.made, args.view, text)) or 0)
+    monkeypatch.setattr(demo, "_deafen", lambda: None)
+    try:
+        assert main(["demo", "--plain", "--lang", "zh", "--view", "incident", "--layout", "triage"]) == 0
+    finally:
+        i18n.use({})
+    assert shown == [(made, "incident", True)]
+    assert "正在准备四个节点的演示集群" in capsys.readouterr().err
 
 
 def test_importing_the_demo_is_cheap() -> None:

@@ -23,7 +23,8 @@ from tests.console.tui import test_words_rules as rules
 CONSOLE = Path(__file__).resolve().parents[3] / "console"
 SPOKEN = ("jobs.py", "run_step.py", "importing.py", "execute.py", "stopping.py")
 """Commands that speak the operator's language while they work."""
-SAID = [*(CONSOLE / "cli" / name for name in SPOKEN), CONSOLE / "core" / "launch" / "progress.py", CONSOLE / "remote" / "gate.py", CONSOLE / "remote" / "step_run.py"]
+SAID = [*(CONSOLE / "cli" / name for name in SPOKEN), CONSOLE / "core" / "launch" / "progress.py", CONSOLE / "remote" / "gate.py", CONSOLE / "remote" / "step_run.py",
+        CONSOLE / "lab" / "demo.py", CONSOLE / "lab" / "fleet.py"]
 AS_IT_IS = {"rankdeck", "pid"}
 """Words of a line that are the same in every language."""
 

@@ -124,12 +124,17 @@ class Desk:
                               expected="a commit within the time limit", move="Launch again")
             disk.write_new(pointer.path("committed.json"), {"epoch": pointer.epoch, "time": clock.wall_s(), "boot_id": processes.boot_id(), "operator": operator,
                                                             "settle_s": overtime.seconds(args.get("settle_s"))})
-        if args.get("settled") is True and not pointer.has(overtime.SETTLED):
+        hold_s = overtime.seconds(args.get("hold_s"))
+        if (args.get("settled") is True or hold_s is not None) and not pointer.has(overtime.SETTLED):
             stop = disk.read_json(pointer.path("stop.json"))
             if stop is not None:
                 raise Refused("attempt %s has been told to stop" % pointer.attempt, where=pointer.dir, got="by %s: %s" % (stop.get("operator"), stop.get("why") or "no reason given"),
                               expected="a running attempt", move="Launch again")
-            disk.write_new(pointer.path(overtime.SETTLED), {"time": clock.wall_s(), "operator": operator})
+            if hold_s is None:
+                disk.write_new(pointer.path(overtime.SETTLED), {"time": clock.wall_s(), "operator": operator})
+            else:
+                pointer = pointer.changed(held_until=clock.wall_s() + hold_s)
+                attempts.save(self._home.attempts, pointer)
         if not pointer.has("shim.json") and not pointer.has("exit-command.json"):
             self._start(pointer)
         return {"pid": (disk.read_json(pointer.path("shim.json")) or {}).get("pid"), "dir": pointer.dir}

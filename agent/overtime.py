@@ -1,8 +1,10 @@
 """Whether an attempt that runs has to end by itself, and why: its time is up, or it runs on this node alone.
 
 Pure reading of the attempt's directory; refuses to stop anything. A console that is lost between the first
-start of a launch and the last cannot undo it, and no node knows of the others: so a commit may say how long
-the attempt may run before it is confirmed (``settle_s``), and the console confirms when all nodes have begun.
+start of a launch and the first iteration cannot undo it, and no node knows of the others: so a commit may say
+how long the attempt may run before it is confirmed (``settle_s``). While the console watches it come up it says
+again and again how long from now (``hold_s``), and it confirms when all nodes train, or when the operator leaves
+the job to its nodes.
 """
 
 from __future__ import annotations
@@ -25,8 +27,10 @@ def why_over(pointer: Pointer, now: float) -> str:
     if not pointer.has(SETTLED):
         committed = disk.read_json(pointer.path("committed.json")) or {}
         settle_s = seconds(committed.get("settle_s"))
-        if settle_s is not None and now >= float(committed.get("time") or 0) + settle_s:
-            return "nobody said within %g s that it had begun on all its nodes" % settle_s
+        if settle_s is not None:
+            until = max(float(committed.get("time") or 0) + settle_s, float(pointer.data.get("held_until") or 0))
+            if now >= until:
+                return "the console that launched it has been silent for %g s, and it did not train on all its nodes yet" % settle_s
     return ""
 
 

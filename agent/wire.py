@@ -175,7 +175,8 @@ OPS: dict[str, tuple[str, dict[str, tuple[type, ...]], str]] = {
     "adopt": ("write", {"job": TEXT, "attempt": TEXT, "epoch": WHOLE, "node": TEXT, "node_index": WHOLE, "what": TABLE},
               "dir, kind, logs, processes; what: logs: [path], pid or container, checkpoint_dir; it is only watched, until abort"),
     "left": ("read", {"attempt": TEXT}, "processes: [pid], container: bool, holders of the given devices, complete"),
-    # With settle_s, the attempt ends by itself when no commit with settled: true follows so soon.
+    # With settle_s, the attempt ends by itself when no commit with settled: true follows so soon, or so soon after
+    # the last one with hold_s.
     "commit": ("write", {"attempt": TEXT, "epoch": WHOLE}, "pid of the shim; saying it twice is harmless"),
     "abort": ("write", {"attempt": TEXT, "why": TEXT}, "released: [device]; left: why its container could not be taken away yet, where so"),
     "stop": ("write", {"attempt": TEXT, "grace_s": NUMBER, "why": TEXT},

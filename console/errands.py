@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from console.core.preflight.facts import Case
     from console.core.preflight.table import Report
     from console.remote.backend import Submission
+    from console.remote.coming_up import ComingUp
     from console.remote.prompts import Question
     from console.remote.ssh_backend import SshBackend
     from console.remote.supervisor import Supervisor
@@ -66,6 +67,8 @@ MEND_S = {"image-pull": 3700.0}
 COMING_UP_S = 7200.0
 """How long a launch is watched on its way to its first iteration: weights may come from a slow disk."""
 LOOK_S = 0.3
+LEAVE_S = 8.0
+"""For telling the nodes of a launch that comes up that it is theirs from now on."""
 OVER = ("exited", "stopped", "aborted", "expired")
 """agent.wire.JOB_STATES that nothing follows."""
 ANSWER_S = 120.0
@@ -120,6 +123,7 @@ class Errands:
         self._questions: dict[int, _Open] = {}
         self._guard = threading.Lock()
         self._closed = False
+        self._watching: list[threading.Thread] = []
 
     def run(self, errand: Errand) -> None:
         """Carry it out in the background; returns at once."""
@@ -134,11 +138,15 @@ class Errands:
         threading.Thread(target=do, args=(errand,), name=type(errand).__name__, daemon=True).start()
 
     def close(self) -> None:
-        """Give up all open questions."""
+        """Give up all open questions; launches that come up are left to their nodes."""
         with self._guard:
             self._closed = True
             for question in self._questions.values():
                 question.done.set()
+            watching = tuple(self._watching)
+        until_s = time.monotonic() + LEAVE_S
+        for thread in watching:
+            thread.join(max(0.0, until_s - time.monotonic()))
 
     # --- checks ------------------------------------------------------------------------------------------
 
@@ -205,7 +213,7 @@ class Errands:
         try:
             if files.read_text(errand.path) != self._read.get(errand.path):
                 raise FileError("the job file has changed since it was planned", where=errand.path, fix="Plan it again, and look at what would run")
-            submission = self._place.backend.submit(plan, Held(self._place.store.ingest))
+            submission = self._place.backend.submit(plan, Held(self._place.store.ingest), held=True)
             self._place.backend.observe(submission, lambda event: None)
         except ConsoleError as error:
             problem = str(error)
@@ -217,19 +225,27 @@ class Errands:
 
     def _see_it_up(self, plan: LaunchPlan, submission: Submission) -> None:
         """Watch until it trains on all its nodes; where one node's part ends badly, so do the others'."""
-        from console.core.fleet.coming_up import ended_badly
         from console.remote.coming_up import ComingUp
 
-        coming = ComingUp(plan, submission, self._place.supervisor, self._place.backend, self._place.clock)
+        with self._guard:
+            self._watching.append(threading.current_thread())
+        try:
+            with ComingUp(plan, submission, self._place.supervisor, self._place.backend, self._place.clock) as coming:
+                self._look_on(coming, plan, submission)
+        except ConsoleError as error:
+            self._tell(JobLaunched(at=self._now(), job=plan.job, attempt=plan.attempt, error=str(error)))
+        finally:
+            with self._guard:
+                self._watching.remove(threading.current_thread())
+
+    def _look_on(self, coming: ComingUp, plan: LaunchPlan, submission: Submission) -> None:
+        from console.core.fleet.coming_up import ended_badly
+
         until_s = self._place.clock.mono_s() + COMING_UP_S
         while not self._closed and self._place.clock.mono_s() < until_s:
             # Folded by the screen; only read here.
             state = self._place.store.state
-            try:
-                if coming.look(state):
-                    return
-            except ConsoleError as error:
-                self._tell(JobLaunched(at=self._now(), job=plan.job, attempt=plan.attempt, error=str(error)))
+            if coming.look(state):
                 return
             run = state.runs.get(plan.job)
             attempt = run.attempts.get(plan.attempt) if run is not None else None

@@ -205,7 +205,7 @@ def build_parser(only: str = "") -> argparse.ArgumentParser:
     launch.add_argument("--no-check", action="store_true", help="start without looking whether the nodes are fit; the nodes' audit trail says so")
     stay = launch.add_mutually_exclusive_group()
     stay.add_argument("--wait", action="store_true", help="stay until the job has ended; exit status 0 only if it reached its final iteration")
-    stay.add_argument("--detach", action="store_true", help="leave as soon as it is started; the default is to stay until it trains, and to end it everywhere when it fails on one node")
+    stay.add_argument("--detach", action="store_true", help="leave as soon as it is started, and to its nodes; the default is to stay until it trains, and to end it everywhere when it fails on one node or this console is killed")
     _add_lang(launch)
 
     stop = add("stop", _later("stopping", "stop"), "End a job on all its nodes: SIGTERM, a grace period, SIGKILL.", fleet=True, link=True)

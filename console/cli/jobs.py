@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +84,7 @@ def launch(args: argparse.Namespace) -> int:
         if problem.severity == "warning":
             say(f"rankdeck: {problem_text(problem)}")
     phases: dict[tuple[str, str], LaunchProgress] = {}
-    with at_desk(args, inventory) as desk:
+    with leaving_in_order(), at_desk(args, inventory) as desk:
         held = Held(desk.store.ingest)
 
         def show(event: FleetEvent) -> None:
@@ -96,7 +99,7 @@ def launch(args: argparse.Namespace) -> int:
             show(event)
 
         try:
-            submission = desk.backend.submit(made, tell, _gate(args, made, inventory, document), _line)
+            submission = desk.backend.submit(made, tell, _gate(args, made, inventory, document), _line, held=not args.detach)
         except LaunchError as error:
             document["error"] = error_mapping(error)
             say(f"rankdeck: {spoken(error)}")
@@ -145,6 +148,7 @@ def _see_it_up(desk: Desk, args: argparse.Namespace, made: LaunchPlan, submissio
     from console.remote.coming_up import ComingUp
 
     coming = ComingUp(made, submission, desk.supervisor, desk.backend, desk.clock)
+    trains = False
     desk.backend.observe(submission, lambda event: None)
     told: dict[tuple[str, str], str] = {}
 
@@ -158,11 +162,14 @@ def _see_it_up(desk: Desk, args: argparse.Namespace, made: LaunchPlan, submissio
         return told.values()
 
     def look(state: FleetState) -> bool:
+        nonlocal trains
         shown()
-        return coming.look(state) and not args.wait
+        trains = coming.look(state) or trains
+        return trains and not args.wait
 
     try:
-        view = await_end(desk, submission.job, submission.attempt, look)
+        with coming:
+            view = await_end(desk, submission.job, submission.attempt, look)
     except LaunchError as error:
         document.update(ok=False, error=error_mapping(error))
         say(f"rankdeck: {spoken(error)}")
@@ -174,6 +181,10 @@ def _see_it_up(desk: Desk, args: argparse.Namespace, made: LaunchPlan, submissio
         view = job_view(desk.store.state, desk.store.state.runs[submission.job], desk.clock.wall_s())
     except KeyboardInterrupt:
         say(i18n.say("{job} goes on; rankdeck attach {job} watches it, rankdeck stop {job} ends it", job=submission.job))
+        if not trains:
+            say(i18n.say("it does not train on all its nodes yet, and nobody ends it everywhere now when it fails on one"))
+        for node in coming.hand_over():
+            say(i18n.say("{node} could not be told and ends its part within {s:g} s", node=node, s=made.ttl_s))
         raise
     else:
         document["ok"] = view.status.text == "finished" or (not args.wait and view.status.text not in ENDED)
@@ -227,6 +238,25 @@ def _make(args: argparse.Namespace, attempt: str) -> tuple[LaunchPlan, Inventory
         return files.read_fleet(fleet_path)
 
     return planned(args.job, fleet, attempt or new_attempt(SystemClock().wall_s()))
+
+
+@contextmanager
+def leaving_in_order() -> Iterator[None]:
+    """SIGTERM and the terminal's hang-up are an interrupt like the operator's own: what is half done is undone, what
+    comes up is left to its nodes. Does nothing outside of the main thread, which alone may be told of signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def await_end(desk: Desk, job: str, attempt: str, enough: Callable[[FleetState], bool] = lambda state: False) -> JobView:

@@ -1,8 +1,9 @@
 """After the last start of a launch: when one node's part ends badly, the others' is ended too, and it is said why.
 
 Owns the roll-back of a launch that was committed, and the words for it: which node, which command, what it said
-last. Whoever watches the launch asks ``look`` again and again; nobody else does it, so a job that is left alone
-ends on each node as its own program ends. Refuses to judge success (``core.fleet.run_views.job_badge``).
+last. Whoever watches the launch asks ``look`` again and again, and holds the nodes meanwhile: should it be killed
+before all of them train, they end what they began (``hold``). A watcher that leaves in good order gives the job to
+its nodes, where each part then ends as its own program ends. Refuses to judge success (``core.fleet.run_views.job_badge``).
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import Any, Protocol
 
 from console.core.clock import Clock
 from console.core.errors import ConsoleError, LaunchError
-from console.core.fleet.coming_up import Ended, ended_badly, is_training, living
+from console.core.fleet.coming_up import Ended, ended_alone, ended_badly, is_training, living
 from console.core.fleet.state import FleetState
 from console.core.launch.plan import LaunchPlan, NodePlan
 from console.remote.backend import LaunchBackend, Submission
+from console.remote.hold import Hold
 from console.remote.session import Session
 
 LAST_WORDS_S = 3.0
@@ -33,6 +35,7 @@ LOOK_S = 0.2
 TAIL_BYTES = 4000
 TAIL_LINES = 8
 LINE_MARKS = 200
+HAND_OVER_S = 5.0
 
 
 class Links(Protocol):
@@ -43,26 +46,42 @@ class Links(Protocol):
 
 
 class ComingUp:
-    """One launch that is being watched. Not for two threads at once."""
+    """One launch that was submitted as ``held`` and is being watched, while the ``with`` lasts. Not for two threads at once."""
 
     def __init__(self, plan: LaunchPlan, submission: Submission, links: Links, backend: LaunchBackend, clock: Clock) -> None:
         self._plan, self._submission, self._links, self._backend, self._clock = plan, submission, links, backend, clock
         self._bad_since_s: float | None = None
+        self._trains_since_s: float | None = None
+        self._hold = Hold(submission, links, plan.ttl_s)
+
+    def __enter__(self) -> ComingUp:
+        self._hold.begin()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, LaunchError):
+            self._hold.let_go()
+        else:
+            self.hand_over()
+
+    def hand_over(self) -> tuple[str, ...]:
+        """Leave the job to its nodes; the nodes that could not be told within ``HAND_OVER_S``, which will end it."""
+        return self._hold.hand_over(HAND_OVER_S)
 
     def look(self, state: FleetState) -> bool:
-        """Whether it trains on all its nodes, as far as is known.
+        """Whether it trains on all its nodes, as far as is known, and all of them know it.
 
-        Raises LaunchError when one node's part has ended badly; the others' have been ended by then.
+        Raises LaunchError when one node's part has ended badly, or a node cannot be told; the others' have been ended by then.
         """
         run = state.runs.get(self._submission.job)
         attempt = run.attempts.get(self._submission.attempt) if run is not None else None
         if attempt is None:
             return False
-        bad = ended_badly(attempt, self._submission.nodes)
+        bad = ended_badly(attempt, self._submission.nodes) or ended_alone(attempt, self._submission.nodes)
+        now_s = self._clock.mono_s()
         if not bad:
             self._bad_since_s = None
-            return is_training(attempt, self._submission.nodes)
-        now_s = self._clock.mono_s()
+            return is_training(attempt, self._submission.nodes) and self._is_confirmed(living(attempt, self._submission.nodes), now_s)
         if self._bad_since_s is None:
             self._bad_since_s = now_s
         if now_s - self._bad_since_s < LAST_WORDS_S:
@@ -73,6 +92,18 @@ class ComingUp:
         raise LaunchError(f"{first.phase} failed on {first.node}", node=first.node, phase=first.phase, where=f"{first.node}:{evidence[0]}",
                           got=f"{first.how} of: {self._command(first.node)}" + (f"; it said last: {evidence[1]}" if evidence[1] else ", without a word"),
                           expected="a job that trains on all its nodes", fix=f"Mend what it says, then launch again.{fix}")
+
+    def _is_confirmed(self, nodes: tuple[str, ...], now_s: float) -> bool:
+        self._trains_since_s = now_s if self._trains_since_s is None else self._trains_since_s
+        if self._hold.confirm():
+            return True
+        if now_s - self._trains_since_s < self._plan.ttl_s + LAST_WORDS_S:
+            return False
+        untold = self._hold.untold
+        first = Ended(node=untold[0], phase="training", how="no link", time=self._clock.wall_s())
+        fix = self._end_the_others(tuple(node for node in nodes if node not in untold), first)
+        raise LaunchError(f"{', '.join(untold)} could not be told that the job trains", node=first.node, phase="training", where=", ".join(untold),
+                          got=f"no answer for {self._plan.ttl_s:g} s, after which the node ends its part", expected="a link to every node", fix=f"Mend the link, then launch again.{fix}")
 
     # --- the others --------------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 Owns the order of a launch: preflight everywhere (with the checks of ``gate``), lock node by node, prepare everywhere, containers everywhere
 where the job has them, commit everywhere; a phase begins when the one before has ended on all nodes.
 Until the first commit nothing runs; when all have begun that is said on all of them, and where it is not heard in
-time the node ends what it began. Whatever fails, every node that was touched is told to undo it, and a
+time the node ends what it began. A launch that is ``held`` is confirmed later, by whoever watches it come up
+(``console.remote.hold``). Whatever fails, every node that was touched is told to undo it, and a
 node that cannot be told any more undoes it by itself when the commit does not come (``plan.ttl_s``). From
 the commit on the agents' records are the truth; this engine reports the phases it carries out itself
 (preflight, prepare, container, start); rendezvous, loading and training are read from the records
@@ -15,8 +16,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from console.core.clock import Clock
 from console.core.errors import ConsoleError, LaunchError, RequestError
@@ -26,6 +26,7 @@ from console.core.launch.inventory import Inventory, Node
 from console.core.launch.plan import LaunchPlan, NodePlan, Shipment
 from console.remote.backend import Submission
 from console.remote.code import folder_of, parcel_of
+from console.remote.everywhere import each
 from console.remote.gate import Gate, NotFitError, gate_of, place
 from console.remote.session import Session
 from console.remote.stage import Telling, give_name, stage
@@ -42,9 +43,6 @@ CONTAINER_S = 3600.0
 UNDO_S = 30.0
 UNDO_GRACE_S = 10.0
 """SIGTERM to SIGKILL for what an undone launch has started: it has nothing to save yet."""
-PARALLEL = 32
-
-Thing = TypeVar("Thing")
 
 
 class Nodes(Protocol):
@@ -74,8 +72,12 @@ class SshBackend:
         """What ``submit`` would do; no connection is made."""
         return plans.make_plan(spec, inventory, attempt)
 
-    def submit(self, plan: LaunchPlan, emit: Callable[[FleetEvent], None], gate: Gate | None = None, say: Say = lambda node, line: None) -> Submission:
+    def submit(self, plan: LaunchPlan, emit: Callable[[FleetEvent], None], gate: Gate | None = None, say: Say = lambda node, line: None, *,
+               held: bool = False) -> Submission:
         """Start the plan on all nodes or on none. Raises LaunchError (what was done has been undone).
+
+        ``held``: the nodes end it again after ``plan.ttl_s`` s of silence, until they are told that it trains everywhere;
+        the caller sees to both (``console.remote.coming_up``).
 
         ``gate``: the checks before anything starts; None: those that the job file asks for. The steps that the plan
         has before it are carried out first, and ``say`` hears what they print: (node, line).
@@ -86,7 +88,7 @@ class SshBackend:
         self._must_be_armed("launch")
         for step in plan.before:
             self.carry_out(step, emit, say)
-        launch = _Launch(plan, self._nodes, self._clock, emit, gate or gate_of(plan))
+        launch = _Launch(plan, self._nodes, self._clock, emit, gate or gate_of(plan), held)
         launch.carry_out()
         return Submission(job=plan.job, attempt=plan.attempt, epoch=launch.epoch, nodes=tuple(node.node for node in plan.nodes))
 
@@ -116,7 +118,7 @@ class SshBackend:
                 args["keep_container"] = keep_container
             self._nodes.session(node, CONNECT_S).request("stop", args, REQUEST_S)
 
-        failed = _each({node: node for node in submission.nodes}, stop)
+        failed = each({node: node for node in submission.nodes}, stop)
         if failed:
             raise RequestError(f"job {submission.job} was not stopped everywhere", where=", ".join(sorted(failed)),
                                got="; ".join(str(error) for error in failed.values()), fix="Reconnect these nodes and stop it again.")
@@ -129,8 +131,8 @@ class SshBackend:
 class _Launch:
     """One launch under way."""
 
-    def __init__(self, plan: LaunchPlan, nodes: Nodes, clock: Clock, emit: Callable[[FleetEvent], None], gate: Gate) -> None:
-        self._plan, self._nodes, self._clock, self._emit, self._gate = plan, nodes, clock, emit, gate
+    def __init__(self, plan: LaunchPlan, nodes: Nodes, clock: Clock, emit: Callable[[FleetEvent], None], gate: Gate, held: bool) -> None:
+        self._plan, self._nodes, self._clock, self._emit, self._gate, self._held = plan, nodes, clock, emit, gate, held
         self.epoch = int(clock.wall_s() * 1000)
         self._touched: set[str] = set()
         self._committed: set[str] = set()
@@ -170,7 +172,7 @@ class _Launch:
                 self._tell(node.node, phase, "done")
 
         nodes = {node.node: node for node in self._plan.nodes}
-        failed = _each(nodes, one)
+        failed = each(nodes, one)
         if failed:
             # The first in the plan's order; the others' reasons are in the matrix.
             self._give_up(phase, failed)
@@ -197,7 +199,7 @@ class _Launch:
         names = [node.node for node in self._plan.nodes]
         if gate.open:
             if gate.why:
-                failed = _each({name: name for name in names}, lambda name: self._note(name, gate.why))
+                failed = each({name: name for name in names}, lambda name: self._note(name, gate.why))
                 if failed:
                     self._give_up("preflight", failed)
             return
@@ -263,10 +265,11 @@ class _Launch:
                      self._clock.mono_s() + self._plan.ttl_s)
 
     def _settle(self) -> None:
-        """Say on every node that it has begun on all: what is not told so ends by itself, should we be lost before this."""
-        args = {"attempt": self._plan.attempt, "epoch": self.epoch, "settled": True}
+        """Say on every node that it has begun on all: what is not told so ends by itself, should we be lost before this.
+        A launch that is held is only given its time anew."""
+        args = {"attempt": self._plan.attempt, "epoch": self.epoch, **({"hold_s": self._plan.ttl_s} if self._held else {"settled": True})}
         deadline_s = self._clock.mono_s() + self._plan.ttl_s
-        failed = _each({node.node: node for node in self._plan.nodes}, lambda node: self._surely(node, "commit", args, REQUEST_S, deadline_s))
+        failed = each({node.node: node for node in self._plan.nodes}, lambda node: self._surely(node, "commit", args, REQUEST_S, deadline_s))
         if failed:
             self._give_up("start", failed)
 
@@ -304,7 +307,7 @@ class _Launch:
 
     def _undo_all(self) -> dict[str, ConsoleError]:
         """Undo it on every node that was touched; where that could not be done."""
-        return _each({node: node for node in sorted(self._touched)}, self._undo)
+        return each({node: node for node in sorted(self._touched)}, self._undo)
 
     def _undo(self, node: str) -> None:
         session = self._nodes.session(node, UNDO_S)
@@ -346,17 +349,3 @@ def _job(node: NodePlan) -> Mapping[str, Any]:
 def _in(job: Mapping[str, Any], block: str, key: str) -> Any:
     found = job.get(block)
     return found.get(key) if isinstance(found, Mapping) else None
-
-
-def _each(things: Mapping[str, Thing], do: Callable[[Thing], None]) -> dict[str, ConsoleError]:
-    """Do it for all at once; what failed, by name, in the order of ``things``. Waits for all of them."""
-    with ThreadPoolExecutor(max_workers=max(1, min(PARALLEL, len(things))), thread_name_prefix="launch") as pool:
-        running = {name: pool.submit(do, thing) for name, thing in things.items()}
-    failed = {}
-    for name, done in running.items():
-        error = done.exception()
-        if isinstance(error, ConsoleError):
-            failed[name] = error
-        elif error is not None:
-            raise error
-    return failed

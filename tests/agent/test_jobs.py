@@ -353,20 +353,26 @@ def test_workers_are_killed_first_so_that_their_shims_can_tell(node: Node, desk:
     assert (record["signal"], record["asked"]) == (9, True)
 
 
-def test_what_nobody_says_has_begun_everywhere_ends_by_itself(node: Node, desk: jobs.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    for attempt in ("A", "B", "C"):
+def test_what_nobody_says_trains_everywhere_ends_by_itself(node: Node, desk: jobs.Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for attempt in ("A", "B", "C", "D"):
         desk.prepare(node.prepare_args(attempt, "sleep 60\n", 1), "ann")
         desk.commit(dict({"attempt": attempt, "epoch": 1}, **({} if attempt == "C" else {"settle_s": 300.0})), "ann")
     desk.commit({"attempt": "B", "epoch": 1, "settled": True}, "ann")
     assert desk.tidy() == 0
-    pass_time(monkeypatch, 301.0)
+    pass_time(monkeypatch, 200.0)
+    desk.commit({"attempt": "D", "epoch": 1, "hold_s": 300.0}, "ann")
+    pass_time(monkeypatch, 101.0)
     assert desk.tidy() == 1 and state(node, "A") in ("stopping", "stopped")
     until(lambda: state(node, "A") == "stopped", "the end")
-    assert (state(node, "B"), state(node, "C")) == ("running", "running")  # one was confirmed, one need not be
-    assert "begun on all its nodes" in json.loads(Path(node.dir("A"), "stop.json").read_text())["why"]
-    with pytest.raises(Refused) as refused:
-        desk.commit({"attempt": "A", "epoch": 1, "settled": True}, "ann")
-    assert "begun on all its nodes" in refused.value.error["got"]
+    # One was confirmed, one need not be, and of one its console was heard meanwhile.
+    assert [state(node, attempt) for attempt in "BCD"] == ["running"] * 3
+    assert "has been silent for 300 s" in json.loads(Path(node.dir("A"), "stop.json").read_text())["why"]
+    for more in ({"settled": True}, {"hold_s": 300.0}):
+        with pytest.raises(Refused) as refused:
+            desk.commit(dict({"attempt": "A", "epoch": 1}, **more), "ann")
+        assert "has been silent for 300 s" in refused.value.error["got"]
+    pass_time(monkeypatch, 200.0)
+    assert desk.tidy() == 1 and state(node, "D") in ("stopping", "stopped")
 
 
 def test_stop_before_the_commit_is_an_abort(node: Node, desk: jobs.Desk) -> None:

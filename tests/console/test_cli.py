@@ -103,7 +103,7 @@ class Node:
             self.attempts[args["attempt"]] = {"job": args["job"], "attempt": args["attempt"], "epoch": args["epoch"], "state": "",
                                               "node_index": args["node_index"], "dir": args["dir"], "pid": 7}
             self.state(args["attempt"], "prepared")
-        elif op == "commit" and not args.get("settled"):
+        elif op == "commit" and not {"settled", "hold_s"} & set(args):
             self.state(args["attempt"], "running")
             self.on_commit(self, args["attempt"])
         elif op == "abort" and args["attempt"] in self.attempts:

@@ -28,7 +28,7 @@ from console.remote.backend import Submission
 from console.remote.prompts import Question
 from console.store import Store
 from tests.console.core.preflight.facts import parts, path
-from tests.console.remote.fakes import RealClock
+from tests.console.remote.fakes import RealClock, until
 from tests.console.remote.test_check import FakeLinks
 from tests.console.tui import scene
 from tests.patience import PATIENCE_S
@@ -52,7 +52,8 @@ class FakeBackend:
         self.problem: RequestError | None = None
         self.cancelled: list[tuple[tuple[str, ...], str]] = []
 
-    def submit(self, plan: Any, emit: Callable[[FleetEvent], None]) -> Submission:
+    def submit(self, plan: Any, emit: Callable[[FleetEvent], None], *, held: bool) -> Submission:
+        assert held  # until it trains everywhere
         self.plans.append(plan)
         emit(progress("preflight"))
         if self.problem is not None:
@@ -89,6 +90,7 @@ class Desk:
         self.news: list[Any] = []
         self.errands = Errands(self.place, self.news.append)
         self.forwarding = 0
+        self.said: list[tuple[str, bool]] = []
 
     def told(self, name: str, op: str, args: Mapping[str, Any]) -> dict[str, Any]:
         if op == "remedy":
@@ -96,6 +98,9 @@ class Desk:
                 raise RequestError("the remedy failed", where=name)
             self.forwarding = 1
             return {"output": ""}
+        if op == "commit":
+            self.said.append((name, "settled" in args))
+            return {}
         if op in ("nonce", "read", "files", "left"):
             return {"text": "", "path": "", "files": [], "processes": [], "container": False, "holders": [], "complete": True}
         assert op == "check_facts", op
@@ -237,6 +242,16 @@ def test_a_node_whose_part_ends_badly_is_told_and_the_others_are_ended(desk: Des
     desk.place.store.drain()
     failed = desk.until(JobLaunched, 2)
     assert failed.attempt == plan.attempt and "failed on n1" in failed.error and [nodes for nodes, _ in desk.place.backend.cancelled] == [("n0",)]
+
+
+def test_a_screen_that_is_left_gives_what_comes_up_to_its_nodes(desk: Desk, tmp_path: Path) -> None:
+    job = job_file(tmp_path)
+    desk.errands.run(PlanJob(path=job))
+    desk.errands.run(LaunchJob(path=job, plan=desk.until(JobPlanned).plan))
+    assert desk.until(JobLaunched).error == ""
+    until(lambda: {("n0", False), ("n1", False)} <= set(desk.said))
+    desk.errands.close()
+    assert {("n0", True), ("n1", True)} <= set(desk.said)
 
 
 def test_a_file_that_changed_since_is_not_launched(desk: Desk, tmp_path: Path) -> None:

@@ -23,13 +23,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 NODES = ("n1", "n2")
 DRIVER = ("npu-smi", "dcmi", "driver")
-# The command line, with nodes that wait 6 s for a commit, and for its confirmation, instead of a minute.
+# The command line, with nodes that wait 10 s for a commit, and for the next word of it, instead of a minute.
 IMPATIENT = ("-c", """
 import dataclasses, sys
 from console import cli
 from console.core.launch import plan
 make_plan = plan.make_plan
-plan.make_plan = lambda *args, **options: dataclasses.replace(make_plan(*args, **options), ttl_s=6.0)
+plan.make_plan = lambda *args, **options: dataclasses.replace(make_plan(*args, **options), ttl_s=10.0)
 sys.exit(cli.main(sys.argv[1:]))
 """)
 LINE = ("[2026-11-22 05:10:01.000000] iteration $(printf %8d $at)/ $(printf %7d $TRAIN_ITERS) | consumed samples: $((at * 8)) | elapsed time per iteration (ms): 50.0"

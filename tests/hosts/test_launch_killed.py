@@ -1,4 +1,4 @@
-"""A console that is killed in each phase of a launch: the nodes take it back, or, once it runs, any other console has it.
+"""A console that is killed in each phase of a launch: the nodes take it back, or, once it trains everywhere, any other console has it.
 
 All cases are under way at once, each with a job name and agents of its own on the same two nodes.
 """
@@ -36,6 +36,7 @@ class Case:
     and_when: Callable[[Site], object] = lambda site: True
     blocks: dict[str, Any] = field(default_factory=dict)
     goes_on: bool = False
+    by: signal.Signals = signal.SIGKILL
 
 
 def attempt_file(name: str) -> Callable[[Site], object]:
@@ -49,9 +50,12 @@ CASES = {
     # It runs on the first node, and whether on the second nobody has heard.
     "start": Case(after="n2: container done", hangs="n2", and_when=attempt_file("n1/shim.json"), blocks={
         "container": {"setup": ["! grep -q 10.77.0.11 /proc/net/fib_trie || sleep 2"]}, "train": {"iterations": 100000}}),
-    "rendezvous": Case(after="is started as attempt", blocks={"env": {"STOP_IN": "rendezvous"}}, goes_on=True),
-    "loading": Case(after="rendezvous done", blocks={"env": {"STOP_IN": "loading"}}, goes_on=True),
-    "training": Case(after="iteration", blocks={"train": {"iterations": 100000}}, goes_on=True),
+    "rendezvous": Case(after="is started as attempt", blocks={"env": {"STOP_IN": "rendezvous"}}),
+    "loading": Case(after="rendezvous done", blocks={"env": {"STOP_IN": "loading"}}),
+    # The terminal's hang-up is no accident of the console: it leaves in good order.
+    "hangup": Case(after="rendezvous done", blocks={"env": {"STOP_IN": "loading"}}, goes_on=True, by=signal.SIGHUP),
+    "training": Case(after="iteration", and_when=lambda site: len(list(site.work.glob(".rankdeck/*/*/*/settled.json"))) == len(NODES),
+                     blocks={"train": {"iterations": 100000}}, goes_on=True),
 }
 
 
@@ -75,7 +79,7 @@ def go_through(case: Case, site: Site) -> Found:
         os.kill(hanging, signal.SIGSTOP)
     try:
         eventually(lambda: case.and_when(site), 20, f"{name} met in the act: {said}")
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(case.by)
         process.wait()
     finally:
         if hanging:

@@ -55,6 +55,20 @@ def ended_badly(attempt: AttemptState, nodes: Iterable[str]) -> tuple[Ended, ...
     return tuple(sorted(found, key=lambda one: (one.time, one.node)))
 
 
+def ended_alone(attempt: AttemptState, nodes: Iterable[str]) -> tuple[Ended, ...]:
+    """The nodes whose part was stopped or taken away while others go on that nobody stops, as by an agent that has not heard of
+    the console in time."""
+    states = {node: attempt.node_states.get(node, "") for node in nodes}
+    if not any(state in ("committed", "running") for state in states.values()):
+        return ()
+    found = []
+    for node, state in states.items():
+        if state in ("stopped", "aborted", "expired"):
+            seen = next((seen for (name, _, rank), seen in attempt.exits.items() if name == node and rank == -1), None)
+            found.append(Ended(node=node, phase=reached(attempt, node), how=f"{state} there alone", time=_number(seen.data.get("ended"), seen.time) if seen else 0.0))
+    return tuple(sorted(found, key=lambda one: (one.time, one.node)))
+
+
 def reached(attempt: AttemptState, node: str) -> LaunchPhase:
     """The last of ``LATER`` that the node is known to have been in."""
     return next((phase for phase in reversed(LATER) if (node, phase) in attempt.phases), "rendezvous")

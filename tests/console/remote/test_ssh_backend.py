@@ -38,6 +38,7 @@ class Desk:
         self.hang: set[str] = set()
         self.trouble: str | None = None
         self.settled = False
+        self.commits: list[Mapping[str, Any]] = []
         self.containers: dict[str, dict[str, Any]] = {}
         self.parts = parts()
         for op in ("lock", "prepare", "container", "commit", "abort", "stop", "jobs", "facts", "check_facts", "note"):
@@ -80,6 +81,7 @@ class Desk:
         return {"said": ""}
 
     def commit(self, args: dict[str, Any]) -> dict[str, Any]:
+        self.commits.append(args)
         if args.get("settled"):
             if "settle" in self.refuse:
                 raise self.refuse["settle"]
@@ -222,6 +224,12 @@ def test_a_start_is_confirmed_when_all_nodes_have_begun_and_undone_where_it_cann
     del site.desks["n2"].refuse["settle"]
     site.submit(make_plan())
     assert all(desk.settled for desk in site.desks.values())
+
+
+def test_what_is_held_is_given_its_time_anew_and_not_confirmed(site: Site) -> None:
+    site.backend.submit(make_plan(ttl_s=30.0), site.emit, held=True)
+    for desk in site.desks.values():
+        assert not desk.settled and [(args.get("settle_s"), args.get("hold_s")) for args in desk.commits] == [(30.0, None), (None, 30.0)]
 
 
 def test_containers_are_made_everywhere_before_anything_starts(site: Site) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from console.core.events import LaunchPhase, LaunchProgress
-from console.core.fleet.coming_up import ended_badly, is_training, living
+from console.core.fleet.coming_up import ended_alone, ended_badly, is_training, living
 from console.core.fleet.state import AttemptState, ExitSeen
 
 NODES = ("n0", "n1")
@@ -47,3 +47,13 @@ def test_it_trains_when_every_node_has_been_seen_to() -> None:
 
 def test_what_is_not_known_to_be_over_lives() -> None:
     assert living(attempt("loading", states={"n0": "running", "n1": "exited"}), (*NODES, "n2")) == ("n0", "n2")
+
+
+def test_a_part_that_was_stopped_alone_takes_the_others_along() -> None:
+    cases = {("stopped", "running"): ["n0"], ("expired", "committed"): ["n0"], ("stopped", "stopping"): [], ("stopped", "stopped"): [], ("exited", "running"): [],
+             ("running", "running"): [], ("stopped", "prepared"): []}
+    for states, expected in cases.items():
+        seen = attempt("loading", states=dict(zip(NODES, states, strict=True)), n0=exit_of("n0", 3.0, asked=True))
+        assert [one.node for one in ended_alone(seen, NODES)] == expected, states
+    (one,) = ended_alone(attempt("loading", states={"n0": "stopped", "n1": "running"}, n0=exit_of("n0", 3.0, asked=True)), NODES)
+    assert (one.phase, one.how, one.time) == ("loading", "stopped there alone", 3.0)

@@ -1,0 +1,112 @@
+"""What keeps a launch on its nodes while it comes up, and what gives it to them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import pytest
+
+from console.core.errors import LaunchError, RequestError
+from console.core.fleet.state import FleetState
+from console.core.launch.plan import LaunchPlan, NodePlan
+from console.remote.backend import LaunchBackend, Submission
+from console.remote.coming_up import ComingUp
+from console.remote.hold import Hold
+from console.remote.session import Session
+from tests.console.remote.fakes import RealClock, until
+
+SUBMISSION = Submission(job="j", attempt="A", epoch=7, nodes=("n0", "n1"))
+PLAN = LaunchPlan(job="j", attempt="A", problems=(), derived={}, ttl_s=0.2, nodes=tuple(
+    NodePlan(node=name, node_index=index, dir="/w", files={}, devices=(), commands=()) for index, name in enumerate(SUBMISSION.nodes)))
+
+
+class Link:
+    """A node's session. ``fails``: requests fail, and the link with them unless ``alive``."""
+
+    def __init__(self) -> None:
+        self.said: list[Mapping[str, Any]] = []
+        self.fails, self.alive = False, True
+
+    def request(self, op: str, args: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        assert op == "commit" and (args["attempt"], args["epoch"]) == ("A", 7)
+        self.said.append({name: value for name, value in args.items() if name not in ("attempt", "epoch")})
+        if self.fails:
+            raise RequestError("no")
+        return {}
+
+
+class Links:
+    def __init__(self) -> None:
+        self.of = {name: Link() for name in SUBMISSION.nodes}
+
+    def session(self, node: str, timeout_s: float = 15.0) -> Session:
+        return cast(Session, self.of[node])
+
+    def said(self, node: str, what: str) -> int:
+        return sum(what in each for each in list(self.of[node].said))
+
+
+def holding(links: Links, limit_s: float = 0.2) -> Hold:
+    hold = Hold(SUBMISSION, links, limit_s)
+    hold.begin()
+    return hold
+
+
+def test_it_is_said_again_and_again_and_at_last_that_it_is_theirs() -> None:
+    links = Links()
+    hold = holding(links)
+    until(lambda: all(links.said(node, "hold_s") > 2 for node in SUBMISSION.nodes))
+    assert not any(links.said(node, "settled") for node in SUBMISSION.nodes)
+    until(hold.confirm)
+    assert [links.of[node].said[-1] for node in SUBMISSION.nodes] == [{"settled": True}] * 2 and hold.untold == ()
+
+
+def test_a_node_without_a_link_is_told_when_it_is_back_and_the_others_once() -> None:
+    links = Links()
+    links.of["n1"].fails, links.of["n1"].alive = True, False
+    hold = holding(links)
+    hold.confirm()
+    until(lambda: links.said("n1", "settled") > 1)
+    assert hold.untold == ("n1",) and links.said("n0", "settled") == 1
+    links.of["n1"].fails = False
+    until(hold.confirm)
+
+
+def test_who_leaves_does_not_wait_for_ever_and_says_no_more_afterwards() -> None:
+    links = Links()
+    links.of["n1"].fails, links.of["n1"].alive = True, False
+    hold = holding(links)
+    assert hold.hand_over(0.3) == ("n1",)
+    until(lambda: not any(thread.name == "hold" for thread in threading.enumerate()))
+    assert links.said("n0", "settled") == 1
+
+
+def test_a_node_that_refuses_is_not_asked_again() -> None:
+    links = Links()
+    links.of["n1"].fails = True
+    assert holding(links).hand_over(60.0) == () and links.said("n1", "settled") == 1
+
+
+@pytest.mark.parametrize(("error", "settled"), [(None, True), (KeyboardInterrupt, True), (LaunchError("it failed", node="n0", phase="loading"), False)])
+def test_whoever_stops_watching_leaves_the_job_to_its_nodes_unless_it_has_been_ended(error: type[BaseException] | BaseException | None, settled: bool) -> None:
+    links = Links()
+
+    def watch() -> None:
+        with ComingUp(PLAN, SUBMISSION, links, cast(LaunchBackend, None), RealClock()) as coming:
+            assert not coming.look(FleetState())
+            until(lambda: links.said("n1", "hold_s"))
+            if error is not None:
+                raise error
+
+    ends(watch, error)
+    assert [bool(links.said(node, "settled")) for node in SUBMISSION.nodes] == [settled] * 2
+
+
+def ends(do: Callable[[], None], error: type[BaseException] | BaseException | None) -> None:
+    if error is None:
+        do()
+        return
+    with pytest.raises(error if isinstance(error, type) else type(error)):
+        do()

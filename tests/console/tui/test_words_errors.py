@@ -38,7 +38,7 @@ VALUES = {
     # ``what`` comes from a few callers, which the catalogue has in full.
     "{0} failed", "cannot {0}: the console is read-only",
     # Several sentences, which are looked for one by one.
-    "Mend what it says, then launch again.{0}"}
+    "Mend what it says, then launch again.{0}", "Mend the link, then launch again.{0}"}
 
 
 @pytest.fixture

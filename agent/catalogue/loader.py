@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import pkgutil
 import re
-from typing import Any, Dict, List, NamedTuple, Optional, Pattern, Tuple
+from typing import Any, Dict, List, Match, NamedTuple, Optional, Pattern, Tuple
 
 FILES = ("faults-ascend.json", "faults-process.json", "faults-gpu.json", "faults-training.json",
          "faults-storage.json", "faults-host.json")
@@ -27,13 +27,29 @@ ACTIONS = ("retry", "resume", "isolate", "fix-config", "fix-code", "fix-environm
 LANGUAGES = ("en", "zh")
 
 
+class Late:
+    """A regular expression that is compiled when it is first asked: most of the catalogue's never are, and they take a megabyte."""
+
+    __slots__ = ("_compiled", "pattern")
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self._compiled: Optional[Pattern[str]] = None
+
+    def search(self, text: str) -> Optional[Match[str]]:
+        """As ``re.search``. Raises re.error where the pattern is none (``read`` refuses such)."""
+        if self._compiled is None:
+            self._compiled = re.compile(self.pattern)
+        return self._compiled.search(text)
+
+
 class Signature(NamedTuple):
     """One fault signature, ready to match; the fields are described above."""
 
     rule: str
     code: Optional[str]
     anchors: Tuple[str, ...]
-    pattern: Optional[Pattern[str]]
+    pattern: Optional[Late]
     role: str
     category: str
     action: str
@@ -51,17 +67,23 @@ class CatalogueError(ValueError):
 
 def read(text: str) -> List[Signature]:
     """The signatures in one JSON text (an object with a list ``signatures``). Raises CatalogueError."""
-    return [_signature(record) for record in json.loads(text)["signatures"]]
+    signatures = [_signature(record) for record in json.loads(text)["signatures"]]
+    for signature in signatures:
+        try:
+            re.compile(signature.pattern.pattern if signature.pattern else "")
+        except re.error:
+            raise CatalogueError("rule %s: pattern is %r" % (signature.rule, signature.pattern and signature.pattern.pattern))
+    return signatures
 
 
 def load() -> List[Signature]:
-    """All signatures, in the order of FILES. Raises CatalogueError; a rule id is there once."""
+    """All signatures, in the order of FILES; their patterns are compiled when first used. Raises CatalogueError; a rule id is there once."""
     signatures: List[Signature] = []
     for name in FILES:
         data = pkgutil.get_data("agent.catalogue", name)
         if data is None:
             raise CatalogueError("%s is missing from the package" % name)
-        signatures.extend(read(data.decode("utf-8")))
+        signatures.extend(_signature(record) for record in json.loads(data.decode("utf-8"))["signatures"])
     seen: Dict[str, int] = {}
     for signature in signatures:
         if signature.rule in seen:
@@ -91,10 +113,7 @@ def _signature(record: Dict[str, Any]) -> Signature:
     for field in ("sample", "source"):
         if not isinstance(record.get(field), str) or not record[field]:
             raise wrong(field)
-    try:
-        pattern = re.compile(record["pattern"]) if record.get("pattern") else None
-    except re.error:
-        raise wrong("pattern")
+    pattern = Late(record["pattern"]) if record.get("pattern") else None
     return Signature(rule, record.get("code"), tuple(anchors), pattern, record["role"], record["category"],
                      record["action"], bool(record.get("generic")), record["sample"],
                      tuple(record.get("unlike", ())), record["source"], record["meaning"], record["advice"])

@@ -45,7 +45,7 @@ def test_ordinary_lines_are_no_faults(line: str) -> None:
 
 
 @pytest.mark.parametrize("line, rule, code", [
-    ("EI0001: Environment variable [HCCL_SOCKET_IFNAME] is invalid.", "cann-error-code", "EI0001"), ("ret is -8012", "dcmi-return-code", "-8012"), ("error code is 507035", "npu-core-exception", "507035"),
+    ("EI0001: Environment variable [HCCL_SOCKET_IFNAME] is invalid.", "hccl-config-invalid", "EI0001"), ("EL0003: The argument is invalid.", "cann-error-code", "EL0003"), ("ret is -8012", "dcmi-return-code", "-8012"), ("error code is 507035", "npu-core-exception", "507035"),
     ("retCode=507018", "npu-aicpu-exception", "507018"), ("ErrCode=507053", "hbm-uce", "507053"), ("aclrtSynchronizeStream failed, ret 507033", "npu-start-failed", "507033"), ("error code is 507054", "hbm-multi-bit-ecc", "507054"),
     ("error code is 500001", "acl-init-failed", "500001"), ("ray.exceptions.RayTaskError(RuntimeError): ray::WorkerDict.update_actor() (pid=12, ip=10.0.0.1)", "python-exception", None),
     ("Rank 3: found NaN in local forward loss calculation. Device: 3, node: a", "nan-in-grad", None), ("[rank3]: AssertionError", "python-exception", None)])

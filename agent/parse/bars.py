@@ -11,6 +11,7 @@ from typing import Dict, List, Optional, Tuple
 
 from agent.parse import fields
 from agent.parse.fields import Pair, Record
+from agent.parse.text import printed_time
 
 # "Epoch 0:   3%|x  | 34103/1100000 [5:28:58<171:22:21,  1.73it/s, loss=2.52, v_num=, reduced_train_loss=2.510, ...]"
 # "  1%|1         | 1/100 [00:27<44:53, 27.20s/it]"; before the first step "0/16 [00:00<?, ?it/s]";
@@ -19,6 +20,9 @@ _BAR = re.compile(r"(?:^|[|\s])([0-9]{1,12})/([0-9]{1,12}|\?) \[(?:[0-9]{1,4} da
 _POSTFIX = re.compile(r"[,\s]{0,8}([A-Za-z_][^,=:\]]{0,60}?)(?:=|: )\s{0,8}([^,\]]{0,40})")
 _EPOCH_OF = re.compile(r"[Ee]poch {0,3}([0-9]{1,6})(?:/([0-9]{1,6}))?:")
 _OTHER = re.compile(r"valid|eval|test|predict|load|map\b|token|filter|generat|download|sav", re.IGNORECASE)
+
+# "Epoch 0, global step 500: 'val_loss' reached 5.12345 (best 5.12345), saving model to '...' as top 1"
+_REACHED = re.compile(r"global step ([0-9]{1,12}): '(?:val_loss|validation_loss|eval_loss)' reached ([0-9]{1,9}(?:\.[0-9]{1,15})?) ")
 
 LIGHTNING = "v_num"
 """A bar with this among its metrics is Lightning's: it is drawn with the step before's metrics first."""
@@ -56,6 +60,14 @@ def records(text: str) -> List[Record]:
         past = int(epoch.group(1)) - (1 if epoch.group(2) else 0)
         across_epochs(data, past, int(epoch.group(2)) if epoch.group(2) else None)
     return [("iteration", data)]
+
+
+def reached(text: str) -> List[Record]:
+    """The validation that Lightning tells of when it was the best so far, and so is saved."""
+    found = _REACHED.search(text) if "' reached " in text else None
+    if found is None:
+        return []
+    return [("validation", {"iteration": int(found.group(1)), "lm_loss": float(found.group(2)), "ppl": None, "time": printed_time(text[:found.start()], last=True)})]
 
 
 def across_epochs(data: Dict[str, object], past: int, epochs: Optional[int]) -> None:

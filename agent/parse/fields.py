@@ -31,11 +31,11 @@ _NAMES: Dict[Tuple[str, str], str] = {
     # HF, MindSpeed-MM, MindFormers; verl.
     ("lm_loss", _FLOAT): "lmloss, reducedtrainloss, trainloss, train/loss, loss, actor/loss, actor/pgloss, globalavgloss",
     ("learning_rate", _FLOAT): "learningrate, lr, train/lr, actor/lr",
-    ("grad_norm", _FLOAT): "gradnorm, gradientnorm, globalnorm, globalgradnorm, train/gradnorm, actor/gradnorm",
+    ("grad_norm", _FLOAT): "gradnorm, gradientnorm, gnorm, globalnorm, globalgradnorm, train/gradnorm, actor/gradnorm",
     ("elapsed_ms", _MS): "elapsedtimeperiteration(ms), elapsedtimeperiterationms, elapsedtimeperiteration, persteptime, "
                          "iterationtime(ms), iterationtimems, stepms",
     ("elapsed_ms", _SECONDS): "elapsedtimeperiteration(s), elapsedtimeperiterations, trainsteptimingins, timings/step, "
-                              "perf/timeperstep, iterationtime(s), itertime(s), timeperiteration(s), steptime",
+                              "perf/timeperstep, timing/all, iterationtime(s), itertime(s), timeperiteration(s), steptime",
     ("consumed_samples", _WHOLE): "consumedsamples, consumedtrainsamples",
     ("global_batch_size", _WHOLE): "globalbatchsize, gloablbatchsize, gbs",
     ("loss_scale", _FLOAT): "lossscale",
@@ -54,6 +54,10 @@ _NAMES: Dict[Tuple[str, str], str] = {
 KEYS: Dict[str, Tuple[str, str]] = {spelling.strip(): target for target, spellings in _NAMES.items()
                                     for spelling in spellings.split(",")}
 _OTHER = ("", _FLOAT)
+# What is counted per device and second, whatever it is called: "flop throughput (TFLOP/sec/GPU)", "tgs (tokens/gpu/second)".
+_DEVICE, _SECOND = "(?:gpu|npu|device|card|chip|p)", "s(?:ec(?:ond)?)?"
+_RATE = re.compile("(?:(tflops?)|(tokens?))/(?:%s/%s|%s/%s)\\)?\\Z" % (_SECOND, _DEVICE, _DEVICE, _SECOND))
+_TARGETS: Dict[str, Tuple[str, str]] = {}
 _LOSS_ORDER = [name.strip() for name in _NAMES[("lm_loss", _FLOAT)].split(",")]
 # Not numbers in JSON: these fields of a record take finite numbers alone.
 _FINITE = frozenset(("elapsed_ms", "tflops", "tokens_per_s_per_device"))
@@ -135,7 +139,7 @@ def pairs(text: str) -> Iterator[Pair]:
                 continue
         if not colon and "=" not in segment:
             bare = _BARE.match(segment) if len(segment) < 200 else None
-            if bare is not None and squeezed(bare.group(1)) in KEYS:
+            if bare is not None and (bare.group(1).endswith("loss") or squeezed(bare.group(1)) in KEYS):
                 yield " ".join(bare.group(1).split()), number(bare.group(2)), ""
             continue
         place = 0
@@ -176,7 +180,7 @@ def filled(found: Iterable[Pair]) -> Tuple[Dict[str, Any], int]:
     losses: List[Tuple[int, str, Number]] = []
     for name, value, unit in found:
         short = _SQUEEZED.get(name) or squeezed(name)
-        field, kind = KEYS.get(short, _OTHER)
+        field, kind = KEYS.get(short) or _TARGETS.get(short) or _target(short)
         if field and not unit and kind == _FLOAT and field != "lm_loss" and type(value) is float:    # most are so: no detours
             data[field] = value
             count += 1
@@ -185,7 +189,7 @@ def filled(found: Iterable[Pair]) -> Tuple[Dict[str, Any], int]:
             field, value = "learning_rate", _scaled(value, name[name.find("(") + 1:].rstrip(")"))
         if field == "lm_loss":
             losses.append((_LOSS_ORDER.index(short), name, value))
-        elif field:    # named twice, the later holds
+        elif field and not (data[field] is not None and short in _TARGETS):    # named twice, the later holds
             data[field] = _as(value, kind, unit, field in _FINITE)
             count += data[field] is not None
         elif len(extra) < EXTRA_LIMIT:
@@ -199,6 +203,15 @@ def filled(found: Iterable[Pair]) -> Tuple[Dict[str, Any], int]:
             extra[name] = value
     data["extra"] = extra
     return data, count
+
+
+def _target(short: str) -> Tuple[str, str]:
+    """(field, kind) of a name that is not listed, by its unit."""
+    found = _RATE.search(short)
+    target = _OTHER if found is None else ("tflops", _TERA) if found.group(1) else ("tokens_per_s_per_device", _FLOAT)
+    if len(_TARGETS) < 4096:
+        _TARGETS[short] = target
+    return target
 
 
 def _scaled(value: Number, scale: str) -> Number:

@@ -29,8 +29,10 @@ _EPOCH = re.compile(r"[Ee]poch:? {0,4}([0-9]{1,9}),? {0,4}$")
 _OTHER_COUNT = re.compile(r"(?:evaluat\w{0,4}|validat\w{0,4}|eval|test\w{0,3})[ \t:\]]{0,4}$", re.IGNORECASE)
 _OTHER_ENDS = frozenset("gGeElLnNtTsSaA")    # what the words above can end in
 # " validation loss at iteration 2500 on validation set | lm loss value: 2.925279E+00 | lm loss PPL: 1.863942E+01 | "
-_VALIDATION = re.compile(r"\b(?:validation|test) loss at (?:iteration[ \t]{1,20}([0-9]{1,15})|the end of training)")
-_VALIDATION_FIELDS = {"lmlossvalue": "lm_loss", "lossvalue": "lm_loss", "lmlossppl": "ppl", "lossppl": "ppl"}
+# " validation loss at iteration 1000 | LM loss: 2.9253 | LM PPL: 18.64" (2019, and what descends from it)
+# " [2026-01-01 10:00:00] ** validation after iteration 100 ** | validation steps: 10 | validation loss: 2.3E+00 |" (MindSpeed, FSDP2)
+_VALIDATION = re.compile(r"\b(?:(?:validation|test) loss at (?:iteration[ \t]{1,20}([0-9]{1,15})|the end of training)|validation after iteration[ \t]{1,20}([0-9]{1,15}))")
+_VALIDATION_FIELDS = {"lmlossvalue": "lm_loss", "lossvalue": "lm_loss", "lmloss": "lm_loss", "validationloss": "lm_loss", "lmlossppl": "ppl", "lossppl": "ppl", "lmppl": "ppl"}
 _FRAGMENT = re.compile(r"^\s{0,80}lm[ _-]loss ?[:=]")
 # No record goes on in such a line.
 _NEW_LINE = re.compile(r"^\s*(?:\[(?!\s)|time \(ms\)|\(min, max\)|Traceback|saving |successfully |[A-Z][a-z]+: |$)")
@@ -95,7 +97,8 @@ def validation(text: str) -> Optional[Dict[str, Any]]:
     found = _VALIDATION.search(text)
     if not found:
         return None
-    data: Dict[str, Any] = {"iteration": int(found.group(1)) if found.group(1) else None,
+    step = found.group(1) or found.group(2)
+    data: Dict[str, Any] = {"iteration": int(step) if step else None,
                             "lm_loss": None, "ppl": None, "time": printed_time(text[:found.start()], last=True)}
     bar = text.find("|", found.end())
     for name, value, _ in fields.pairs(text[bar + 1:] if bar >= 0 else ""):

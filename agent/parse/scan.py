@@ -19,7 +19,7 @@ from agent.parse.text import NO_RANK, clean, named_place, printed_time
 # "EI0002: [PID: 2969] ...", "(EZ9999):  Kernel task happen error", "E39999", "ERR00100 PTA call acl api failed"
 _CODE = re.compile(r"\b(E[A-Z][0-9]{4}|E[0-9]{5}|ERR[0-9]{5})\b")
 
-VERSION = 3
+VERSION = 4
 TEXT_LIMIT = 1000
 """Longest ``text`` of a fault, characters."""
 WINDOW = 4000

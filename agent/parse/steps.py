@@ -14,8 +14,16 @@ from agent.parse.text import printed_time
 
 # "step: 20  loss: 11.83506  grad_norm:  9.6669  memory: 48.87GiB(51.44%)  tps: 4,376  tflops: 253.41  mfu: 25.62%"
 # "steps: 10 loss: 2.3012 iter time (s): 1.234 samples/sec: 12.345" (DeepSpeed's pipeline), "Step: 10, loss: 2.3"
-_TITAN = re.compile(r"(?<![\w/])(validate )?(?:[Ss]teps?|global_step): {1,12}([0-9]{1,12})(?:/([0-9]{1,12}))?[ \t,]{1,12}(?=[a-z])")
-_TITAN_PAIR = re.compile(r"[ \t,]{0,40}([A-Za-z_][\w /.()%-]{0,60}?): {0,12}")
+# "step: 640/644 = 99.3789%  loss: ...", "step:    1,020 token: 12,345,678  loss: ..." and "Step  5: lr=1.00E-04, loss= 7.1234 (max= 7.5)" (torchtitan's kin)
+# "... -- tflops=180.4,step=19,loss=5.35,tgs (tokens/gpu/second)=3345.7,lr=1e-05,..." (InternLM; newer with blanks)
+_TITAN = re.compile(r"(?<![\w/.])(validate )?(?:(?:global_)?[Ss]teps?|iter)(?:(?: [:=]|[:=]) {0,12}| {1,12}(?=[0-9]{1,12}(?:/[0-9]{1,12})?:))([0-9]{1,3}(?:,[0-9]{3}){1,4}(?![0-9])|[0-9]{1,12})(?: ?/ ?([0-9]{1,12}))?"
+                    r"(?: = [0-9.]{1,12}%)?[ \t,:;|-]{1,12}(?=[A-Za-z])")
+_TITAN_PAIR = re.compile(r"[ \t,;|)-]{0,40}([A-Za-z_][\w /.()%@-]{0,60}?) {0,2}[:=] {0,12}")
+_BEFORE = re.compile(r"(?<![\w/])([A-Za-z_][\w/]{0,40})=([^\s,=]{1,40})[ ,]{1,2}")
+_INSIDE = re.compile(r"""\{[^:{}]{1,80}: {0,4}""")
+_GAP = re.compile(r"[,;|(] ?|  ")
+_PIECES = 400
+"""So many names and values one line has."""
 # "{ Epoch:[  1/  2], step:[    1/   19], loss: 10.649, per_step_time: 103328ms, lr: 0.0, overflow cond: False,
 #    loss_scale: 1.0, global_norm: [10.579812], train_throughput_per_npu: 2.896T }"; older: "loss:[ 8.1/ 8.3], time:1752.3 ms"
 _FORMERS = re.compile(r"Epoch:\[ {0,9}([0-9]{1,9})/ {0,9}([0-9]{1,9})\], {0,4}step:\[ {0,9}([0-9]{1,12})/ {0,9}([0-9]{1,12})\],")
@@ -28,7 +36,7 @@ _VERL = re.compile(r"(?<![\w/])(?:global_)?step:([0-9]{1,12}) - ")
 
 def records(text: str) -> List[Record]:
     """The records of one (cleaned) line of these trainers."""
-    if "tep:" not in text and "teps:" not in text:
+    if "tep" not in text and "iter" not in text:
         return []
     if "Epoch:[" in text:
         return _mindformers(text)
@@ -44,21 +52,37 @@ def records(text: str) -> List[Record]:
         return [("iteration", data)]
     titan = _TITAN.search(text)
     if titan:
-        return _titan(text, titan.group(1) is not None, int(titan.group(2)), int(titan.group(3)) if titan.group(3) else None, titan.end(),
-                      printed_time(text[:titan.start()], last=True))
+        return _titan(text, titan.group(1) is not None, int(titan.group(2).replace(",", "")), int(titan.group(3)) if titan.group(3) else None,
+                      titan.start(), titan.end(), printed_time(text[:titan.start()], last=True))
     return []
 
 
-def _titan(text: str, validating: bool, step: int, total: Optional[int], place: int, time: Optional[str]) -> List[Record]:
+def _titan(text: str, validating: bool, step: int, total: Optional[int], start: int, place: int, time: Optional[str]) -> List[Record]:
     pairs: List[Pair] = []
-    while True:
+    for before in _BEFORE.finditer(text, max(0, start - 200), start):
+        value = fields.value_at(before.group(2))
+        if value is not None:
+            pairs.append((before.group(1), value[0], value[1]))
+    for _ in range(_PIECES):
         name = _TITAN_PAIR.match(text, place)
-        value = fields.value_at(text, name.end()) if name else None
-        if name is None or value is None:
-            break
-        pairs.append((name.group(1).strip(), value[0], value[1]))
+        if name is None:
+            place = _next(text, place)
+            if place < 0:
+                break
+            continue
+        inside = _INSIDE.match(text, name.end())    # a norm of each group of parameters: the first
+        value = fields.value_at(text, inside.end() if inside else name.end())
+        if value is None:
+            place = _next(text, name.end())
+            if place < 0:
+                break
+            continue
+        printed = name.group(1).strip()
+        pairs.append(("tps" if printed.lower() == "wps" else printed, value[0], value[1]))    # words: torchtitan of 2024
         place = value[2]
-        if text[place:place + 1] == "(":    # "68.57GiB(86.69%)"
+        if inside:
+            place = text.find("}", place) + 1 or len(text)
+        elif text[place:place + 1] == "(":    # "68.57GiB(86.69%)"
             place = text.find(")", place) + 1 or len(text)
     data, _ = fields.filled(pairs)
     if data["lm_loss"] is None:
@@ -67,6 +91,12 @@ def _titan(text: str, validating: bool, step: int, total: Optional[int], place: 
         return [("validation", {"iteration": step, "lm_loss": data["lm_loss"], "ppl": None, "time": time})]
     data.update(iteration=step, total=total, time=time)
     return [("iteration", data)]
+
+
+def _next(text: str, place: int) -> int:
+    """Where the next name may begin; -1 where none can."""
+    found = _GAP.search(text, place + 1)
+    return found.start() if found else -1
 
 
 def _mindformers(text: str) -> List[Record]:

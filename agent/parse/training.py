@@ -15,7 +15,7 @@ from agent.parse.text import clean
 
 __all__ = ["ANCHORS", "ITERATION_FIELDS", "LINE_LIMIT", "VERSION", "Number", "Record", "number", "parse_line"]
 
-VERSION = 3
+VERSION = 4
 LINE_LIMIT = 20000
 """Longer lines are cut here, characters: no record is longer."""
 
@@ -35,9 +35,9 @@ def parse_line(text: str) -> List[Record]:
     text = clean(text[:LINE_LIMIT])
     event = saves.event(text)
     if event is not None:
-        return [("checkpoint", event)]
+        return [("checkpoint", event), *bars.reached(text)]
     text = chinese.keyed(text)
-    if " loss at " in text:
+    if " loss at " in text or "validation after" in text:
         validation = megatron.validation(text)
         if validation is not None:
             return [("validation", validation)]

@@ -63,6 +63,8 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
     """
     if width <= 0:
         return ""
+    if len(text) <= width and text.isascii() and text.isprintable():  # nearly all there is
+        return text.rjust(width) if right else text.ljust(width)
     text = shown(text[: width * 4 + 16])  # a name of 10,000 characters is not measured to its end
     cells = cell_len(text)
     if cells > width:

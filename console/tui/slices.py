@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from textual.app import App
 
+_T = TypeVar("_T")
 SLICE_S = 0.001
 PAUSE_S = 0.002
 """Long enough for a key to come all the way from the thread that reads the terminal to its paint."""
@@ -60,6 +61,15 @@ class Slices:
             self._work = None
             raise
         self._work = None
+
+
+def finished(work: Generator[None, None, _T]) -> _T:
+    """What the work comes to, done in one go."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
 
 
 class Sweeper:

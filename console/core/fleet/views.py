@@ -8,7 +8,7 @@ A badge always has a glyph of its own beside its tone, so that no status is told
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import isfinite
 from typing import Any, Literal, TypeAlias
@@ -94,6 +94,8 @@ class FleetSummary:
 
     nodes: int
     up: int
+    unknown: int
+    """Nodes of whose link nothing is known, as at a moment of which no readings are kept."""
     trouble: int
     """Nodes whose link is not up or whose data are stale."""
     npus: int
@@ -215,12 +217,18 @@ def age_badge(age_s: float | None) -> Badge:
 
 def node_rows(state: FleetState, now: float) -> tuple[NodeRow, ...]:
     """Every node, in the order of their names (numbers in names count as numbers)."""
+    return tuple(each_row(state, now))
+
+
+def each_row(state: FleetState, now: float) -> Iterator[NodeRow]:
+    """``node_rows`` one by one: a thousand NPUs that are all new take milliseconds."""
     attempt = state.current.latest if state.current else None
     places: dict[str, dict[int, int]] = {}
     if attempt is not None and attempt.ranks:
         for place in attempt.ranks[max(attempt.ranks)].values():
             places.setdefault(place.node, {})[place.pid] = place.rank
-    return tuple(_row(state.nodes[name], attempt, places.get(name, {}), now) for name in sorted(state.nodes, key=natural_key))
+    for name in sorted(state.nodes, key=natural_key):
+        yield _row(state.nodes[name], attempt, places.get(name, {}), now)
 
 
 @lru_cache(maxsize=8192)
@@ -306,8 +314,8 @@ def fleet_summary(rows: Sequence[NodeRow]) -> FleetSummary:
     """Counts over the rows of ``node_rows``."""
     tones = [cell.health.tone for row in rows for cell in row.cells]
     return FleetSummary(
-        nodes=len(rows), up=sum(row.link.tone == "good" for row in rows),
-        trouble=sum(not row.trusted for row in rows if row.link.tone != "busy"),
+        nodes=len(rows), up=sum(row.link.tone == "good" for row in rows), unknown=sum(row.link is _UNKNOWN for row in rows),
+        trouble=sum(not row.trusted for row in rows if row.link.tone != "busy" and row.link is not _UNKNOWN),
         npus=len(tones), npus_good=tones.count("good"), npus_warn=tones.count("warn"), npus_bad=tones.count("bad"))
 
 

@@ -8,7 +8,7 @@ own row, with its last values dimmed.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,12 +16,13 @@ from rich.cells import cell_len
 
 from console.core.fleet.fleet_look import FleetLook, arranged
 from console.core.fleet.state import FleetState
-from console.core.fleet.views import HBM_TIGHT_PCT, Cell, NodeRow, duration_text, fleet_summary, node_rows
+from console.core.fleet.views import HBM_TIGHT_PCT, Cell, NodeRow, duration_text, each_row, fleet_summary
 from console.core.i18n import say
 from console.core.spoken import spoken_text
 from console.tui.feed import Feed
 from console.tui.lines import Line, Span, bar, clip, fit, level, width_of
 from console.tui.palette import heat
+from console.tui.slices import finished
 from console.tui.widgets.line_pane import LinePane
 
 if TYPE_CHECKING:
@@ -242,10 +243,25 @@ def _dense(rows: Sequence[NodeRow], width: int, height: int, choice: tuple[str, 
     return lines
 
 
+ROWS = 12
+"""Nodes looked at, or drawn, before something else gets a turn."""
+
+
+def rows_by_parts(state: FleetState, now: float) -> Generator[None, None, list[NodeRow]]:
+    """``views.node_rows``, with the places where it can be left."""
+    rows = []
+    for row in each_row(state, now):
+        rows.append(row)
+        if len(rows) % ROWS == 0:
+            yield
+    return rows
+
+
 class DeviceGrid(LinePane):
     """Pane ``fleet-grid``. Up and down choose a node, left and right one of its NPUs."""
 
     pane_name: ClassVar[str] = "fleet-grid"
+    of_nodes: ClassVar[bool] = True
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
@@ -254,16 +270,6 @@ class DeviceGrid(LinePane):
         self.device: int | None = None
         self._names: list[str] = []
         self._devices = 0
-        self._from: FleetState | None = None
-        self._for: tuple[object, ...] = ()
-        """With ``_from``: what was drawn last, by what it depends on."""
-
-    def show(self, state: FleetState, now: float) -> None:
-        # A log's lines come ten times a second and change nothing here; ages tick once a second.
-        old, key = self._from, (int(now), self.context.generation, self.context.look, self.scrollable_content_region.size)
-        if old is None or old.nodes is not state.nodes or old.runs is not state.runs or key != self._for:
-            self._from, self._for = state, key
-            super().show(state, now)
 
     def chosen(self) -> Target | None:
         """The chosen NPU or node."""
@@ -322,8 +328,12 @@ class DeviceGrid(LinePane):
         return [line for line in lines if self.node in line] if self.node else lines
 
     def draw(self, state: FleetState, now: float, width: int, height: int) -> list[Line]:
+        return finished(self.drawing(state, now, width, height))
+
+    def drawing(self, state: FleetState, now: float, width: int, height: int) -> Generator[None, None, list[Line]]:
+        """The rows take nearly all the time; the rest is done in one go."""
+        rows = yield from rows_by_parts(state, now)
         look = self.context.look
-        rows = node_rows(state, now)
         summary = fleet_summary(rows)
         words = [say("{n} nodes", n=summary.nodes), say("{n} NPUs", n=summary.npus)]
         if summary.npus_warn:

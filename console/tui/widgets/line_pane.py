@@ -6,8 +6,8 @@ at 182 ms a time (own grid: 1.1 ms); it also brings cell padding that a dense sc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -71,6 +71,9 @@ class LinePane(Pane):
     """See the module. ``fixed_lines`` at the top stay put when the rest scrolls."""
 
     fixed_lines = 0
+    of_nodes: ClassVar[bool] = False
+    """Whether it draws nodes and what runs on them and nothing else: a log's lines come ten times a second and change nothing there;
+    ages tick once a second."""
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
@@ -78,6 +81,9 @@ class LinePane(Pane):
         self._now = 0.0
         self._lines: list[Line] = []
         self._drawn_for = Size(0, 0)
+        self._drawings = 0
+        self._seen: tuple[object, object, tuple[object, ...]] | None = None
+        """Where it is ``of_nodes``: what was handed in last, by what the lines depend on."""
         self.items: Sequence[Target | float | None] = ()
         """Per line, what Enter opens there; empty: nothing can be selected."""
         self.selected: int | None = None
@@ -87,9 +93,34 @@ class LinePane(Pane):
         """All lines of the pane, from the top, for a window of that many cells. May call ``retitle`` and set ``items``."""
         raise NotImplementedError
 
+    def drawing(self, state: FleetState, now: float, width: int, height: int) -> Generator[None, None, list[Line]]:
+        """``draw``, with the places where it can be left for a while; it changes nothing of the pane's before the last of them."""
+        return self.draw(state, now, width, height)
+        yield
+
     def show(self, state: FleetState, now: float) -> None:
+        for _ in self.showing(state, now):
+            pass
+
+    def showing(self, state: FleetState, now: float) -> Iterator[None]:
+        """``show``, left wherever ``drawing`` can be. When a key has it drawn in between, that is newer than what is under way."""
+        if self.of_nodes:
+            seen = (state.nodes, state.runs, (int(now), self.context.generation, self.context.look, self.scrollable_content_region.size))
+            old, self._seen = self._seen, seen
+            if old is not None and old[0] is seen[0] and old[1] is seen[1] and old[2] == seen[2]:
+                return
         self._state, self._now = state, now
-        self._redraw()
+        size = self.scrollable_content_region.size
+        if size.width <= 0 or size.height <= 0:
+            return
+        drawings, drawing = self._drawings, self.drawing(state, now, size.width, size.height)
+        while drawings == self._drawings:
+            try:
+                next(drawing)
+            except StopIteration as end:
+                self._put(end.value, size)
+                return
+            yield
 
     def on_resize(self, event: events.Resize) -> None:
         self._redraw()
@@ -160,7 +191,11 @@ class LinePane(Pane):
         size = self.scrollable_content_region.size
         if self._state is None or size.width <= 0 or size.height <= 0:
             return
-        old, self._lines, self._drawn_for = self._lines, self.draw(self._state, self._now, size.width, size.height), size
+        self._put(self.draw(self._state, self._now, size.width, size.height), size)
+
+    def _put(self, lines: list[Line], size: Size) -> None:
+        old, self._lines, self._drawn_for = self._lines, lines, size
+        self._drawings += 1
         self.resize_content(Size(size.width, len(self._lines)))
         if len(old) != len(self._lines):
             self.refresh()
@@ -176,6 +211,7 @@ class LinePane(Pane):
         if self._drawn_for != size and self._state is not None:
             # The first frame is painted before the resize event that would draw is delivered.
             self._lines, self._drawn_for = self.draw(self._state, self._now, size.width, size.height), size
+            self._drawings += 1
         at = y if y < self.fixed_lines else y + self.scroll_offset.y
         line = self._lines[at] if at < len(self._lines) else []
         made = strip(line, size.width, self.base)

@@ -12,6 +12,7 @@ from textual import events
 
 from console.tui.log_book import LogBook, Source
 from console.tui.slices import SLICE_S, SWEEP_ALL_S, SWEEP_S, Sweeper, at_hand
+from console.tui.widgets import device_grid
 from console.tui.widgets.device_grid import DeviceGrid
 from console.tui.widgets.log_view import LINES, LogView, colour
 from tests.console.tui import scene
@@ -115,8 +116,8 @@ async def test_a_pane_that_is_shown_while_its_work_waits_loses_nothing() -> None
 
 async def test_the_grid_is_not_drawn_again_for_a_log_line(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[float] = []
-    draw = DeviceGrid.draw
-    monkeypatch.setattr(DeviceGrid, "draw", lambda self, state, now, *size: (drawn.append(now), draw(self, state, now, *size))[1])
+    draw = DeviceGrid.drawing
+    monkeypatch.setattr(DeviceGrid, "drawing", lambda self, state, now, *size: (drawn.append(now), draw(self, state, now, *size))[1])
     async with opened() as screen:
         screen.app.show()
         drawn.clear()
@@ -125,6 +126,22 @@ async def test_the_grid_is_not_drawn_again_for_a_log_line(monkeypatch: pytest.Mo
         assert drawn == []
         await screen.later(1)
         assert drawn
+
+
+async def test_what_a_key_has_drawn_is_not_drawn_over_by_what_was_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_grid, "ROWS", 1)
+    async with opened() as screen:
+        grid = screen.app.host.pane("fleet-grid")
+        assert isinstance(grid, DeviceGrid)
+        work = grid.showing(screen.feed.state, screen.clock.wall_s() + 1)
+        next(work)
+        assert grid.press("down") and grid.node
+        lines = grid._lines
+        assert any(tone == "cursor" for line in lines for _, tone in line)
+        assert list(work) == [] and grid._lines is lines
+        later = grid.showing(screen.feed.state, screen.clock.wall_s() + 2)
+        assert len(list(later)) >= 2 and grid._lines is not lines
+        assert any(tone == "cursor" for line in grid._lines for _, tone in line)
 
 
 def test_a_part_of_the_lines_is_taken_in_order_and_none_twice() -> None:

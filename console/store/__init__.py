@@ -79,6 +79,7 @@ class Store:
         self._cap_bytes = cap_bytes
         self._lock = threading.Lock()
         self._pending: deque[FleetEvent] = deque()
+        """Put in by ``ingest`` and taken out by ``drain``, without the lock: whoever draws must not wait for a disk."""
         self._cursors: dict[str, tuple[str, int]] = {}
         self._links: dict[str, str] = {}
         self._taken = 0
@@ -259,28 +260,22 @@ class Store:
             if isinstance(self._loaded, FileError):
                 raise self._loaded
             self.state, self._early, self._loaded, whole = replace(self.state, runs=self._loaded), None, None, True
-        with self._lock:
-            if most and len(self._pending) > most:
-                pending = deque(self._pending.popleft() for _ in range(most))
-            else:
-                pending, self._pending = self._pending, deque()
-        for event in pending:
+        count = min(most or len(self._pending), len(self._pending))
+        for _ in range(count):
+            event = self._pending.popleft()
             if isinstance(event, LogLines):
                 self.logs.setdefault((event.node, event.path), LogRing()).add(event)
             elif isinstance(event, LogBehind):
                 self.logs.setdefault((event.node, event.path), LogRing()).wait(event)
             self.state = apply(self.state, event)
-        return bool(pending) or whole
+        return count > 0 or whole
 
     def _drain_early(self) -> bool:
         """What concerns no run, as far as nothing else came before it."""
-        with self._lock:
-            early = []
-            while self._pending and isinstance(self._pending[0], LinkChanged):
-                early.append(self._pending.popleft())
-        for event in early:
-            self.state = apply(self.state, event)
-        return bool(early)
+        found = False
+        while self._pending and isinstance(self._pending[0], LinkChanged):
+            self.state, found = apply(self.state, self._pending.popleft()), True
+        return found
 
     def forget_log(self, node: str, path: str) -> None:
         """Drop the ring of a log that no pane shows any more."""

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from console.core.errors import FileError
 from console.core.events import LaunchProgress, LinkChanged, LogLines, NodeMet, RecordArrived
 from console.store import KEPT_LOG_LINES, Store, default_path
 from console.store.schema import MIGRATIONS
+from tests.patience import PATIENCE_S
 
 ATTEMPT = "20261122T050000Z-aaaa"
 
@@ -64,6 +66,16 @@ def test_some_at_a_time_is_the_same_in_the_end(path: Path) -> None:
     assert list(store.state.runs["gpt"].series["loss"]) == [(1, 0.1), (2, 0.2)]
     assert store.drain(2) and store.drain(2) and not store.drain(2)
     assert curve(store) == [(seq, seq / 10) for seq in range(1, 6)]
+
+
+def test_who_draws_does_not_wait_for_who_writes(path: Path) -> None:
+    store = Store(path, "f")
+    store.ingest([iteration(1)])
+    drawing = threading.Thread(target=store.drain, daemon=True)
+    with store._lock:  # as held by ``ingest`` until its transaction is on the disk
+        drawing.start()
+        drawing.join(PATIENCE_S)
+        assert not drawing.is_alive() and list(store.state.runs["gpt"].series["loss"]) == [(1, 0.1)]
 
 
 def test_a_long_history_is_loaded_in_two_parts_and_is_the_same(path: Path) -> None:

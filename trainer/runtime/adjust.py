@@ -65,6 +65,7 @@ _DEVICE_WORD = (Swap(old="device='cuda'", new="device='cpu'"),)
 _DEVICE_WORD_DOUBLE = (Swap(old='device="cuda"', new='device="cpu"'),)
 _CURRENT_DEVICE = (Swap(old="torch.cuda.current_device()", new="'cpu'"),)
 _FLOAT_TYPE_TEXT = "'torch.cuda.FloatTensor'"
+_ELEMENTWISE = "__import__('trainer.runtime.elementwise', fromlist=['elementwise'])"
 _HALF_TYPE_TEXTS = "['torch.cuda.HalfTensor', 'torch.cuda.BFloat16Tensor']"
 
 TABLE: tuple[Adjustment, ...] = (
@@ -261,7 +262,7 @@ TABLE: tuple[Adjustment, ...] = (
     ),
     Adjustment(
         place="megatron.core.models.common.embeddings.rope_utils:_apply_rotary_pos_emb_bshd",
-        why="where all of a head turns, the part that does not is cut off and put back empty: copies, forward and backward",
+        why="heads are cut into halves, put together again, and the part that does not turn put back even if empty: copies, forward and backward",
         source_sha256="2d6f53f0fe6f5352d43f16b920a92ec8562445eb19b6a82555a1e90c79fe0d82",
         swaps=(
             Swap(
@@ -269,17 +270,20 @@ TABLE: tuple[Adjustment, ...] = (
                 new="    t, t_pass = (t[..., :rot_dim], t[..., rot_dim:]) if rot_dim < t.shape[-1] else (t, None)\n",
                 devices=ALL,
             ),
+            Swap(old="(t * cos_) + (_rotate_half(t, rotary_interleaved) * sin_)", new=f"{_ELEMENTWISE}.turned(t, cos_, sin_, rotary_interleaved)", devices=ALL),
             Swap(old="    return torch.cat((t, t_pass), dim=-1)", new="    return t if t_pass is None else torch.cat((t, t_pass), dim=-1)", devices=ALL),
         ),
     ),
     Adjustment(
         place="megatron.core.transformer.mlp:MLP.forward",
-        why="an offset of 0 is added to half of every MLP's activations",
+        why="an offset of 0 is added to half of every MLP's activations, and the gradient of the halves is put together by a copy",
         source_sha256="c68406f3ca95514d26cb5a883f94aa2308eb7fbd3ed5da190da355fbcebab61d",
         swaps=(
             Swap(
-                old="(\n                        x_linear + self.config.glu_linear_offset\n                    )",
-                new="(\n                        x_linear + self.config.glu_linear_offset if self.config.glu_linear_offset else x_linear\n                    )",
+                old="                    x_glu, x_linear = torch.chunk(x, 2, dim=-1)\n",
+                new="                    if self.config.activation_func is F.silu and self.config.activation_func_clamp_value is None and not self.config.glu_linear_offset:\n"
+                f"                        return {_ELEMENTWISE}.gated_silu(x)\n"
+                "                    x_glu, x_linear = torch.chunk(x, 2, dim=-1)\n",
                 devices=ALL,
             ),
         ),
@@ -294,6 +298,33 @@ TABLE: tuple[Adjustment, ...] = (
                 new="    if bias is None and grad_output_buffer is None and not (gradient_accumulation_fusion or allreduce_dgrad or sequence_parallel):\n"
                 "        return torch.nn.functional.linear(input, weight)\n"
                 "    return LinearWithGradAccumulationAndAsyncCommunication.apply(*args)",
+            ),
+        ),
+    ),
+    Adjustment(
+        place="megatron.core.tensor_parallel.mappings:copy_to_tensor_model_parallel_region",
+        why="in a group of one there is nothing to add up on the way back, and a detour of every layer through Python",
+        source_sha256="31582c91bd424e80f6291621b1b070080044e4ced24d64920904a555963e500e",
+        swaps=(Swap(old="    return _Copy", new="    return input_ if group.size() == 1 else _Copy"),),
+    ),
+    Adjustment(
+        place="megatron.core.tensor_parallel.mappings:reduce_from_tensor_model_parallel_region",
+        why="in a group of one there is nothing to add up, and a detour of every layer through Python",
+        source_sha256="77b82012d4139132c7b8090a42700dfd29acad912809bdfa0c365919ef504296",
+        swaps=(Swap(old="    return _Reduce", new="    return input_ if group.size() == 1 else _Reduce"),),
+    ),
+    Adjustment(
+        place="megatron.core.tensor_parallel.cross_entropy:vocab_parallel_cross_entropy",
+        why="logits that a rank has whole are read and written a dozen times, in parts that several ranks would exchange",
+        source_sha256="7020333e3478a55b879d51601b38316729e811c11497ca065743f26b9d30e674",
+        swaps=(
+            Swap(
+                old="    return _Vocab",
+                new="    if get_tensor_model_parallel_world_size() == 1 and not label_smoothing:\n"
+                "        whole = vocab_parallel_logits.flatten(0, -2).float()\n"
+                "        return torch.nn.functional.cross_entropy(whole, target.flatten(), reduction='none').view(target.shape)\n"
+                "    return _Vocab",
+                devices=ALL,
             ),
         ),
     ),

@@ -3,8 +3,8 @@
 Both train in this process, turn by turn, so that what else the machine does falls on both; every pair of
 turns gives a ratio, and the median of the ratios is what counts. On a CPU the processor time of the turns
 gives a second ratio: on a busy machine it is the steadier one. The plain model has the same layers
-(RMSNorm, rotary positions, torch's attention, gated SiLU), AdamW and gradient clipping, and nothing of
-Megatron; where the trainer computes in bf16 over fp32 parameters, it does too (autocast). ``--compiled`` has a
+(RMSNorm, rotary positions, torch's attention, gated SiLU), the same AdamW (fused where the trainer's is) and
+gradient clipping, and nothing of Megatron; where the trainer computes in bf16 over fp32 parameters, it does too (autocast). ``--compiled`` has a
 third one train, the plain model through torch.compile. ``--peak-tflops`` is what a device can do at most, for
 the share of it that each reaches (MFU).
 """
@@ -88,7 +88,7 @@ def compare(spec: Any, device: str, turns: int, *, compiled: bool = False) -> di
 
     def turn_of(compiling: bool) -> Callable[[int], None]:
         plain = _plain(spec).to(device)
-        adam = torch.optim.AdamW(plain.parameters(), lr=1e-3, weight_decay=0.01)
+        adam = torch.optim.AdamW(plain.parameters(), lr=1e-3, weight_decay=0.01, fused=torch.device(device).type in model.FUSED)
         called = torch.compile(plain) if compiling else plain
 
         def turn(number: int) -> None:

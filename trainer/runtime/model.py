@@ -30,6 +30,9 @@ from trainer.spec.job import JobSpec
 AUX_LOSS = 0.01
 """Weight of the loss that keeps a mixture's experts evenly used, as in the Switch and Mixtral papers."""
 
+FUSED = ("cpu",)
+"""Kinds of device on which torch's fused AdamW is used: where it has been seen to save, load and go on."""
+
 
 def half(spec: JobSpec, device: str) -> bool:
     """Whether to train in bf16 (main parameters and sums stay fp32). auto: not on a CPU."""
@@ -184,10 +187,14 @@ def inner(module: Any) -> Any:
 
 
 def set_rates(optimizer: Any, *, learning_rate: float, weight_decay: float) -> None:
-    """Give every parameter group its rates for the next step, by the multipliers megatron-core put on it."""
+    """Give every parameter group its rates for the next step, by the multipliers megatron-core put on it.
+
+    Also whether AdamW goes over memory once (FUSED): a group that was loaded says what held where it was saved.
+    """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["lr_mult"]
         group["weight_decay"] = weight_decay * group["wd_mult"]
+        group["fused"] = all(parameter.device.type in FUSED for parameter in group["params"])
 
 
 def _chunks(spec: JobSpec) -> int:

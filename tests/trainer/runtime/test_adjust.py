@@ -282,7 +282,7 @@ def turned(world: Any) -> None:
     assert torch.equal(half[..., 4:], t[..., 4:])
     with mock.patch.object(torch, "cat", wraps=torch.cat) as cat:
         _apply_rotary_pos_emb_bshd(t[..., :4], angles)
-    assert cat.call_count == 1, "one, of the two halves that change places"
+    assert cat.call_count == 0, "nothing is put together"
 
 
 def gated(world: Any) -> None:
@@ -292,6 +292,8 @@ def gated(world: Any) -> None:
         plain, _ = mlp(x)
         gate, up = mlp.linear_fc1(x)[0].chunk(2, dim=-1)
         assert torch.equal(plain, mlp.linear_fc2(torch.nn.functional.silu(gate) * up)[0])
+        with mock.patch.object(mlp.config, "activation_func_clamp_value", 0.0):
+            assert mlp(x)[0].abs().max() == 0.0
         with mock.patch.object(mlp.config, "glu_linear_offset", 1.0):
             assert torch.equal(mlp(x)[0], mlp.linear_fc2(torch.nn.functional.silu(gate) * (up + 1.0))[0])
 
@@ -305,6 +307,38 @@ def linear(world: Any) -> None:
     assert type(output.grad_fn).__name__ == "MmBackward0"
     other = layers.linear_with_grad_accumulation_and_async_allreduce(x, weight, torch.zeros(5), False, False, False)
     assert type(other.grad_fn).__name__ == "LinearWithGradAccumulationAndAsyncCommunicationBackward"
+
+
+def straight(world: Any) -> None:
+    from megatron.core.tensor_parallel import mappings
+
+    x, two = torch.ones(2, requires_grad=True), SimpleNamespace(size=lambda: 2)
+    for place, name in ((mappings.copy_to_tensor_model_parallel_region, "_CopyToModelParallelRegion"), (mappings.reduce_from_tensor_model_parallel_region, "_ReduceFromModelParallelRegion")):
+        assert place(x) is x
+        with mock.patch.object(getattr(mappings, name), "apply", return_value="through Python"):
+            assert place(x, two) == "through Python"
+
+
+def whole_logits(world: Any) -> None:
+    from megatron.core.tensor_parallel import cross_entropy
+
+    torch.manual_seed(1)
+    logits, labels = torch.randn(3, 2, 7, requires_grad=True), torch.randint(0, 7, (3, 2))
+    given = torch.randn(3, 2)
+    loss = cross_entropy.vocab_parallel_cross_entropy(logits, labels)
+    (gradient,) = torch.autograd.grad(loss, logits, given)
+    # Megatron's own changes the logits it is given.
+    other = logits.detach().clone().requires_grad_()
+    wanted = cross_entropy._VocabParallelCrossEntropy.apply(other * 1.0, labels, 0.0)
+    torch.testing.assert_close(loss, wanted)
+    torch.testing.assert_close(gradient, torch.autograd.grad(wanted, other, given)[0])
+    assert loss.grad_fn is not None
+    assert "VocabParallel" not in type(loss.grad_fn).__name__
+    assert cross_entropy.vocab_parallel_cross_entropy(logits.bfloat16(), labels).dtype == torch.float32
+    with mock.patch.object(cross_entropy._VocabParallelCrossEntropy, "apply", return_value="shared"):
+        assert cross_entropy.vocab_parallel_cross_entropy(logits, labels, 0.1) == "shared"
+        with mock.patch.object(cross_entropy, "get_tensor_model_parallel_world_size", return_value=2):
+            assert cross_entropy.vocab_parallel_cross_entropy(logits, labels) == "shared"
 
 
 def alone(world: Any) -> None:
@@ -348,6 +382,7 @@ MAPPINGS = "megatron.core.tensor_parallel.mappings"
 GATING = "megatron.core.transformer.moe.moe_utils:RouterGatingLinearFunction"
 BALANCE = "megatron.core.transformer.moe.router:TopKRouter.attach_and_log_load_balancing_loss"
 ROTARY = "megatron.core.models.common.embeddings.rope_utils:_apply_rotary_pos_emb_bshd"
+CROSS_ENTROPY = "megatron.core.tensor_parallel.cross_entropy:vocab_parallel_cross_entropy"
 SCALE = "megatron.core.utils:local_multi_tensor_scale"
 MLP = "megatron.core.transformer.mlp:MLP.forward"
 SEVERAL_RANKS = (
@@ -372,6 +407,9 @@ SEEN_AT_WORK: dict[str, Callable[[Any], None]] = {
     f"{GATING}.forward": routed,
     f"{GATING}.backward": routed,
     BALANCE: balanced,
+    f"{MAPPINGS}:copy_to_tensor_model_parallel_region": straight,
+    f"{MAPPINGS}:reduce_from_tensor_model_parallel_region": straight,
+    CROSS_ENTROPY: whole_logits,
     ROTARY: turned,
     MLP: gated,
     "megatron.core.tensor_parallel.layers:linear_with_grad_accumulation_and_async_allreduce": linear,
@@ -484,7 +522,7 @@ def test_rows_for_one_device_leave_the_others_alone() -> None:
     # On CUDA only what is wrong there too; on an NPU also what is told by CUDA's names of types.
     assert concerned["cuda"] == {
         f"{OPTIMIZER}.state_dict", f"{OPTIMIZER}.load_state_dict", f"{OPTIMIZER}._set_main_param_and_optimizer_states",
-        f"{GATING}.forward", f"{GATING}.backward", BALANCE, ROTARY, MLP, SCALE,
+        f"{GATING}.forward", f"{GATING}.backward", BALANCE, CROSS_ENTROPY, ROTARY, MLP, SCALE,
         f"{WRITER}:_get_write_results_queue", f"{WRITER}:FileSystemWriterAsync.write_preloaded_data_multiproc"}
     assert concerned["npu"] - concerned["cuda"] == {
         f"{OPTIMIZER}.__init__", f"{OPTIMIZER}._build_model_and_main_param_groups",
@@ -502,3 +540,13 @@ def test_norms_are_not_decayed(world: SimpleNamespace) -> None:
 
     set_rates(world.optimizer, learning_rate=0.5, weight_decay=0.1)
     assert {(group["lr"], group["weight_decay"]) for group in world.optimizer.param_groups} == {(0.5, 0.1), (0.5, 0.0)}
+
+
+def test_adamw_goes_over_memory_once_where_its_kernel_is_known(world: SimpleNamespace) -> None:
+    from trainer.runtime import model
+
+    for kinds, fused in (((), False), (model.FUSED, True)):
+        # What a checkpoint of another device said does not count.
+        with mock.patch.object(model, "FUSED", kinds):
+            model.set_rates(world.optimizer, learning_rate=0.5, weight_decay=0.1)
+        assert {group["fused"] for group in world.optimizer.param_groups} == {fused}

@@ -43,11 +43,13 @@ torch=$(sed -n 's/^trainer = .*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 if ! pip show -q torch >/dev/null 2>&1; then
     # Apart and first, so that the one large download is not repeated when something later fails.
     say "setup: installing $torch (the one large download, a few minutes)"
-    pip install -q "$torch"
+    pip install -q --no-compile "$torch"
 fi
 say "setup: installing the project with its extras: $extras"
-pip install -q -e ".[$extras]"
-# As pip does for what it installs itself: without bytecode the first screen takes half as long again.
+pip install -q --no-compile -e ".[$extras]"
+# pip would do it on one core. Without bytecode the first screen takes half as long again; what does not compile
+# (templates, samples for other Pythons) is imported by nobody.
+.venv/bin/python -m compileall -qq -j 0 "$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || true
 .venv/bin/python -m compileall -q console agent trainer bench || true
 touch "$stamp"
 say "setup: done in $(($(date +%s) - started)) s"

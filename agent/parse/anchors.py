@@ -16,7 +16,7 @@ cheapest depends on the log: ``Search.tuned`` counts bytes in a sample of it.
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
+from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 from agent.parse import covering, frequency
 from agent.parse.covering import Offer
@@ -30,6 +30,8 @@ _LENGTHS = (1, 2, 3)
 # ns: one byte of log passed by memchr and by an expression that begins with one byte or with more, a stop at that,
 # a look at what stands behind it, an occurrence found by memchr, and one found by an expression.
 _FIND_NS, _BYTE_NS, _LITERAL_NS, _STOP_NS, _LOOK_NS, _HIT_NS, _MATCH_NS = 0.02, 0.3, 0.34, 18.0, 45.0, 160.0, 200.0
+# Branches cheaper than this are taken for one.
+_CHEAP_NS = 0.002
 # From so many occurrences of its byte in a block on (one in 128) an expression is used in place of memchr.
 _OFTEN = 7
 
@@ -128,38 +130,63 @@ class Search:
 
 def _planned(texts: Sequence[bytes], share: Share) -> List[Tuple[Tuple[bytes, bool], _Members]]:
     """[((needle, whether memchr is to find it), [(text, where in it the needle stands)])], cheap ones first."""
-    standing: Dict[bytes, Dict[int, List[int]]] = {}
-    for item, text in enumerate(texts):
-        for length in _LENGTHS:
-            for place in range(len(text) - length + 1):
-                standing.setdefault(text[place:place + length], {}).setdefault(item, []).append(place)
     named: List[Tuple[bytes, bool]] = []
     offers: List[Offer] = []
-    for needle, items in sorted(standing.items()):
-        if (len(needle) > 1 and len(items) < 3) or _overlaps_itself(needle):
-            continue
-        often = share(needle)
-        if len(needle) == 1:
-            served = frozenset(item for item, places in items.items() if places[0] + 1 < len(texts[item]))
-            if served:
-                named.append((needle, True))
-                offers.append(Offer(_FIND_NS + _HIT_NS * often, ((0.0, served),)))
-        branches: Dict[bytes, Set[int]] = {}
-        for item, places in items.items():
-            for place in places:
-                branches.setdefault(texts[item][place:place + len(needle) + 1], set()).add(item)
-        named.append((needle, False))
-        offers.append(Offer((_BYTE_NS if len(needle) == 1 else _LITERAL_NS + 3.0 * share(needle[:1])) + _STOP_NS * often, tuple(sorted(
-            ((share(branch) * (_LOOK_NS if len(branch) > len(needle) else _MATCH_NS), frozenset(found)) for branch, found in branches.items()),
-            key=lambda one: (one[0] / len(one[1]), sorted(one[1]))))))
+    for first in sorted({text[place:place + 1] for text in texts for place in range(len(text))}):    # of all needles at once there are megabytes
+        standing: Dict[bytes, Dict[int, List[int]]] = {}
+        for item, text in enumerate(texts):
+            for place in _places(text, first):
+                for length in _LENGTHS[:len(text) - place]:
+                    standing.setdefault(text[place:place + length], {}).setdefault(item, []).append(place)
+        for needle, items in sorted(standing.items()):
+            if (len(needle) == 1 or len(items) > 2) and not _overlaps_itself(needle):
+                for rare, offer in _offered(needle, items, texts, share):
+                    named.append((needle, rare))
+                    offers.append(offer)
     plan: Dict[int, _Members] = {}
     for item, index in sorted(covering.chosen(offers, len(texts)).items()):
         needle, rare = named[index]
         text = texts[item]
-        places = [place for place in standing[needle][item] if not rare or place + 1 < len(text)]
+        places = [place for place in _places(text, needle) if not rare or place + 1 < len(text)]
         # Where what stands behind the needle is rarest.
         plan.setdefault(index, []).append((text, min(places, key=lambda place: (share(text[place:place + len(needle) + 1]), share(text[place:place + len(needle) + 2]), place))))
     return [(named[index], plan[index]) for index in sorted(plan, key=lambda one: (offers[one].base, one))]
+
+
+def _offered(needle: bytes, items: Dict[int, List[int]], texts: Sequence[bytes], share: Share) -> Iterator[Tuple[bool, Offer]]:
+    """(whether by memchr, at what cost) of the needle, which stands in these places of these texts."""
+    often = share(needle)
+    if len(needle) == 1:
+        served = covering.bits(item for item, places in items.items() if places[0] + 1 < len(texts[item]))
+        if served:
+            yield True, Offer(_FIND_NS + _HIT_NS * often, ((0.0, served),))
+    branches: Dict[bytes, int] = {}
+    for item, places in items.items():
+        for place in places:
+            branch = texts[item][place:place + len(needle) + 1]
+            branches[branch] = branches.get(branch, 0) | 1 << item
+    price_of: Dict[int, float] = {}
+    cheap, cheap_price = 0, 0.0
+    for branch, found in branches.items():
+        price = share(branch) * (_LOOK_NS if len(branch) > len(needle) else _MATCH_NS)
+        if price < _CHEAP_NS:    # most are: told apart, they take more memory than all the rest
+            cheap |= found
+            cheap_price += price
+        else:
+            price_of[found] = price_of.get(found, 0.0) + price
+    if cheap:
+        price_of[cheap] = price_of.get(cheap, 0.0) + cheap_price
+    base = (_BYTE_NS if len(needle) == 1 else _LITERAL_NS + 3.0 * share(needle[:1])) + _STOP_NS * often
+    yield False, Offer(base, tuple(sorted(((price, found) for found, price in price_of.items()), key=lambda one: (one[0] / covering.count(one[1]), one[1]))))
+
+
+def _places(text: bytes, needle: bytes) -> List[int]:
+    places = []
+    place = text.find(needle)
+    while place >= 0:
+        places.append(place)
+        place = text.find(needle, place + 1)
+    return places
 
 
 def _overlaps_itself(needle: bytes) -> bool:

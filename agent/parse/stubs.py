@@ -30,8 +30,8 @@ def of(texts: Sequence[bytes], share: Share) -> List[bytes]:
     for first, pieces in sorted(found.items()):
         price = {piece: _SECOND * share(piece[:2]) + _THIRD * share(piece[:3]) + _FOURTH * share(piece[:4]) for piece in pieces}
         prices.append(price)
-        offers.append(Offer(_FIRST * share(first), tuple(sorted(((price[piece], frozenset(items)) for piece, items in pieces.items()),
-                                                               key=lambda one: (one[0] / len(one[1]), sorted(one[1]))))))
+        offers.append(Offer(_FIRST * share(first), tuple(sorted(((price[piece], covering.bits(items)) for piece, items in pieces.items()),
+                                                               key=lambda one: (one[0] / covering.count(one[1]), one[1])))))
     firsts = sorted(found)
     chosen: Set[bytes] = set()
     for item, index in covering.chosen(offers, len(texts), rounds=1).items():

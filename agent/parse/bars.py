@@ -7,11 +7,11 @@ choose between several drawings of one step (the reader does). Never raises.
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
-from agent.parse import fields
+from agent.parse import fields, prefixes
 from agent.parse.fields import Pair, Record
-from agent.parse.text import printed_time
+from agent.parse.text import kept, printed_time
 
 # "Epoch 0:   3%|x  | 34103/1100000 [5:28:58<171:22:21,  1.73it/s, loss=2.52, v_num=, reduced_train_loss=2.510, ...]"
 # "  1%|1         | 1/100 [00:27<44:53, 27.20s/it]"; before the first step "0/16 [00:00<?, ?it/s]";
@@ -60,6 +60,27 @@ def records(text: str) -> List[Record]:
         past = int(epoch.group(1)) - (1 if epoch.group(2) else 0)
         across_epochs(data, past, int(epoch.group(2)) if epoch.group(2) else None)
     return [("iteration", data)]
+
+
+def is_open(text: str) -> bool:
+    """Whether a training bar begins in the line and does not end in it."""
+    match = _BAR.search(text) if "<" in text and "[" in text else None
+    return match is not None and "]" not in text[match.end():match.end() + 1] and len(text) == match.end() and not _OTHER.search(text[:match.start()])
+
+
+def joined(text: str, following: Sequence[str]) -> Tuple[str, int]:
+    """(the line with what a terminal wrapped of its bar put back, how many of the following lines that took; none where it does not end soon)."""
+    whole, width = kept(text), len(kept(text))
+    for taken, line in enumerate(following, 1):
+        line = kept(line)
+        line = line[prefixes.length(text, line, taken):]
+        end = line.find("]")
+        if not line or len(line) > width or "[" in (line if end < 0 else line[:end]):
+            break
+        whole += line
+        if end >= 0:
+            return whole, taken
+    return text, 0
 
 
 def reached(text: str) -> List[Record]:

@@ -92,6 +92,14 @@ def within_epoch(data: Dict[str, Any], epoch: int, iteration: int, total: int) -
         data.update(iteration=step, total=None)
 
 
+def place_of(text: str, iteration: int, begin: int) -> int:
+    """Where, from ``begin`` on, the record of an iteration begins; -1 where that is not found."""
+    for match in _COUNTED.finditer(text, begin):
+        if int(match.group(2)) == iteration:
+            return match.start()
+    return -1
+
+
 def validation(text: str) -> Optional[Dict[str, Any]]:
     """The validation record in one line; None where there is none."""
     found = _VALIDATION.search(text)

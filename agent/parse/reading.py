@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import AbstractSet, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from agent.parse import asides, bars, dicts, endings, megatron, prefixes, scan, training
+from agent.parse import asides, bars, dicts, endings, megatron, prefixes, scan, steps, training
 from agent.parse.text import clean, label, named_place, printed_time, unboxed
 
 KINDS = ("iteration", "validation", "checkpoint", "fault", "start", "memory", "timer", "timers")
@@ -28,6 +28,8 @@ _REPORT = re.compile(rb"rank {1,9}: ([0-9]{1,9}) \(local_rank: ([0-9]{1,9})\)")
 # "  time      : 2025-05-21_15:43:03", "  host      : node-1"
 _REPORT_TIME = re.compile(rb"\btime {1,9}: ([0-9]{4}-[0-9]{2}-[0-9]{2}_[0-9:]{8})")
 _REPORT_HOST = re.compile(rb"\bhost {1,9}: ([!-~]{1,255})")
+
+_ITERATION = re.compile(rb"teration[ \t:=]{1,40}[0-9]")
 
 # A record that may go on in the next block is remembered up to so many characters.
 _OPEN_LIMIT = 4000
@@ -67,7 +69,7 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
     if that is known already.
     """
     found: List[Found] = []
-    steps: List[Found] = []    # told by DeepSpeed's own lines, which count only where the trainer prints none
+    unneeded: List[Found] = []    # told by DeepSpeed's own lines, which count only where the trainer prints none
     newlines, counted, joined_to = 0, 0, 0
     begun = memory.pop("open", None)
     if begun is not None:
@@ -89,18 +91,26 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
             text, joined_to = _whole(raw, block, newline)
             if joined_to >= len(block) - 1 and "teration" in raw and len(text) <= _OPEN_LIMIT and megatron.counts(text):
                 memory["open"] = {"text": text, "back": len(block) - line.start, "lines": block.count(b"\n", line.start)}
+            start, above = line.start, 0
+            if joined_to == newline and "oss" in raw and "teration" not in raw and "{" not in raw and not steps.begins(raw):
+                begun_above = _begun_above(block, line)
+                if begun_above is not None:
+                    raw, text, start, joined_to = begun_above
+                    above = block.count(b"\n", start, line.start)
             place = _place(raw)
             coloured = raw.endswith("m") and "\x1b" in raw[-6:]    # its colour is ended, so it is whole
             cut = (_is_cut(block, joined_to) and not coloured) or line.end - begin > training.LINE_LIMIT
-            for kind, data in endings.records(text) if cut else training.parse_line(text):
+            records = endings.records(text) if cut else training.parse_line(text)
+            places = _places(records, text, place) if len(records) > 1 else [place]
+            for (kind, data), own in zip(records, places):
                 if kind == "checkpoint" and data.pop("beneath", False) and _told_above(data, memory):
                     continue
                 _complete(kind, data, memory, block, line, text.find("saving checkpoint at iteration") >= 0)
                 if kind != "iteration" or _wanted(data, text, memory):
-                    found.append(Found(kind, data, line.start, newlines, training.VERSION, place))
+                    found.append(Found(kind, data, start, newlines - above, training.VERSION, own))
                     if kind == "iteration" and "iterates" not in memory:
                         memory["iterates"] = True
-                        found[:] = [one for one in found if not any(one is step for step in steps)]
+                        found[:] = [one for one in found if not any(one is step for step in unneeded)]
             if asides.TRACEBACK in text and memory.get("saving", {}).get("waits"):
                 found.append(Found("checkpoint", _failed(memory, None), line.start, newlines, training.VERSION, place))
             if asides.TIMERS in text:
@@ -115,7 +125,7 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
                     step = _optimizer_step(data, memory)
                     if step is not None:
                         found.append(Found("iteration", step, line.start, newlines, training.VERSION, place))
-                        steps.append(found[-1])
+                        unneeded.append(found[-1])
                 elif kind == "loading":
                     memory["loading"] = data["iteration"]
                 else:
@@ -201,13 +211,64 @@ def _whole(raw: str, block: bytes, end: int) -> Tuple[str, int]:
         text, taken = dicts.joined(raw, following)
         return text, ends[taken - 1] if taken else end
     if "teration" not in raw:
-        return raw, end
+        text = clean(raw)
+        join = steps.joined if steps.begins(text) else bars.joined if bars.is_open(text) else None
+        if join is None:
+            return raw, end
+        following, ends = _lines_from(block, end)
+        whole, taken = join(raw, following)
+        return (whole, ends[taken - 1]) if taken else (raw, end)
     raw = clean(raw) if "\x1b" in raw else raw
     if raw.rstrip().endswith("|") and not _may_go_on(raw, block, end):
         return raw, end
     following, ends = _lines_from(block, end)
     text, taken = megatron.joined(raw.rstrip("\n"), following)
     return text, ends[taken - 1] if taken else end
+
+
+def _begun_above(block: bytes, line: scan.Line) -> Optional[Tuple[str, str, int, int]]:
+    """(the line above in which a step's metrics or a bar begin that go on in this one, the same whole, its start, where it ends).
+
+    A first piece that does not tell the loss is not looked at by itself.
+    """
+    place, pieces = line.start, [block[line.start:line.end]]
+    for _ in range(megatron.JOIN_LIMIT - 1):
+        end = place - 1
+        place = block.rfind(b"\n", max(0, end - 2000), max(0, end)) + 1
+        if end <= place or end - place < len(pieces[0]) - 2:    # a terminal fills its lines
+            return None
+        pieces.insert(0, block[place:end])
+        text = b"".join(pieces).decode("utf-8", "replace")
+        if "tep" not in text and "poch" not in text and "<" not in text:
+            continue
+        raw = unboxed(pieces[0].decode("utf-8", "replace"))
+        whole, whole_to = _whole(raw, block, end)
+        if whole_to > end:
+            text = whole
+        elif not steps.begins(text):
+            continue
+        else:    # where it begins is itself broken
+            following, ends = _lines_from(block, line.end)
+            text, taken = steps.joined(text, following, end - place)
+            whole_to = ends[taken - 1] if taken else line.end
+        return (raw, text, place, whole_to) if whole_to >= line.end else None
+    return None
+
+
+def _places(records: Sequence[Tuple[str, Any]], text: str, place: Dict[str, int]) -> List[Dict[str, int]]:
+    """Where each of several records glued into one line comes from: what stands before it, else the line's own."""
+    places, at = [], 0
+    for number, (_, data) in enumerate(records):
+        own = {}
+        if number and data.get("iteration") is not None:
+            begin = megatron.place_of(text, data["iteration"], at)
+            if begin >= 0:
+                own = _place(text[max(at, begin - 200):begin].rpartition("|")[2])
+                at = begin + 1
+        elif data.get("iteration") is not None:
+            at = max(0, megatron.place_of(text, data["iteration"], 0)) + 1
+        places.append(own or place)
+    return places
 
 
 def _lines_from(block: bytes, place: int) -> Tuple[List[str], List[int]]:
@@ -226,7 +287,7 @@ def _lines_from(block: bytes, place: int) -> Tuple[List[str], List[int]]:
 def _may_go_on(raw: str, block: bytes, end: int) -> bool:
     """Whether the next line might be the rest of one that ended with a bar: it has bars itself, and is no iteration."""
     following = block[end + 1:end + 400].split(b"\n", 1)[0]
-    if b"|" not in following or b"teration " in following[:60]:
+    if b"|" not in following or _ITERATION.search(following[:60]):
         return False
     if not following.lstrip().startswith((b"[", b"time (ms)")):
         return True

@@ -20,7 +20,19 @@ from typing import Any, Callable, Dict, List
 
 import agent.parse
 from agent.catalogue import loader, npu_codes
-from agent.parse import checkpoint, checkpoint_formats, dicts, fields, megatron, pickled, prefixes, reading, scan
+from agent.parse import (
+    bars,
+    checkpoint,
+    checkpoint_formats,
+    dicts,
+    fields,
+    megatron,
+    pickled,
+    prefixes,
+    reading,
+    scan,
+    steps,
+)
 
 Parser = Callable[[bytes], Any]
 
@@ -92,6 +104,9 @@ MADE: Dict[str, Parser] = {
     "fields.number": _number,
     "megatron.joined": _joined,
     "pickled.read": lambda data: pickled.read(data),
+    "megatron.place_of": lambda data: megatron.place_of(_text(data), 1, 0),
+    "bars.joined": lambda data: bars.joined(_text(data).partition("\n")[0], _text(data).split("\n")[1:]),
+    "steps.joined": lambda data: steps.joined(_text(data).partition("\n")[0], _text(data).split("\n")[1:]),
     "dicts.joined": lambda data: dicts.joined(_text(data).partition("\n")[0], _text(data).split("\n")[1:]),
     "prefixes.length": lambda data: prefixes.length(_text(data).partition("\n")[0], _text(data).partition("\n")[2]),
     "proc.environment": lambda data: importlib.import_module("agent.parse.proc").environment(data),

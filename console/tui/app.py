@@ -283,7 +283,7 @@ class ConsoleApp(App[Ending]):
     def _show(self) -> Iterator[None]:
         # What a key did between two panes holds for those that are still to come: nothing is remembered over a yield.
         for pane in self.host.panes:
-            if pane in self.host.panes and (not self.host.alone or pane is self.host.current):
+            if self.host.is_shown(pane) or (pane.wanted_rows is not None and pane in self.host.panes):  # whether that one is on the screen is for it to say
                 now, at, state = self.clock.wall_s(), self.context.moment, self.feed.state
                 if pane.of_the_moment:
                     yield from pane.showing(self._known(), now if at is None else at)
@@ -400,6 +400,9 @@ class ConsoleApp(App[Ending]):
 
     def on_pane_moved(self, message: Pane.Moved) -> None:
         self.show()
+
+    def on_pane_grown(self, message: Pane.Grown) -> None:
+        self.host.place()
 
     def on_pane_go(self, message: Pane.Go) -> None:
         self.doings.go_to(message.time)

@@ -7,7 +7,7 @@ small for several panes (or the operator zooms) one pane is shown alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
 from textual.layout import ArrangeResult, Layout, WidgetPlacement
@@ -20,6 +20,10 @@ from console.tui.panes import Pane, make
 
 ALONE_BELOW = (70, 18)
 """Cells; a smaller screen shows one pane at a time."""
+BARS = 2
+"""Rows of the screen that are not the host's."""
+COMPANION_FROM, QUIET_COMPANION_FROM = 6, 10
+"""Rows in which a pane of few rows has a place above the one that is shown; and when it has a row or two to show, which is nothing new."""
 
 BUILT_IN = LayoutSpec(name="built-in", title="Fleet and training", root=Box(children=(
     Box(pane="job", size="4"), Box(pane="fleet-grid", size="4fr"),
@@ -59,20 +63,25 @@ def shares(sizes: list[str], room: int) -> list[int]:
     return found
 
 
-def regions(box: Box, region: Region, gap: int) -> Iterator[tuple[str, Region]]:
-    """(pane, where it is) for every pane of the box; ``gap``: blank cells between neighbours in a row."""
+def regions(box: Box, region: Region, gap: int, most: Callable[[str], int | None] = lambda pane: None) -> Iterator[tuple[str, Region]]:
+    """(pane, where it is) for every pane of the box; ``gap``: blank cells between neighbours in a row; ``most``: rows, frame
+    and all, that a pane of a fixed height has a use for, None: any."""
     if box.pane:
         yield box.pane, region
         return
     down = box.split == "vertical"
     room = region.height if down else region.width - gap * (len(box.children) - 1)
     at = region.y if down else region.x
-    for child, cells in zip(box.children, shares([child.size for child in box.children], max(0, room)), strict=True):
+    sizes = [child.size for child in box.children]
+    if down:
+        sizes = [str(min(int(size), wanted)) if size.isdigit() and child.pane and (wanted := most(child.pane)) is not None else size
+                 for child, size in zip(box.children, sizes, strict=True)]
+    for child, cells in zip(box.children, shares(sizes, max(0, room)), strict=True):
         if down:
-            yield from regions(child, Region(region.x, at, region.width, cells), gap)
+            yield from regions(child, Region(region.x, at, region.width, cells), gap, most)
             at += cells
         else:
-            yield from regions(child, Region(at, region.y, cells, region.height), gap)
+            yield from regions(child, Region(at, region.y, cells, region.height), gap, most)
             at += cells + gap
 
 
@@ -100,6 +109,7 @@ class LayoutHost(Widget):
         self.before: Pane | None = None
         """The pane that was current before."""
         self.zoomed = self.cramped = self.short = False
+        self._height = 0
         self._boxes = _Boxes(self)
         for name in names_in(spec.root):
             self._made(name)
@@ -128,9 +138,20 @@ class LayoutHost(Widget):
 
     def places(self, size: Size) -> dict[Widget, Region]:
         """Where each visible pane is, in a host of that size."""
+        frame = 1 if self.short else 2
         if self.alone:
-            return {self.current or self.panes[0]: Region(0, 0, size.width, size.height)}
-        found = regions(self.spec.root, Region(0, 0, size.width, size.height), 1 if self.short else 0)
+            first, top = self._companion(), 0
+            placed: dict[Widget, Region] = {}
+            if first is not None:
+                top = min((first.wanted_rows or 0) + frame, size.height // 3)
+                placed[first] = Region(0, 0, size.width, top)
+            return {**placed, self.current or self.panes[0]: Region(0, top, size.width, size.height - top)}
+
+        def most(name: str) -> int | None:
+            rows = self.made[name].wanted_rows
+            return None if rows is None else rows + frame
+
+        found = regions(self.spec.root, Region(0, 0, size.width, size.height), 1 if self.short else 0, most)
         return {self.made[name]: region for name, region in found}
 
     def show_spec(self, spec: LayoutSpec, first: str = "") -> None:
@@ -142,6 +163,17 @@ class LayoutHost(Widget):
         wanted = self.made.get(first) if first and self.made.get(first) in self.panes else None
         self.turn_to(wanted or keep or self.pane("logs") or self.panes[0])
 
+    def _companion(self) -> Pane | None:
+        """The pane of few rows that stays above the one that is shown alone because the screen is small."""
+        first = self.panes[0]
+        if self.zoomed or first.wanted_rows is None or self.current in (None, first):
+            return None
+        return first if self._height >= (COMPANION_FROM if first.wanted_rows > 2 else QUIET_COMPANION_FROM) else None
+
+    def is_shown(self, pane: Pane) -> bool:
+        """Whether the pane is on the screen now."""
+        return pane in self.panes and (not self.alone or pane in (self.current or self.panes[0], self._companion()))
+
     @property
     def alone(self) -> bool:
         """Whether one pane is shown at a time."""
@@ -150,7 +182,7 @@ class LayoutHost(Widget):
     def fit_to(self, width: int, height: int, *, short: bool) -> None:
         """The screen has this size now; ``short``: panes have no frame at their sides."""
         self.cramped = width < ALONE_BELOW[0] or height < ALONE_BELOW[1]
-        self.short = short
+        self.short, self._height = short, height - BARS
         self.place()
 
     def pane(self, name: str) -> Pane | None:
@@ -174,7 +206,6 @@ class LayoutHost(Widget):
 
     def place(self) -> None:
         """Show the current pane alone, or all of the arrangement."""
-        shown = {self.current or self.panes[0]} if self.alone else set(self.panes)
         for pane in self.made.values():
-            pane.display = pane in shown
+            pane.display = self.is_shown(pane)
         self.refresh(layout=True)

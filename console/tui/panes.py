@@ -65,6 +65,8 @@ class Pane(ScrollView, can_focus=True):
     of_the_moment: ClassVar[bool] = True
     """Whether it draws the present, and so gets the state of the moment the time cursor is at; a pane that
     draws history gets the newest state and marks the moment (``context.moment``) itself."""
+    wanted_rows: int | None = None
+    """As many rows as it has to show, where it takes no more than that of what the layout gives it; None: it takes all."""
     context: Context
 
     class Ask(Message):
@@ -90,6 +92,9 @@ class Pane(ScrollView, can_focus=True):
 
     class Moved(Message):
         """What the mouse changed in a pane is shown by others too."""
+
+    class Grown(Message):
+        """A pane has more or fewer rows to show than before (``wanted_rows``)."""
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(id=f"pane-{self.pane_name}", classes="pane")

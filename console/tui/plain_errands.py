@@ -77,7 +77,7 @@ class PlainErrands:
         """The newest check, the worst first."""
         sheet = self.sheets.check
         if sheet.report is None:
-            self._session.put(sheet.error or say("not checked yet; check does it: it only asks, and changes nothing"))
+            self._session.put(spoken_text(sheet.error) or say("not checked yet; check does it: it only asks, and changes nothing"))
         else:
             self._session.put(report_text(sheet.report, self._fleet))
 
@@ -119,7 +119,7 @@ class PlainErrands:
         elif sheet.plan is not None:
             self._session.put(plan_text(sheet.plan))
         else:
-            self._session.put(sheet.error or say("which job file? :plan JOB"))
+            self._session.put(spoken_text(sheet.error) or say("which job file? :plan JOB"))
 
     def run(self) -> None:
         """Offer to launch what was planned."""

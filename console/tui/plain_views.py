@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from console.core.fleet.fleet_look import FleetLook, arranged
 from console.core.fleet.happenings import audit_rows, fault_rows, timeline_rows
-from console.core.fleet.run_views import checkpoint_rows, metric_rows, phase_rows
+from console.core.fleet.run_views import PHASES, checkpoint_rows, metric_rows, phase_rows
 from console.core.fleet.views import (
     age_text,
     bytes_text,
@@ -77,7 +77,7 @@ class PlainViews:
             return
         self.put(attempt.attempt)
         for node, badges, why in phase_rows(attempt):
-            self.put(f"{node}: {', '.join(say(badge.text) for badge in badges)}" + (f". {spoken_text(why)}" if why else ""))
+            self.put(f"{node}: {', '.join(f'{say(phase)} {say(badge.text)}' for phase, badge in zip(PHASES, badges, strict=True))}" + (f". {spoken_text(why)}" if why else ""))
 
     def do_training(self, argument: str) -> None:
         run = self.state.current
@@ -86,7 +86,7 @@ class PlainViews:
             self.put(say("waiting for the first iteration"))
         for name, value, at, trend in rows:
             known = [one for one in trend if one is not None]
-            self.put(f"{name}: {value_text(value)} @ {at}" + (f", {say('lately from {a} to {b}', a=value_text(known[0]), b=value_text(known[-1]))}" if len(known) > 1 else ""))
+            self.put(f"{say(name)}: {value_text(value)} @ {at}" + (f", {say('lately from {a} to {b}', a=value_text(known[0]), b=value_text(known[-1]))}" if len(known) > 1 else ""))
 
     def do_checkpoints(self, argument: str) -> None:
         run = self.state.current
@@ -107,7 +107,7 @@ class PlainViews:
         else:
             self.put(f"{say('Who broke first')}: {who(cause.first)}, {say('confidence {word}', word=say(cause.confidence))}")
             for item in cause.first.evidence:
-                self.put(f"  {item.get('text')}")
+                self.put(f"  {told(item.get('text') or '')}")
         self._happenings(timeline_rows(self.state, run))
 
     def do_logs(self, argument: str) -> None:

@@ -130,6 +130,12 @@ WORDS: Mapping[str, str] = {
     "{text}: expected a time such as 90s, 10m or 1h, at most {most:.0f}h": "{text}：应为时间，例如 90s、10m、1h，最长 {most:.0f}h",
     "1st {what}": "首次 {what}", "NPU {n} {state}": "NPU {n} {state}", "was {state}": "原为 {state}", "attempt {name}": "尝试 {name}", "checkpoint {n} {state}": "检查点 {n} {state}", "{who} {how}": "{who} {how}",
     "round {n}, asked for": "第 {n} 轮，按要求", "prepared": "已准备", "committed": "已提交", "exited": "已退出", "aborted": "已中止", "expired": "已过期", "started": "已开始", "adopted": "已接管",
+    "mem": "内存", "iter": "迭代", "exit {n}": "退出码 {n}", "{code} {category}": "{code} {category}", "{n} nodes, nothing known": "{n} 节点，状况未知", "{n} saves before it": "此前保存 {n} 次",
+    "rank {rank} (local rank {local}, pid {pid}) killed by {name}": "rank {rank}（local rank {local}，pid {pid}）被 {name} 终止", "rank {rank} (local rank {local}, pid {pid}) exited with status {code}": "rank {rank}（local rank {local}，pid {pid}）以状态 {code} 退出",
+    # Values of facts.
+    "not known at this moment": "此刻未知", "not seen at this moment": "此刻未见", "not known in the newest round": "最新一轮中未知", "npu-smi does not show it": "npu-smi 未显示", "{glyph} {word}": "{glyph} {word}", "{what} {text}": "{what} {text}",
+    "{agent} revision {n}": "{agent} 修订 {n}", "{load} of {n} cores": "{load}，共 {n} 核", "{state}, ranks {r}": "{state}，rank {r}", "{n} held back, {lost} dropped": "积压 {n} 条，丢弃 {lost} 条", "directory on {node}": "{node} 上的目录",
+    "{log} on {node}: {why}": "{log}，节点 {node}：{why}", "{log} has printed nothing since iteration {n}": "{log} 自迭代 {n} 后再无输出", "no other log prints iterations": "没有其他日志输出迭代", "the highest rank of {n} logs that print iterations": "{n} 份输出迭代的日志中 rank 最大者", "{node}'s launcher": "{node} 的启动器",
     "exit status 0 before the last iteration": "未到最后一次迭代即以状态 0 退出", "loaded": "已加载",
     **REASONS,
     **ERRORS,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from console.core.fleet.standing import Place
+from console.core.i18n import phrase
 
 GIVEN_UP = 3
 """After so many steps that others printed and the best log did not, it is told as given up."""
@@ -96,8 +97,8 @@ class Carriers:
         best, (furthest, count) = sources[0], self._ahead.get(place, (0, 0))
         if count >= GIVEN_UP:
             now = next((source for source in sources[1:] if source.last >= furthest), sources[1])
-            return LossLog(node=now.node, file=now.file, rank=now.rank, why=f"{_named(best)} has printed nothing since iteration {best.last}")
-        why = "no other log prints iterations" if len(sources) == 1 else f"the highest rank of {len(sources)} logs that print iterations"
+            return LossLog(node=now.node, file=now.file, rank=now.rank, why=phrase("{log} has printed nothing since iteration {n}", log=_named(best), n=best.last))
+        why = phrase("no other log prints iterations") if len(sources) == 1 else phrase("the highest rank of {n} logs that print iterations", n=len(sources))
         return LossLog(node=best.node, file=best.file, rank=best.rank, why=why)
 
     def __eq__(self, other: Any) -> bool:
@@ -107,4 +108,4 @@ class Carriers:
 
 
 def _named(source: Source) -> str:
-    return f"{source.node}'s launcher" if source.rank is None else f"rank {source.rank}"
+    return phrase("{node}'s launcher", node=source.node) if source.rank is None else f"rank {source.rank}"

@@ -23,6 +23,7 @@ from console.core.fleet.views import (
     spans_text,
     value_text,
 )
+from console.core.i18n import phrase
 from console.core.records import dataclass
 
 Kind = Literal["job", "node", "npu", "rank", "process"]
@@ -42,7 +43,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """``name``: what; ``value``: its text; both in English, the screen translates the names."""
+    """``name``: what; ``value``: its text; both in English. The screen says the names, and values that are phrases."""
 
     name: str
     value: str
@@ -101,7 +102,7 @@ def facts(state: FleetState, target: Target, now: float) -> tuple[Fact, ...]:
         return _job_facts(state, target.job, now)
     node = state.nodes.get(target.node)
     if node is None:
-        return (Fact(name="node", value="not known at this moment", tone="warn"),)
+        return (Fact(name="node", value=phrase("not known at this moment"), tone="warn"),)
     attempt = state.current.latest if state.current is not None else None
     if target.kind == "node":
         return _node_facts(node, attempt, now)
@@ -170,18 +171,18 @@ def _pids(node: NodeState, device: int) -> list[int]:
 def _job_facts(state: FleetState, job: str, now: float) -> tuple[Fact, ...]:
     run = state.runs.get(job)
     if run is None:
-        return (Fact(name="job", value="not known at this moment", tone="warn"),)
+        return (Fact(name="job", value=phrase("not known at this moment"), tone="warn"),)
     view = job_view(state, run, now)
-    found = [Fact(name="state", value=f"{view.status.glyph} {view.status.text}", tone=view.status.tone),
+    found = [Fact(name="state", value=phrase("{glyph} {word}", glyph=view.status.glyph, word=phrase(view.status.text)), tone=view.status.tone),
              Fact(name="attempt", value=f"{view.attempt} ({view.attempts})"), Fact(name="round", value=f"{view.round}"),
              Fact(name="iteration", value=f"{view.iteration or '-'}/{view.total or '-'}"), Fact(name="loss", value=value_text(view.loss, 6)),
              Fact(name="step time", value=duration_text(view.step_s)), Fact(name="left", value=duration_text(view.eta_s)),
              Fact(name="world size", value=f"{view.world_size or '-'}"), Fact(name="saved at", value=f"{view.saved_iteration or '-'}")]
     carrier = loss_log(run)
     if carrier is not None:
-        found.append(Fact(name="loss from", value=f"{'launcher' if carrier.rank is None else f'rank {carrier.rank}'} on {carrier.node}: {carrier.why}"))
+        found.append(Fact(name="loss from", value=phrase("{log} on {node}: {why}", log=phrase("launcher") if carrier.rank is None else f"rank {carrier.rank}", node=carrier.node, why=carrier.why)))
     if run.latest is not None:
-        found += [Fact(name=f"directory on {node}", value=path) for node, path in sorted(run.latest.dirs.items())]
+        found += [Fact(name=phrase("directory on {node}", node=node), value=path) for node, path in sorted(run.latest.dirs.items())]
     return tuple(found)
 
 
@@ -193,16 +194,16 @@ def _node_facts(node: NodeState, attempt: AttemptState | None, now: float) -> tu
     if node.met is not None:
         found += [Fact(name="clock offset", value=f"{node.met.clock_offset_s * 1000:+.0f} ms ± {node.met.clock_error_s * 1000:.0f} ms",
                        tone="warn" if abs(node.met.clock_offset_s) > 1 else "plain"),
-                  Fact(name="agent", value=f"{node.met.agent} revision {node.met.revision}"), Fact(name="boot", value=node.met.boot_id)]
+                  Fact(name="agent", value=phrase("{agent} revision {n}", agent=node.met.agent, n=node.met.revision)), Fact(name="boot", value=node.met.boot_id)]
     if node.sample is not None:
         data = node.sample.data
         found.append(Fact(name="driver", value=f"{data.get('driver_version') or '-'}, npu-smi {data.get('tool_version') or '-'}"))
-    found += [Fact(name="cpu", value=_pct(row.cpu_pct)), Fact(name="load", value=f"{value_text(row.load1, 3)} of {row.cores or '-'} cores"),
+    found += [Fact(name="cpu", value=_pct(row.cpu_pct)), Fact(name="load", value=phrase("{load} of {n} cores", load=value_text(row.load1, 3), n=row.cores or "-")),
               Fact(name="memory", value=_pct(row.memory_pct)), Fact(name="disk", value=_pct(row.disk_pct)), Fact(name="shm", value=_pct(row.shm_pct))]
     if row.job:
-        found.append(Fact(name="attempt", value=f"{row.job}, ranks {spans_text(row.ranks) or '-'}"))
+        found.append(Fact(name="attempt", value=phrase("{state}, ranks {r}", state=phrase(row.job), r=spans_text(row.ranks) or "-")))
     if row.waiting or row.dropped:
-        found.append(Fact(name="records", value=f"{row.waiting} held back, {row.dropped} dropped", tone="warn"))
+        found.append(Fact(name="records", value=phrase("{n} held back, {lost} dropped", n=row.waiting, lost=row.dropped), tone="warn"))
     if row.note:
         found.append(Fact(name="note", value=row.note, tone="warn"))
     return tuple(found)
@@ -210,11 +211,11 @@ def _node_facts(node: NodeState, attempt: AttemptState | None, now: float) -> tu
 
 def _npu_facts(node: NodeState, device: int, cell: Cell | None, now: float) -> tuple[Fact, ...]:
     if cell is None or node.sample is None:
-        return (Fact(name="NPU", value="not seen at this moment", tone="warn"),)
+        return (Fact(name="NPU", value=phrase("not seen at this moment"), tone="warn"),)
     columns = node.sample.data.get("columns") or {}
     found = [Fact(name="health", value=f"{cell.health.glyph} {cell.health.text}", tone=cell.health.tone), Fact(name="AICore", value=_pct(cell.aicore_pct)),
              Fact(name="HBM", value=_pct(cell.hbm_pct)), Fact(name="temperature", value="-" if cell.temperature_c is None else f"{cell.temperature_c:.0f} °C"),
-             Fact(name="power", value="-" if cell.power_w is None else f"{cell.power_w:.1f} W"), Fact(name="seen", value=f"{age_text(now - node.sample.at)} ago")]
+             Fact(name="power", value="-" if cell.power_w is None else f"{cell.power_w:.1f} W"), Fact(name="seen", value=phrase("{age} ago", age=age_text(now - node.sample.at)))]
     shown = {"health", "aicore_pct", "temperature_c", "power_w"}
     for name, column in columns.items():  # whatever else the node's npu-smi tells, error codes and links among it
         value = column[device] if isinstance(column, list) and device < len(column) else None
@@ -228,7 +229,7 @@ def _npu_facts(node: NodeState, device: int, cell: Cell | None, now: float) -> t
 def _rank_facts(state: FleetState, attempt: AttemptState | None, target: Target) -> tuple[Fact, ...]:
     place = _place(attempt, target)
     if attempt is None or place is None or state.current is None:
-        return (Fact(name="rank", value="not known in the newest round", tone="warn"),)
+        return (Fact(name="rank", value=phrase("not known in the newest round"), tone="warn"),)
     number = newest_round(state.current, attempt)
     found = [Fact(name="attempt", value=attempt.attempt), Fact(name="round", value=f"{number}"), Fact(name="node", value=place.node),
              Fact(name="local rank", value=f"{place.local_rank}"), Fact(name="pid", value=f"{place.pid}"),
@@ -236,10 +237,10 @@ def _rank_facts(state: FleetState, attempt: AttemptState | None, target: Target)
     seen = attempt.exits.get((place.node, number, place.local_rank))
     if seen is not None:
         by, code = seen.data.get("signal"), seen.data.get("code")
-        found.append(Fact(name="ended", value=signal_name(by) if by else f"exit {code}", tone="good" if code == 0 and not by else "bad"))
+        found.append(Fact(name="ended", value=signal_name(by) if by else phrase("exit {n}", n=code), tone="good" if code == 0 and not by else "bad"))
     for row in fault_rows(state, state.current)[:200]:
         if row.rank == target.rank and row.node == place.node:
-            found.append(Fact(name=row.badge.text, value=f"{row.what} {row.detail}", tone=row.badge.tone))
+            found.append(Fact(name=row.badge.text, value=phrase("{what} {text}", what=row.what, text=row.detail), tone=row.badge.tone))
     return tuple(found)
 
 
@@ -251,7 +252,7 @@ def _process_facts(node: NodeState, attempt: AttemptState | None, target: Target
         found += [Fact(name="name", value=shown[1]), Fact(name="NPU", value=f"{shown[0]}" if shown[0] >= 0 else "-"),
                   Fact(name="memory", value=bytes_text(shown[2] * 1024 * 1024) if shown[2] is not None else "-")]
     else:
-        found.append(Fact(name="NPU", value="npu-smi does not show it", tone="warn"))
+        found.append(Fact(name="NPU", value=phrase("npu-smi does not show it"), tone="warn"))
     if place is not None:
         found.append(Fact(name="rank", value=f"{place.rank}"))
     return tuple(found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -41,13 +42,19 @@ def fault_rows(state: FleetState, run: RunState) -> tuple[Happening, ...]:
             if role == "benign":
                 continue
             tone = _ROLE_TONES.get(role, "warn")
-            what = " ".join(str(part) for part in (data.get("code") or data.get("rule"), data.get("category")) if part)
+            code, category = str(data.get("code") or data.get("rule") or ""), str(data.get("category") or "")
             action = data.get("action")
             rows.append(Happening(
-                time=our_time(state, seen.node, seen.time), node=seen.node, rank=data.get("rank"), what=what,
+                time=our_time(state, seen.node, seen.time), node=seen.node, rank=data.get("rank"), what=_named(code, category),
                 badge=Badge(glyph={"bad": "✗", "warn": "!", "off": "·"}.get(tone, "·"), text=role, tone=tone),
                 detail=(f"[{action}] " if action and action != "none" else "") + str(data.get("text") or "")))
     return tuple(sorted(rows, key=lambda row: -row.time))
+
+
+@lru_cache(maxsize=512)
+def _named(code: str, category: str) -> str:
+    # The same few over and over, in lists of thousands that are made anew every second.
+    return phrase("{code} {category}", code=code, category=phrase(category)) if code and category else phrase(category) if category else code
 
 
 def first_errors(state: FleetState, run: RunState) -> frozenset[tuple[str, int | None, float]]:
@@ -95,7 +102,7 @@ def _exit_rows(state: FleetState, attempt: AttemptState) -> list[Happening]:
         code, by = data.get("code"), data.get("signal")
         asked = bool(data.get("asked"))
         tone: Tone = "off" if asked or (code == 0 and not by) else "warn" if by == signal.SIGTERM else "bad"
-        how = signal_name(by) if by else f"exit {code}"
+        how = signal_name(by) if by else phrase("exit {n}", n=code)
         who = phrase("launcher") if local_rank == -1 else f"rank {data.get('rank')}" if data.get("rank") is not None else f"local rank {local_rank}"
         rows.append(Happening(
             time=our_time(state, node, data.get("ended") or seen.time), node=node, rank=data.get("rank"),

@@ -94,6 +94,8 @@ class FleetSummary:
 
     nodes: int
     up: int
+    unknown: int
+    """Nodes of whose link nothing is known, as at a moment of which no readings are kept."""
     trouble: int
     """Nodes whose link is not up or whose data are stale."""
     npus: int
@@ -312,8 +314,8 @@ def fleet_summary(rows: Sequence[NodeRow]) -> FleetSummary:
     """Counts over the rows of ``node_rows``."""
     tones = [cell.health.tone for row in rows for cell in row.cells]
     return FleetSummary(
-        nodes=len(rows), up=sum(row.link.tone == "good" for row in rows),
-        trouble=sum(not row.trusted for row in rows if row.link.tone != "busy"),
+        nodes=len(rows), up=sum(row.link.tone == "good" for row in rows), unknown=sum(row.link is _UNKNOWN for row in rows),
+        trouble=sum(not row.trusted for row in rows if row.link.tone != "busy" and row.link is not _UNKNOWN),
         npus=len(tones), npus_good=tones.count("good"), npus_warn=tones.count("warn"), npus_bad=tones.count("bad"))
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from console.core.fleet.state import AttemptState, ExitSeen, FaultSeen, FleetState
+from console.core.i18n import Phrase, phrase
 
 _STRENGTH = {"root": 0, "unclear": 1, "cascade": 2, "teardown": 3, "benign": 4}
 Confidence = Literal["high", "medium", "low"]
@@ -127,9 +128,11 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _words(data: Mapping[str, Any]) -> str:
-    how = f"killed by {_signal_name(int(data['signal']))}" if data.get("signal") else f"exited with status {data.get('code')}"
-    return f"rank {data.get('rank')} (local rank {data.get('local_rank')}, pid {data.get('pid')}) {how}"
+def _words(data: Mapping[str, Any]) -> Phrase:
+    who = {"rank": data.get("rank"), "local": data.get("local_rank"), "pid": data.get("pid")}
+    if data.get("signal"):
+        return phrase("rank {rank} (local rank {local}, pid {pid}) killed by {name}", **who, name=_signal_name(int(data["signal"])))
+    return phrase("rank {rank} (local rank {local}, pid {pid}) exited with status {code}", **who, code=data.get("code"))
 
 
 def _record_name(attempt: AttemptState, node: str, number: int, local_rank: int) -> str:

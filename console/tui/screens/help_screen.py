@@ -13,10 +13,12 @@ from textual.widgets import Static
 
 from console.core.i18n import say
 from console.tui.actions import GROUPS, key_text, usage
-from console.tui.lines import Line, fit
+from console.tui.lines import Line, fit, folded
 from console.tui.screens.text import text_of
 
 _KEYS, _USAGE = 10, 21
+BESIDE = 24
+"""Cells that a meaning needs to stand beside its command."""
 
 
 def help_lines(width: int) -> list[Line]:
@@ -40,8 +42,15 @@ def help_lines(width: int) -> list[Line]:
 def _entry(keys: str, command: str, text: str, tone: str, width: int) -> list[Line]:
     left = max(_KEYS, len(keys) + 1)
     head: Line = [(fit(keys, left), "key"), (fit(command, _KEYS + _USAGE - left), "plain")]
-    parts = wrap(text, max(16, width - _KEYS - _USAGE)) or [""]
-    return [[*(head if at == 0 else [(" " * (_KEYS + _USAGE), "plain")]), (part, tone)] for at, part in enumerate(parts)]
+    beside = width - _KEYS - _USAGE
+    if beside < BESIDE:  # below instead
+        return [head, *([("  ", "plain"), (part, tone)] for part in _wrapped(text, max(8, width - 2)))]
+    return [[*(head if at == 0 else [(" " * (_KEYS + _USAGE), "plain")]), (part, tone)] for at, part in enumerate(_wrapped(text, beside) or [""])]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """At blanks; Chinese has few, and is cut where the line is full."""
+    return wrap(text, width) if text.isascii() else [piece.strip() for piece in folded(text, width)]
 
 
 class HelpScreen(ModalScreen[None]):

@@ -40,7 +40,7 @@ class AlarmList(LinePane):
         open_ = sum(said is None for _, said in found)
         self.retitle(say("Alarms") + (f"  {open_}/{len(found)}" if found else ""))
         columns = (Column(title="", width=2, keep=30), Column(title=say("since"), width=9, keep=20, right=True), Column(title=say("what"), width=0, keep=29),
-                   Column(title=say("said"), width=max(12, width // 3), keep=25))
+                   *([Column(title=say("said"), width=max(12, width // 3), keep=25)] if any(said is not None for _, said in found) else []))
         lines: list[Line] = []
         self._keys, items = [], []
         if not found:
@@ -50,7 +50,7 @@ class AlarmList(LinePane):
             for alarm, said in found:
                 mark, tone = ("✓", "dim") if said is not None else MARKS[alarm.severity]
                 rows.append([(mark, tone), ("-" if alarm.since is None else duration_text(max(0.0, now - alarm.since)), "dim"),
-                             (alarm.text, "dim" if said is not None else tone), (_said(said, now) if said is not None else "", "dim")])
+                             (alarm.text, "dim" if said is not None else tone), (_said(said, now) if said is not None else "", "dim")][:len(columns)])
                 items.append(alarm.since if not alarm.node and alarm.since is not None else Target(kind="node", node=alarm.node) if alarm.node else None)
             lines += draw_table(columns, rows, width)
         self._keys = ["", *(alarm.key for alarm, _ in found)]

@@ -42,7 +42,8 @@ class Bar(Widget):
 
 def top_line(title: str, fleet: FleetSummary, armed_left_s: float, clock: str, width: int, *, cursor: TimeCursor | None = None,
              now: float = 0.0, slow_s: float = 0.0) -> Line:
-    """Product, view, fleet and NPU counts on the left; the time cursor, mode and time (UTC) on the right."""
+    """Product, view, fleet and NPU counts on the left; the time cursor, mode and time (UTC) on the right. Where that is too much
+    for the width, the product's name goes first, then words, then what stands last."""
     mode = (" " + say("ARMED {left}", left=duration_text(armed_left_s)) + " ", "armed") if armed_left_s else (say("read-only"), "dim")
     line: Line = [(" rankdeck ", "armed" if armed_left_s else "barred")]
     right: Line = [mode, (" ", "plain")]
@@ -51,8 +52,14 @@ def top_line(title: str, fleet: FleetSummary, armed_left_s: float, clock: str, w
         clock = ""
     elif slow_s >= SLOW_LINE_S:
         right = [(say("line {s:.1f} s", s=slow_s), "warn"), ("  ", "plain"), *right]
-    for part in _parts(title if width >= 70 else "", fleet):  # what does not fit beside the mode is left out
-        if width_of(line) + width_of(part) + width_of(right) + 1 <= width:
+    parts = _parts(title if width >= 70 else "", fleet)
+    room = width - width_of(right) - 1
+    if sum(map(width_of, parts)) + width_of(line) + (len(clock) + 1 if clock else 0) > room:
+        line = []
+        if sum(map(width_of, parts)) > room:
+            parts = _parts(title if width >= 70 else "", fleet, brief=True)
+    for part in parts:  # what does not fit beside the mode is left out
+        if width_of(line) + width_of(part) <= room:
             line += part
     if clock and width_of(line) + width_of(right) + len(clock) + 2 <= width:
         right = [*right[:-1], ("  ", "plain"), (clock, "dim"), (" ", "plain")]
@@ -66,11 +73,13 @@ def _moment(cursor: TimeCursor, now: float, clock: str) -> str:
     return f"{sign} {clock} " + (say("{ago} before the end", ago=ago) if cursor.replay else say("{ago} ago", ago=ago))
 
 
-def _parts(title: str, fleet: FleetSummary) -> list[Line]:
+def _parts(title: str, fleet: FleetSummary, *, brief: bool = False) -> list[Line]:
     parts: list[Line] = [[(" " + clip(title, 24) + " ", "dim")]] if title else []
+    if fleet.nodes and fleet.unknown == fleet.nodes:
+        return [*parts, [(" " + say("{n} nodes, nothing known", n=fleet.nodes) + " ", "dim")]]
     parts.append([(" " + say("{up}/{all} nodes up", up=fleet.up, all=fleet.nodes) + " ", "plain")])
     if fleet.trouble:
-        parts.append([(" " + say("✗ {n} in trouble", n=fleet.trouble) + " ", "bad")])
+        parts.append([(f" ✗ {fleet.trouble} " if brief else " " + say("✗ {n} in trouble", n=fleet.trouble) + " ", "bad")])
     if fleet.npus:
         npus: Line = [(" " + say("NPU ✓{n}", n=fleet.npus_good), "good")]
         unknown = fleet.npus - fleet.npus_good - fleet.npus_warn - fleet.npus_bad

@@ -7,6 +7,7 @@ from typing import ClassVar
 from console.core.fleet.state import FleetState
 from console.core.i18n import say
 from console.core.preflight.matrix import BETWEEN, Matrix, Row
+from console.core.spoken import spoken_text
 from console.tui.lines import Line, fit, width_of
 from console.tui.sheets import CheckSheet
 from console.tui.widgets.line_pane import LinePane
@@ -36,9 +37,9 @@ class CheckMatrix(LinePane):
             return [[("  " + say("not checked yet; r checks: it only asks, and changes nothing"), "dim")],
                     [("  " + say(":check quick, standard or deep, and a job file if there is one"), "dim")]]
         self.retitle(say("Check") + (f"  {sheet.level}" if sheet.level else "") + (f"  {sheet.job}" if sheet.job else ""))
-        head = [self._summary(sheet, now)]
+        head = [self._summary(sheet, now, width)]
         if sheet.error:
-            head.append([("  ✗ ", "bad"), (sheet.error, "plain")])
+            head.append([("  ✗ ", "bad"), (spoken_text(sheet.error), "plain")])
         if sheet.found is None or sheet.report is None:
             self.fixed_lines = len(head)
             return head + [_progress(node, sheet.told.get(node, "")) for node in sheet.nodes]
@@ -50,7 +51,7 @@ class CheckMatrix(LinePane):
         self.fixed_lines, self._columns = len(head), (label + 3, cells, shown)
         return head + [_row(row, sheet, label, cells, shown) for row in sheet.found.rows]
 
-    def _summary(self, sheet: CheckSheet, now: float) -> Line:
+    def _summary(self, sheet: CheckSheet, now: float, width: int) -> Line:
         if sheet.running:
             done = sum(node in sheet.told for node in sheet.nodes)
             return [(" ◌ ", "busy"), (say("asking {n} nodes, {done} have answered", n=len(sheet.nodes), done=done), "plain")]
@@ -60,8 +61,8 @@ class CheckMatrix(LinePane):
         line: Line = [(" ✓ " + say("fit"), "good") if sheet.report.ok else (" ✗ " + say("not fit"), "bad"),
                       (f"  {say('{n} of {all} nodes answered', n=reached, all=len(sheet.report.case.nodes))}", "plain")]
         line += [(f"  {STATES[state][0]} {count} {say(WORDS[state])}", STATES[state][1]) for state, count in sheet.found.counts.items() if count]
-        line.append((f"  {clock_text(sheet.at, now)}", "dim"))
-        return line
+        when = f"  {clock_text(sheet.at, now)}"
+        return [*line, (when, "dim")] if width_of(line) + len(when) <= width else line
 
     def press(self, key: str) -> bool:
         """Move the cell that is looked at."""

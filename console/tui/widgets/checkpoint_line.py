@@ -134,7 +134,7 @@ class Checkpoints(LinePane):
         if not rows or run is None:
             return [[("  " + say("nothing saved yet"), "dim")]]
         wide = max(9, *(cell_len(say(row.status.text)) + 2 for row in rows))
-        columns = (Column(title="iter", width=max(5, len(str(rows[0].iteration))), keep=20, right=True),
+        columns = (Column(title=say("iter"), width=max(5, len(str(rows[0].iteration))), keep=20, right=True),
                    Column(title=say("state"), width=wide, keep=19), Column(title=say("took"), width=6, keep=17, right=True),
                    Column(title=say("size"), width=7, keep=16, right=True), Column(title=say("age"), width=4, keep=18, right=True),
                    Column(title=say("directory"), width=0, keep=5 if not any(row.why for row in rows if row.complete is not True) else 18))

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from console.core.fleet.drill import Fact, Target, facts, path_to, title, tree, under
 from console.core.fleet.state import FleetState
 from console.core.fleet.views import node_row
-from console.core.i18n import say
+from console.core.i18n import Phrase, say
 from console.core.spoken import spoken_text
 from console.tui.feed import Feed
 from console.tui.lines import Line, fit, folded
@@ -98,7 +98,7 @@ class Detail(LinePane):
 def fact_text(fact: Fact) -> str:
     """A fact's value; of a link, how it is and why in the operator's language, as is a node's note."""
     if fact.name != "link":
-        return spoken_text(fact.value) if fact.name == "note" else fact.value
+        return spoken_text(fact.value) if fact.name == "note" or isinstance(fact.value, Phrase) else fact.value
     state, between, why = fact.value.partition(": ")
     glyph, _, word = state.partition(" ")
     return f"{glyph} {say(word)}{between}{spoken_text(why)}"

@@ -10,6 +10,7 @@ from typing import Any
 from console.core.i18n import say
 from console.core.launch.plan import LaunchPlan
 from console.core.launch.problems import Problem, problem_text
+from console.core.spoken import spoken_text
 from console.tui.lines import Line, folded
 from console.tui.sheets import JobSheet
 from console.tui.widgets.check_matrix import STATES
@@ -22,7 +23,7 @@ def sheet_lines(sheet: JobSheet, now: float, width: int) -> list[Line]:
     """All lines, at most ``width`` cells wide where they are sentences; commands and the file keep theirs."""
     lines: list[Line] = []
     if sheet.error:
-        lines += [[("  ✗ " if at == 0 else "    ", "bad"), (text, "bad")] for at, text in enumerate(folded(sheet.error, max(16, width - 5)))]
+        lines += [[("  ✗ " if at == 0 else "    ", "bad"), (text, "bad")] for at, text in enumerate(folded(spoken_text(sheet.error), max(16, width - 5)))]
     if sheet.plan is None:
         return lines or [[("  ◌ " + say("reading {path}", path=sheet.path), "busy")]]
     plan = sheet.plan

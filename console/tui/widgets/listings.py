@@ -10,14 +10,19 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import ClassVar
 
+from rich.cells import cell_len
+
 from console.core.fleet.happenings import Happening, audit_rows, fault_rows
 from console.core.fleet.run_views import PHASES, phase_rows
 from console.core.fleet.state import FleetState
 from console.core.i18n import Phrase, say
 from console.core.records import dataclass
 from console.core.spoken import spoken_text
-from console.tui.lines import Line, Span, fit
+from console.tui.lines import Line, Span, fit, folded
 from console.tui.widgets.line_pane import LinePane
+
+BESIDE = 10 + 4 + 26 + 12 + 6
+"""Cells beside time and node in which what happened and its detail have columns of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +82,18 @@ class Happenings(LinePane):
         self.items = [None, *(row.time for row in rows)] if rows else ()
         if not rows:
             return [[("  " + say(self.empty), "dim")]]
-        columns = (Column(title="UTC", width=11 if any(now - row.time > 20 * 3600 for row in rows) else 8, keep=18),
-                   Column(title=say("kind"), width=10, keep=20), Column(title=say("node"), width=12, keep=17),
-                   Column(title=say("rank"), width=4, keep=14, right=True), Column(title=say("what"), width=26, keep=19),
-                   Column(title=say("detail"), width=0, keep=16))
-        lines = draw_table(columns, [happening_cells(row, now) for row in rows], width)
+        node = Column(title=say("node"), width=min(12, max(4, *(len(row.node) for row in rows))), keep=18)
+        utc = Column(title="UTC", width=11 if any(now - row.time > 20 * 3600 for row in rows) else 8, keep=17)
+        kind = Column(title=say("kind"), width=10, keep=20)
+        cells = [happening_cells(row, now) for row in rows]
+        if width < utc.width + node.width + BESIDE:
+            # What happened and its detail in one: two cut columns tell less than one.
+            columns: tuple[Column, ...] = (utc, kind, node, Column(title=say("what"), width=0, keep=19))
+            lines = draw_table(columns, [[at, badge, where, (f"{what[0]}  {detail[0]}".rstrip(), what[1])] for at, badge, where, _, what, detail in cells], width)
+        else:
+            columns = (utc, kind, node, Column(title=say("rank"), width=4, keep=14, right=True), Column(title=say("what"), width=30 if width >= 100 else 26, keep=19),
+                       Column(title=say("detail"), width=0, keep=16))
+            lines = draw_table(columns, cells, width)
         return with_moment(lines, [row.time for row in rows], self.context.moment, width)
 
 
@@ -147,10 +159,21 @@ class Phases(LinePane):
         self.retitle(say("Launch") + (f"  {attempt.attempt}" if attempt is not None else ""))
         if attempt is None:
             return [[("  " + say("nothing launched yet"), "dim")]]
-        wide = width >= 14 + 11 * len(PHASES)
+        rows = phase_rows(attempt)
+        if width >= 14 + 11 * len(PHASES):
+            columns = (Column(title=say("node"), width=12, keep=99), *(Column(title=say(phase), width=10, keep=90 - at) for at, phase in enumerate(PHASES)),
+                       Column(title=say("why"), width=0, keep=10))
+            return draw_table(columns, [((node, "name"), *((f"{badge.glyph} {say(badge.text)}", badge.tone) for badge in badges), (spoken_text(why), "bad"))
+                                        for node, badges, why in rows], width)
+        # Whole names where they fit, and why in a line of its own.
+        titles = [say(phase) for phase in PHASES]
+        whole = 14 + sum(cell_len(title) + 1 for title in titles) <= width
         columns = (Column(title=say("node"), width=12, keep=99),
-                   *(Column(title=say(phase), width=10 if wide else 5, keep=90 - at) for at, phase in enumerate(PHASES)),
-                   Column(title=say("why"), width=0, keep=10))
-        return draw_table(columns, [(
-            (node, "name"), *((f"{badge.glyph} {say(badge.text)}" if wide else f"  {badge.glyph}", badge.tone) for badge in badges),
-            (spoken_text(why), "bad")) for node, badges, why in phase_rows(attempt)], width)
+                   *(Column(title=title, width=cell_len(title) if whole else 5, keep=90 - at) for at, title in enumerate(titles)))
+        drawn = draw_table(columns, [((node, "name"), *((f"{' ' * (columns[at].width // 2)}{badge.glyph}", badge.tone) for at, badge in enumerate(badges, 1)))
+                                     for node, badges, _ in rows], width)
+        lines = drawn[:1]
+        for line, (_, _, why) in zip(drawn[1:], rows, strict=True):
+            lines.append(line)
+            lines += [[("   └ " if at == 0 else "     ", "dim"), (text, "bad")] for at, text in enumerate(folded(spoken_text(why), max(16, width - 6))[:3] if why else ())]
+        return lines

@@ -70,7 +70,7 @@ class PlanPane(LinePane):
                     for (at, place, local_rank), seen in attempt.exits.items():
                         if at == node and local_rank == -1:
                             by, code = seen.data.get("signal"), seen.data.get("code")
-                            how = signal_name(by) if by else f"exit {code}"
+                            how = signal_name(by) if by else say("exit {n}", n=code)
                             put([("         ", "plain"), (say("command ended: {how}", how=how), "good" if code == 0 and not by else "bad"),
                                  (f"  {say('round {n}', n=place)}", "dim")], our_time(state, at, seen.time))
         if sheet is not None and sheet.path:

@@ -1,7 +1,8 @@
-"""Pane ``verdict``: who broke first, on top of the Incident view; its place is there when nothing did."""
+"""Pane ``verdict``: who broke first, on top of the Incident view; a row or two while nothing did."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from console.core.fleet.drill import Target
@@ -10,8 +11,14 @@ from console.core.fleet.state import FleetState
 from console.core.fleet.views import age_text
 from console.core.i18n import say
 from console.core.triage.attribute import Candidate, root_cause
-from console.tui.lines import Line, clip
+from console.tui.lines import Line, clip, width_of
 from console.tui.widgets.line_pane import LinePane
+from console.tui.widgets.listings import told
+
+ROWS = 6
+"""Rows of a verdict with its evidence; the view gives no more."""
+UNSEEN_WIDTH = 80
+"""Cells that a verdict is measured in while it is not on the screen."""
 
 
 def who(candidate: Candidate) -> str:
@@ -24,8 +31,24 @@ class Verdict(LinePane):
     """See the module."""
 
     pane_name: ClassVar[str] = "verdict"
+    wanted_rows = 1
+
+    def showing(self, state: FleetState, now: float) -> Iterator[None]:
+        yield from super().showing(state, now)
+        if not self.display:
+            self._measure(self._lines_of(state, now, UNSEEN_WIDTH, ROWS))
 
     def draw(self, state: FleetState, now: float, width: int, height: int) -> list[Line]:
+        lines = self._lines_of(state, now, width, max(height, ROWS))
+        self._measure(lines)
+        return lines
+
+    def _measure(self, lines: list[Line]) -> None:
+        if self.wanted_rows != len(lines):
+            self.wanted_rows = len(lines)
+            self.post_message(self.Grown())
+
+    def _lines_of(self, state: FleetState, now: float, width: int, height: int) -> list[Line]:
         self.retitle(say("Who broke first"))
         self.items = ()
         run = state.current
@@ -37,15 +60,16 @@ class Verdict(LinePane):
                         (f"  {say('iteration')} {view.iteration or '-'}/{view.total or '-'}", "plain"),
                         (f"  {say('saved at {n}', n=view.saved_iteration)}" if view.saved_iteration is not None else f"  {say('nothing saved yet')}", "dim")]
         if cause is None:
-            return [[("  ✓ " + say("nothing has failed in the newest attempt"), "good")], status]
+            fine: Line = [("  ✓ " + say("nothing has failed in the newest attempt"), "good")]
+            return [[*fine, *status]] if width_of([*fine, *status]) <= width else [fine, status]
         first = cause.first
         device = f" · NPU {cause.device}" if cause.device is not None else ""
         lines: list[Line] = [
-            [("  ✗ " + who(first) + device, "alarm"), (f"  {say(first.category)}", "strong"), ("  " + say("confidence {word}", word=say(cause.confidence)), "plain"),
+            [("  ✗ " + who(first) + device, "alarm"), (f"  {say(first.category)}" if first.category != "unknown" else "", "strong"), ("  " + say("confidence {word}", word=say(cause.confidence)), "plain"),
              (f"  {say('{age} ago', age=age_text(now - first.ended))} ± {first.error_s * 1000:.0f} ms", "dim")]]
         for item in first.evidence[:3]:
             place = str(item.get("file") or "")
-            lines.append([("    │ ", "bad"), (clip(str(item.get("text") or ""), width - 8), "plain")])
+            lines.append([("    │ ", "bad"), (clip(told(item.get("text") or ""), width - 8), "plain")])
             if height > 6 and place:
                 lines.append([("    │ ", "bad"), (clip(place + (f":{item['line']}" if item.get("line") else ""), width - 8), "dim")])
         if cause.alternatives:

@@ -23,7 +23,7 @@ def test_an_empty_line_says_how_things_are() -> None:
 
 
 def test_every_view_has_its_text() -> None:
-    for command, words in (("fleet", "atlas-02: up, 8 NPU, AICore 22-97 %"), ("launch", "atlas-01: done"), ("training", "loss: 2.120 @ 96"),
+    for command, words in (("fleet", "atlas-02: up, 8 NPU, AICore 22-97 %"), ("launch", "atlas-01: preflight done, prepare done"), ("training", "loss: 2.120 @ 96"),
                            ("checkpoints", "90: saved, 3.24GiB"), ("incident", "rank 11 SIGKILL"), ("describe atlas-02", "clock offset: +800 ms"),
                            ("tree", "    NPU 0"), ("pane audit", "lin commit"), ("log", "iteration       96/     120"), ("at 05:02:00", "05:02:00"), ("help", "describe [NODE]")):
         text, _ = said(command)

@@ -97,9 +97,8 @@ def test_findings_are_said_in_the_language_and_written_in_english() -> None:
 
 
 def test_what_happened_is_told_in_the_language() -> None:
-    made = {str(call.args[0].value) for name in ("happenings.py", "changes.py") for call in ast.walk(ast.parse((CONSOLE / "core" / "fleet" / name).read_text("utf-8")))
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "phrase" and isinstance(call.args[0], ast.Constant)}
-    assert len(made) > 8 and sorted(text for text in made if text not in WORDS) == []
+    made = {str(text.value) for call in _calls_of_the_core() if call.func.id == "phrase" for text in call.args[:1] if isinstance(text, ast.Constant)}  # type: ignore[attr-defined]
+    assert len(made) > 25 and sorted(text for text in made if text not in WORDS) == []
     state = scene.full_feed().state
     assert state.current is not None
     rows = timeline_rows(state, state.current)
@@ -109,6 +108,31 @@ def test_what_happened_is_told_in_the_language() -> None:
     finally:
         i18n.use({})
     assert "检查点 90 已保存" in told and "checkpoint 90 saved" in {row.what for row in rows}
+
+
+def _calls_of_the_core() -> Iterator[ast.Call]:
+    """Calls by name in what folds the fleet's records."""
+    for path in [*(CONSOLE / "core" / "fleet").glob("*.py"), *(CONSOLE / "core" / "triage").glob("*.py")]:
+        yield from (call for call in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(call, ast.Call) and isinstance(call.func, ast.Name))
+
+
+def test_what_is_known_of_a_thing_is_told_in_the_language() -> None:
+    """Names of facts are said; so is a value that is a sentence, which has to be a phrase for it."""
+    facts = [call for call in _calls_of_the_core() if call.func.id == "Fact"]  # type: ignore[attr-defined]
+    named = {str(word.value.value) for call in facts for word in call.keywords if word.arg == "name" and isinstance(word.value, ast.Constant)}
+    assert len(named) > 30 and sorted(name for name in named if name not in WORDS) == []
+    written = {each.value for call in facts for word in call.keywords if word.arg == "value" for part in _outside_of_calls(word.value) for each in ast.walk(part)
+               if isinstance(each, ast.Constant) and isinstance(each.value, str) and re.search("[A-Za-z]{3}", each.value)}
+    assert written == {", npu-smi ", "/round-", "/local_rank-", ".log"}
+
+
+def _outside_of_calls(part: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(part, ast.Constant):
+        yield part
+    elif not isinstance(part, ast.Call):
+        for child in ast.iter_child_nodes(part):
+            if isinstance(child, ast.expr):
+                yield from _outside_of_calls(child)
 
 
 def test_everything_that_is_said_is_in_the_catalogue() -> None:

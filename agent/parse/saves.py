@@ -37,7 +37,7 @@ _RULES: Tuple[Tuple[str, str, Pattern[str]], ...] = (
     ("loaded", "", re.compile(r"Finished loading the checkpoint in ")),
     # Lightning; InternLM: "Saving checkpoint to `/ckpt` at batch count:20..."
     ("started", "ip", re.compile(r"global step" + _N + r": .{1,200}?, saving model to '(.{1,4000}?)'")),
-    ("started", "pi", re.compile(r"Saving checkpoint to `(.{1,4000}?)` at batch count:[ \t]{0,20}([0-9]{1,15})")),
+    ("started", "pi", re.compile(r"Saving checkpoint to `([^`]{1,1000})` at batch count:[ \t]{0,20}([0-9]{1,15})")),
     # HF, LLaMA-Factory, swift: "[INFO|trainer.py:2926] 2023-10-19 09:48:54,430 >> Saving model checkpoint to out/checkpoint-10"
     ("started", "d", re.compile(r"Saving model checkpoint to (\S{1,4000})")),
     ("loaded", "i", re.compile(r"Continuing training from global step" + _N)),

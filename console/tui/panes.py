@@ -33,6 +33,8 @@ from console.tui.feed import Feed
 from console.tui.lines import shown
 
 if TYPE_CHECKING:
+    from textual.scrollbar import ScrollBar
+
     from console.core.fleet.drill import Target
     from console.core.intents import Intent
 
@@ -119,6 +121,17 @@ class Pane(ScrollView, can_focus=True):
             return super().render_lines(crop)
         finally:
             self._base = None
+
+    @property
+    def vertical_scrollbar(self) -> ScrollBar:
+        """Textual's hook: the bar, made when it is first asked for."""
+        if self._vertical_scrollbar is None:
+            from console.tui.thumb import ThumbBar
+
+            bar = self._vertical_scrollbar = ThumbBar(vertical=True, name="vertical", thickness=self.scrollbar_size_vertical)
+            bar.display = False
+            self.app._start_widget(self, bar)
+        return self._vertical_scrollbar
 
     @property
     def base(self) -> Style:

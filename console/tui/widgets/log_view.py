@@ -33,6 +33,8 @@ from console.tui.widgets.line_pane import strip
 STEP_CELLS = 16
 LINES = 200
 """Taken in of each log before something else gets a turn."""
+DRAWN_AFTER = 2_000
+"""Lines after which they are drawn, though more are there: on a machine that is too busy to keep up with a log, it goes on all the same."""
 WRAPPED_MOST = 40
 """Lines on the screen that one line of a log may take when it is wrapped."""
 #   "[rank3]:[W1122 05:10:01] ...", "UserWarning: ...", "[WARNING] HCCL(...)"
@@ -137,6 +139,8 @@ class LogView(Pane):
             left -= LINES
             if left <= 0 or not book.behind(tails):
                 break
+            if left % DRAWN_AFTER == 0:
+                self._refresh(True)
             yield
         if self.context.moment != self._moment:
             self._moment = self.context.moment

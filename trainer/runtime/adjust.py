@@ -16,6 +16,7 @@ import ast
 import hashlib
 import importlib
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ CPU_AND_NPU = ("cpu", "npu")
 """Type texts: torch names a tensor's type after its device, and megatron-core compares with CUDA's names."""
 
 JIT = "megatron.core.jit:enable_jit_fuser"
+TENSORBOARD = "torch.utils.tensorboard"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,12 @@ TABLE: tuple[Adjustment, ...] = (
         source_sha256="0714694302faf5a48f921990887817cc113a67aa05fc4f97a242205ae1415461",
         replacement="_no_jit_fuser",
         devices=CPU,
+    ),
+    Adjustment(
+        place="megatron.core.optimizer:_get_megatron_optimizer_based_on_param_groups",
+        why="torch's own AdamW imports the whole of the compiler: most of a second of start-up",
+        source_sha256="34bc6add4c25e9093fa33ca4c8dc1c7b9eb173180b6f8adfd60f1988231f0020",
+        swaps=(Swap(old="adam_cls = torch.optim.AdamW if", new="adam_cls = __import__('trainer.runtime.adamw', fromlist=['adamw']).AdamW if"),),
     ),
     Adjustment(
         place="megatron.core.tensor_parallel.random:_set_cuda_rng_state",
@@ -423,7 +431,8 @@ def importing(device: str) -> Iterator[None]:
     """Around the first import of megatron.core: what must hold while its modules are executed.
 
     Its modules decorate their fusions with torch.compile as they are imported, so on CPU torch.compile is
-    the identity for as long as this lasts (row ``JIT``).
+    the identity for as long as this lasts (row ``JIT``). Nor is TensorBoard there, which its timers take a name
+    from that nobody asks for: the trainer writes its events without.
     """
     if device != "cpu":
         yield
@@ -432,10 +441,13 @@ def importing(device: str) -> Iterator[None]:
 
     real = torch.compile
     torch.compile = _uncompiled  # type: ignore[assignment]
+    hidden = sys.modules.setdefault(TENSORBOARD, None) is None  # type: ignore[arg-type]
     try:
         yield
     finally:
         torch.compile = real
+        if hidden:
+            del sys.modules[TENSORBOARD]
 
 
 def apply(device: str, table: tuple[Adjustment, ...] = TABLE) -> list[str]:

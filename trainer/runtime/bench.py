@@ -4,9 +4,9 @@ Both train in this process, turn by turn, so that what else the machine does fal
 turns gives a ratio, and the median of the ratios is what counts. On a CPU the processor time of the turns
 gives a second ratio: on a busy machine it is the steadier one. The plain model has the same layers
 (RMSNorm, rotary positions, torch's attention, gated SiLU), the same AdamW (fused where the trainer's is) and
-gradient clipping, and nothing of Megatron; where the trainer computes in bf16 over fp32 parameters, it does too (autocast). ``--compiled`` has a
-third one train, the plain model through torch.compile. ``--peak-tflops`` is what a device can do at most, for
-the share of it that each reaches (MFU).
+gradient clipping, and nothing of Megatron; where the trainer computes in bf16 over fp32 parameters, it does
+too (autocast). ``--compiled`` has a third one train, the plain model through torch.compile. ``--peak-tflops``
+is what a device can do at most, for the share of it that each reaches (MFU).
 """
 
 from __future__ import annotations

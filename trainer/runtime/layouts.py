@@ -129,8 +129,6 @@ def apart(world: Callable[[], Any]) -> Any:
     megatron-core keeps the groups of a world that has ended, and gloo a polling thread for each: after twenty
     worlds in one process these take more of the processor than the twenty-first. The child has what was imported.
     """
-    import torch._dynamo  # which the first optimizer of a process imports otherwise  # noqa: F401
-
     hear, tell = os.pipe()
     child = os.fork()
     if not child:

@@ -5,6 +5,7 @@ The rows for megatron-core on CPU are seen at work in a world of one rank within
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ import torch.distributed as dist
 
 from tests.trainer.runtime.started import SPEC
 from trainer.runtime import adjust
+from trainer.runtime.adamw import AdamW
 from trainer.runtime.errors import TrainerError
 
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(900)]
@@ -28,6 +30,22 @@ def jit_fuser(world: Any) -> None:
 
     jit.enable_jit_fuser()
     assert jit.jit_fuser is jit.noop_decorator
+
+
+def own_adamw(world: Any) -> None:
+    assert type(world.inner.optimizer) is AdamW
+    one, other = (torch.nn.Parameter(torch.linspace(-1.0, 1.0, 100)) for _ in range(2))
+    settings: Any = {"lr": 0.1, "weight_decay": 0.1, "betas": (0.9, 0.95), "fused": True}
+    own, torchs = AdamW([{"params": [one]}], **settings), torch.optim.AdamW([{"params": [other]}], **settings)
+    for step in range(4):
+        for parameter, optimizer in ((one, own), (other, torchs)):
+            optimizer.zero_grad()
+            (parameter ** 3).sum().backward()
+            optimizer.step()
+            if step == 1:
+                optimizer.load_state_dict(optimizer.state_dict())
+    assert torch.equal(one, other)
+    assert {str(told) for told in own.state_dict()["state"].values()} == {str(told) for told in torchs.state_dict()["state"].values()}
 
 
 def rng_state(world: Any) -> None:
@@ -398,6 +416,7 @@ WRITER = "megatron.core.dist_checkpointing.strategies.filesystem_async"
 
 SEEN_AT_WORK: dict[str, Callable[[Any], None]] = {
     adjust.JIT: jit_fuser,
+    "megatron.core.optimizer:_get_megatron_optimizer_based_on_param_groups": own_adamw,
     f"{RANDOM}:_get_cuda_rng_state": rng_get,
     f"{MAPPINGS}:_gather_along_last_dim": gathering,
     f"{MAPPINGS}:_gather_along_first_dim": gathering,
@@ -443,6 +462,22 @@ SEEN_AT_WORK: dict[str, Callable[[Any], None]] = {
 @pytest.mark.parametrize("row", adjust.TABLE, ids=lambda row: row.place.rpartition(":")[2])
 def test_the_row_does_what_it_says(row: adjust.Adjustment, world: SimpleNamespace) -> None:
     SEEN_AT_WORK[row.place](world)
+
+
+def test_what_is_hidden_from_an_import_is_there_again_behind_it() -> None:
+    real = torch.compile
+    with mock.patch.dict(sys.modules):
+        sys.modules.pop(adjust.TENSORBOARD, None)
+        with adjust.importing("cpu"):
+            assert torch.compile is not real
+            assert sys.modules[adjust.TENSORBOARD] is None
+        assert adjust.TENSORBOARD not in sys.modules
+        # What is there already stays.
+        sys.modules[adjust.TENSORBOARD] = pytest
+        with adjust.importing("cpu"):
+            assert sys.modules[adjust.TENSORBOARD] is pytest
+        assert sys.modules[adjust.TENSORBOARD] is pytest
+    assert torch.compile is real
 
 
 def test_applying_twice_is_applying_once(world: SimpleNamespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -23,6 +24,21 @@ def test_an_npu_goes_before_whatever_torch_finds() -> None:
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(TrainerError, match=r"RANKDECK_DEVICE: unknown device \(got 'gpu', expected one of cpu, cuda, npu\)\. "):
         device.choose({"RANKDECK_DEVICE": "gpu"}, npu_present=False)
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_garbage_is_collected_behind_the_imports_as_it_was_before(collecting: bool) -> None:
+    before = gc.isenabled()
+    try:
+        (gc.enable if collecting else gc.disable)()
+        with pytest.raises(ZeroDivisionError), device.uncollected():
+            assert not gc.isenabled()
+            raise ZeroDivisionError
+        assert gc.isenabled() is collecting
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+        (gc.enable if before else gc.disable)()
 
 
 @pytest.mark.parametrize("version", ["", "0.16.0", "0.17.0", "0.16.1.post1"])

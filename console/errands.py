@@ -32,6 +32,7 @@ from console.core.events import (
     LoginAsked,
     News,
 )
+from console.core.i18n import phrase
 from console.core.intents import (
     AnswerLogin,
     CheckNodes,
@@ -261,7 +262,7 @@ class Errands:
             return
         problems = send(self._place, "remark", {"id": secrets.token_hex(8), "what": errand.what, "subject": errand.subject, "text": errand.text, "until": errand.until})
         reached = len(self._place.inventory.nodes) - len(problems)
-        self._tell(Answer(node=f"{reached} of {len(self._place.inventory.nodes)} nodes", at=self._now(), op=errand.what, ok=reached > 0,
+        self._tell(Answer(node=phrase("{n} of {all} nodes", n=reached, all=len(self._place.inventory.nodes)), at=self._now(), op=errand.what, ok=reached > 0,
                           error="" if reached else next(iter(problems.values()), "no node")))
 
     # --- logins ------------------------------------------------------------------------------------------

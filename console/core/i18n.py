@@ -77,6 +77,11 @@ def say(text: str, /, **values: object) -> str:
     return text.format(**fields) if fields else text
 
 
+def told(text: str, /) -> str:
+    """A phrase in the language in use; what a node or a person wrote as it is."""
+    return say(text) if isinstance(text, Phrase) else text
+
+
 def recognised(text: str, /) -> str:
     """A finished English text in the language in use: said whole where the catalogue has it whole, else by the template
     with the most words of its own that it fits, else as it is.

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from console.core.clock import Clock
 from console.core.errors import ConsoleError, LaunchError, RequestError
 from console.core.events import FleetEvent, LaunchPhase, LaunchProgress, PhaseState
+from console.core.i18n import phrase
 from console.core.launch import plan as plans
 from console.core.launch.inventory import Inventory, Node
 from console.core.launch.plan import LaunchPlan, NodePlan, Shipment
@@ -208,8 +209,9 @@ class _Launch:
         except NotFitError as error:
             for name in names:
                 mine = [finding for finding in error.errors if finding.node in (name, "")]
-                more = f", and {len(mine) - 1} more" if len(mine) > 1 else ""
-                self._tell(name, "preflight", "failed", f"{place(mine[0])}: {mine[0].what}{more}" if mine else "another node is not fit")
+                why = (phrase("another node is not fit") if not mine else phrase("{where}: {what}", where=place(mine[0]), what=mine[0].what) if len(mine) == 1 else
+                       phrase("{place}: {what}, and {n} more", place=place(mine[0]), what=mine[0].what, n=len(mine) - 1))
+                self._tell(name, "preflight", "failed", why)
             raise
 
     def _note(self, name: str, why: str) -> None:

@@ -32,7 +32,7 @@ from console.core.errors import ConsoleError
 from console.core.events import Answer
 from console.core.fleet.state import FleetState, NodeState
 from console.core.fleet.views import FleetSummary, fleet_summary, node_rows
-from console.core.i18n import say
+from console.core.i18n import say, told
 from console.core.layout import LayoutSpec
 from console.core.records import dataclass
 from console.core.spoken import spoken_text
@@ -221,8 +221,8 @@ class ConsoleApp(App[Ending]):
                 self.doings.hear(answer)
                 changed = True
                 continue
-            self.tell(say("{op}: {node} has it", op=answer.op, node=answer.node) if answer.ok else
-                      say("{op} failed on {node}: {why}", op=answer.op, node=answer.node, why=spoken_text(answer.error)), "good" if answer.ok else "bad")
+            self.tell(say("{op}: {node} has it", op=answer.op, node=told(answer.node)) if answer.ok else
+                      say("{op} failed on {node}: {why}", op=answer.op, node=told(answer.node), why=spoken_text(answer.error)), "good" if answer.ok else "bad")
         mono, now = self.clock.mono_s(), self.clock.wall_s()
         if self.context.sheets is not None:
             self.doings.errands.ask_next(mono - self._pressed)

@@ -25,7 +25,7 @@ from console.core.fleet.views import (
     node_rows,
     value_text,
 )
-from console.core.i18n import say
+from console.core.i18n import say, told
 from console.core.intents import ACCESS, AnswerLogin, FollowLog, ReconnectNode, StopJob, UnfollowLog, Wish
 from console.core.spoken import spoken_text
 from console.tui.actions import ACTIONS, parse, seconds, usage
@@ -89,17 +89,17 @@ class Plain(PlainViews):
             if not isinstance(answer, Answer):
                 self.errands.hear(answer)
                 continue
-            self.put(say("{op}: {node} has it", op=answer.op, node=answer.node) if answer.ok else
-                     say("{op} failed on {node}: {why}", op=answer.op, node=answer.node, why=spoken_text(answer.error)))
+            self.put(say("{op}: {node} has it", op=answer.op, node=told(answer.node)) if answer.ok else
+                     say("{op} failed on {node}: {why}", op=answer.op, node=told(answer.node), why=spoken_text(answer.error)))
         rows = node_rows(self.state, self.now)
         fleet = fleet_summary(rows)
         run = self.state.current
         status = say(job_view(self.state, run, self.now).status.text) if run is not None else ""
-        told = say("{up}/{all} nodes up", up=fleet.up, all=fleet.nodes) + (f", {say('✗ {n} in trouble', n=fleet.trouble)}" if fleet.trouble else "") \
+        standing = say("{up}/{all} nodes up", up=fleet.up, all=fleet.nodes) + (f", {say('✗ {n} in trouble', n=fleet.trouble)}" if fleet.trouble else "") \
             + (f", {run.job} {status}" if run is not None else "")
-        if told != self._told:
-            self._told = told
-            self.put(told)
+        if standing != self._told:
+            self._told = standing
+            self.put(standing)
 
     def listen(self) -> None:
         """Take in what came of requests; only questions of logins cannot wait for the next prompt."""

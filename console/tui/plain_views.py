@@ -15,10 +15,11 @@ from console.core.fleet.views import (
     spans_text,
     value_text,
 )
-from console.core.i18n import say
+from console.core.i18n import say, told
 from console.core.spoken import spoken_list, spoken_text
 from console.core.triage.attribute import root_cause
-from console.tui.widgets.listings import clock_text, told, told_detail
+from console.tui.lines import clip
+from console.tui.widgets.listings import clock_text, told_detail
 from console.tui.widgets.verdict import who
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 SHOWN = 40
 """Lines of a list; a reader has to hear them all."""
+HEARD = 160
+"""Cells of what somebody did, which can be a script of a hundred lines; ``pane audit`` has it whole."""
 
 
 class PlainViews:
@@ -113,15 +116,16 @@ class PlainViews:
     def do_logs(self, argument: str) -> None:
         self.do_log(argument)
 
-    def _happenings(self, rows: tuple[Happening, ...]) -> None:
+    def _happenings(self, rows: tuple[Happening, ...], *, whole: bool = False) -> None:
         past = [row for row in rows if self._moment is None or row.time <= self._moment]
         for row in past[:SHOWN]:
             place = " ".join(part for part in (row.node, "" if row.rank is None else say("rank {rank}", rank=row.rank)) if part)
-            self.put(f"{clock_text(row.time, self.now)} {say(row.badge.text)} {place} {told(row.what)} {told_detail(row)}")
+            detail = told_detail(row)
+            self.put(f"{clock_text(row.time, self.now)} {say(row.badge.text)} {place} {told(row.what)} {detail if whole else clip(detail.partition(chr(10))[0], HEARD)}")
 
     def do_pane(self, argument: str) -> None:
         run = self.state.current
-        lists = {"faults": lambda: self._happenings(fault_rows(self.state, run) if run is not None else ()), "audit": lambda: self._happenings(audit_rows(self.state)),
+        lists = {"faults": lambda: self._happenings(fault_rows(self.state, run) if run is not None else ()), "audit": lambda: self._happenings(audit_rows(self.state), whole=True),
                  "timeline": lambda: self.do_incident(""), "nodes": lambda: self.do_fleet(""), "fleet-grid": lambda: self.do_fleet(""), "loss": lambda: self.do_training(""),
                  "metrics": lambda: self.do_training(""), "checkpoints": lambda: self.do_checkpoints(""), "phases": lambda: self.do_launch(""),
                  "logs": lambda: self.do_log(""), "job": lambda: self.status("")}

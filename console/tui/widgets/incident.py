@@ -9,8 +9,8 @@ from typing import ClassVar
 from console.core.fleet.fleet_look import matcher
 from console.core.fleet.happenings import Happening, timeline_rows
 from console.core.fleet.state import FleetState
-from console.core.i18n import phrase, say
-from console.tui.widgets.listings import Happenings, clock_text, told
+from console.core.i18n import phrase, say, told
+from console.tui.widgets.listings import Happenings, clock_text
 
 
 class Timeline(Happenings):

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from console.core.fleet.happenings import Happening, audit_rows, fault_rows
 from console.core.fleet.run_views import PHASES, phase_rows
 from console.core.fleet.state import FleetState
-from console.core.i18n import Phrase, say
+from console.core.i18n import say, told
 from console.core.records import dataclass
 from console.core.spoken import spoken_text
 from console.tui.lines import Line, Span, fit, folded
@@ -101,11 +101,6 @@ def happening_cells(row: Happening, now: float) -> list[Span]:
     """Time, kind, node, rank, what, detail."""
     return [(clock_text(row.time, now), "dim"), (f"{row.badge.glyph} {say(row.badge.text)}", row.badge.tone), (row.node, "plain"),
             ("" if row.rank is None else f"{row.rank}", "busy"), (told(row.what), "strong" if row.badge.tone == "bad" else "plain"), (told_detail(row), "dim")]
-
-
-def told(text: str) -> str:
-    """A text of ours in the operator's language; what a node or a person wrote stays as it is."""
-    return say(text) if isinstance(text, Phrase) else text
 
 
 def told_detail(row: Happening) -> str:

@@ -65,8 +65,8 @@ class PlanPane(LinePane):
                     for phase in PHASES:
                         progress = attempt.phases.get((node, phase))
                         if progress is not None and progress.why:
-                            for text in progress.why.splitlines()[:6]:
-                                put([("         ", "plain"), (f"{say(phase)}: {spoken_text(text)}", "bad" if progress.state == "failed" else "warn")])
+                            for text in spoken_text(progress.why).splitlines()[:6]:
+                                put([("         ", "plain"), (f"{say(phase)}: {text}", "bad" if progress.state == "failed" else "warn")])
                     for (at, place, local_rank), seen in attempt.exits.items():
                         if at == node and local_rank == -1:
                             by, code = seen.data.get("signal"), seen.data.get("code")

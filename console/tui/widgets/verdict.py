@@ -9,11 +9,10 @@ from console.core.fleet.drill import Target
 from console.core.fleet.run_views import job_view
 from console.core.fleet.state import FleetState
 from console.core.fleet.views import age_text
-from console.core.i18n import say
+from console.core.i18n import say, told
 from console.core.triage.attribute import Candidate, root_cause
 from console.tui.lines import Line, clip, width_of
 from console.tui.widgets.line_pane import LinePane
-from console.tui.widgets.listings import told
 
 ROWS = 6
 """Rows of a verdict with its evidence; the view gives no more."""

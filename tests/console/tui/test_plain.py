@@ -84,3 +84,15 @@ def test_an_empty_fleet_and_hostile_lines() -> None:
     for action in ACTIONS:
         if not action.needs:
             said(action.name, feed=scene.FakeFeed())
+
+
+def test_a_script_that_somebody_ran_is_not_read_out_on_the_time_line() -> None:
+    feed = scene.full_feed()
+    feed.pending.append(scene.Recorder()("atlas-01", "audit", scene.NOW, operator="lin", op="prepare", ok=True, args={"script": "#!/bin/bash\nexport A=1\n" + "true; " * 100}))
+    feed.drain()
+    out = io.StringIO()
+    plain.run(feed, feed.submit, scene.fixed_clock(), lines=io.StringIO("incident\n"), out=out)
+    assert "lin prepare script=#!/bin/bash" in out.getvalue() and "export A=1" not in out.getvalue()
+    out = io.StringIO()
+    plain.run(feed, feed.submit, scene.fixed_clock(), lines=io.StringIO("pane audit\n"), out=out)
+    assert "export A=1" in out.getvalue()

@@ -23,7 +23,7 @@ from tests.console.tui import test_words_rules as rules
 CONSOLE = Path(__file__).resolve().parents[3] / "console"
 SPOKEN = ("jobs.py", "run_step.py", "importing.py", "execute.py", "stopping.py")
 """Commands that speak the operator's language while they work."""
-SAID = [*(CONSOLE / "cli" / name for name in SPOKEN), CONSOLE / "core" / "launch" / "progress.py", CONSOLE / "remote" / "gate.py", CONSOLE / "remote" / "step_run.py",
+SAID = [*(CONSOLE / "cli" / name for name in SPOKEN), CONSOLE / "errands.py", CONSOLE / "remote" / "ssh_backend.py", CONSOLE / "core" / "launch" / "progress.py", CONSOLE / "remote" / "gate.py", CONSOLE / "remote" / "step_run.py",
         CONSOLE / "lab" / "demo.py", CONSOLE / "lab" / "fleet.py"]
 AS_IT_IS = {"rankdeck", "pid"}
 """Words of a line that are the same in every language."""
@@ -117,6 +117,8 @@ def _event(**more: object) -> LaunchProgress:
     (_event(state="undone", why="another node is not fit"), "n0: prepare undone: another node is not fit", "n0：准备 已撤销：另有节点不合格"),
     (_event(state="failed", why="n0: attempt b is aborted (got no commit came within the time limit)"), "n0: prepare failed: n0: attempt b is aborted (got no commit came within the time limit)",
      "n0：准备 失败：n0：尝试 b 为已中止状态（实际：时限内没有提交）"),
+    (_event(phase="preflight", state="failed", why=phrase("{place}: {what}, and {n} more", place="n0: /data", what=phrase("what is to be mounted is not there"), n=2)),
+     "n0: preflight failed: n0: /data: what is to be mounted is not there, and 2 more", "n0：预检 失败：n0: /data：要挂载的路径不存在，另有 2 项"),
 ])
 def test_a_phase_is_told_in_the_language(event: LaunchProgress, english: str, told: str) -> None:
     assert progress_text(event, "tiny") == english

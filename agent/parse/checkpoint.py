@@ -23,6 +23,7 @@ from agent.parse.checkpoint_formats import (
     judge_hyperpod_manual,
     judge_legacy,
 )
+from agent.parse.checkpoint_kin import is_self_contained, judge_nemo, judge_verl, judge_zarr
 from trainer.spec import manifest
 
 VERSION = 1
@@ -38,6 +39,9 @@ _NAMES = (
     ("megatron", re.compile(r"iter_(\d{7,})\Z")),
     ("megatron", re.compile(r"release()\Z")),
     ("hf", re.compile(r"checkpoint-(\d+)\Z")),
+    ("unfinished", re.compile(r"tmp-checkpoint-(\d+)\Z")),
+    ("titan", re.compile(r"step-(\d+)\Z")),
+    ("nemo", re.compile(r"[^/]{1,200}-step=(\d+)(?:-[^/]{1,200})?\Z")),
     ("deepspeed", re.compile(r"global_step(\d+)\Z")),
     ("verl", re.compile(r"global_step_(\d+)\Z")),
     ("hyperpod-full", re.compile(r"steps_(\d+)\Z")),
@@ -116,7 +120,8 @@ def _named(part: str) -> Optional[Tuple[str, Optional[int]]]:
     for what, pattern in _NAMES:
         match = pattern.match(part)
         if match:
-            return what, int(match.group(1)) if match.group(1) else None
+            number = int(match.group(1)) if match.group(1) else None
+            return what, number + 1 if what == "nemo" and number is not None else number    # NeMo's names count from 0
     return None
 
 
@@ -131,6 +136,8 @@ def _row(root: str, what: str, number: Optional[int], files: Files, read: Read, 
     own = {name[len(prefix):]: entry for name, entry in files.items() if name.startswith(prefix)}
     folder = Folder({name: entry[0] for name, entry in own.items()}, lambda name, start, length: read(prefix + name, start, length))
     verdict = _judge(what, number, folder, tracker, has_manifest)
+    if root and root + "-unfinished" in files:
+        verdict.problems.insert(0, "its mark says that it is not finished")
     times = [entry[1] for entry in own.values() if entry[1]]
     iteration = verdict.iteration if number is None else number
     if number is not None and verdict.iteration not in (None, number):
@@ -158,10 +165,19 @@ def _judge(what: str, number: Optional[int], folder: Folder, tracker: Optional[i
     elif what == "hyperpod-full":
         verdict = judge_hf(folder)
         verdict.format, verdict.resumable = "hyperpod-full", False
+    elif what == "unfinished":
+        verdict = judge_hf(folder)
+        verdict.problems.insert(0, "its name says that it is not finished")
+    elif what == "verl" and names & {"actor", "critic"}:
+        verdict = judge_verl(folder)
+    elif what == "nemo" and "weights" in names:
+        verdict = judge_nemo(folder)
+    elif any(path.endswith("/.zarray") for path in folder.files):
+        verdict = judge_zarr(folder)
     elif what == "hf" or "config.json" in names or "adapter_config.json" in names or any(part.endswith(".safetensors") for part in names):
         verdict = judge_hf(folder)
     elif ".metadata" in names or any(part.endswith(".distcp") for part in names):
-        verdict = judge_dcp(folder, what == "megatron" or "metadata.json" in names or "common.pt" in names)
+        verdict = judge_dcp(folder, bool(names & {"metadata.json", "common.pt"}) or (what == "megatron" and not is_self_contained(folder)))
     elif what == "deepspeed" or any(part.endswith(("_model_states.pt", "_optim_states.pt")) for part in names):
         verdict = judge_deepspeed(folder)
     else:

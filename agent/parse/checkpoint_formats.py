@@ -14,7 +14,7 @@ import io
 import json
 import re
 import struct
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from agent.parse import pickled
 
@@ -139,14 +139,20 @@ def _foreign(head: bytes, begins: "re.Pattern[bytes]") -> bool:
     return bool(head.strip(b"\0")) and begins.match(head) is None
 
 
+def is_foreign(table: bytes) -> bool:
+    """Whether a ``.metadata`` is of a kind that is not known here."""
+    return _foreign(table[:16], _TORCH)
+
+
 def judge_legacy(folder: Folder) -> Verdict:
     """Megatron's own format: ``mp_rank_TP[_PP][_EP]/model_optim_rng.pt``, and ``distrib_optim.pt`` with the distributed optimizer."""
     verdict = Verdict("legacy")
-    ranks = {}
+    ranks: Dict[str, Tuple[int, ...]] = {}
     for name in folder.names():
         match = _MP_RANK.match(name)
         if match:
             ranks[name] = tuple(int(part) for part in match.groups() if part is not None)
+    ranks = _without_optimizers(folder, ranks, verdict)
     arguments: Optional[Dict[str, Any]] = None
     for name in sorted(ranks):
         model = [file for file in ("model_optim_rng.pt", "model_rng.pt") if "%s/%s" % (name, file) in folder.files]
@@ -179,6 +185,18 @@ def judge_legacy(folder: Folder) -> Verdict:
     return verdict
 
 
+def _without_optimizers(folder: Folder, ranks: Dict[str, Tuple[int, ...]], verdict: Verdict) -> Dict[str, Tuple[int, ...]]:
+    """The rank directories without those that hold a data-parallel rank's part of the optimizer alone (``mp_rank_00_000_001/optim.pt``, 2022)."""
+    models = {name: place for name, place in ranks.items() if name + "/model_rng.pt" in folder.files}
+    parts = {name for name in ranks if name.rpartition("_")[0] in models}
+    if not parts or any(folder.inside(name).files.keys() - {"optim.pt"} for name in parts):
+        return ranks
+    count = 1 + max(ranks[name][-1] for name in parts)
+    names = ["%s_%03d/optim.pt" % (name, at) for name in sorted(models) for at in range(count)]
+    verdict.missing([name for name in names if name not in folder.files], len(names), "parts of the optimizer")
+    return {name: place for name, place in ranks.items() if name not in parts}
+
+
 def judge_dcp(folder: Folder, megatron: bool) -> Verdict:
     """PyTorch's distributed checkpoint, Megatron's torch_dist (``megatron``: with ``common.pt`` and ``metadata.json``)."""
     verdict = Verdict("torch_dist")
@@ -191,10 +209,7 @@ def judge_dcp(folder: Folder, megatron: bool) -> Verdict:
         _hold_against_table(folder, shards, verdict)
     if megatron:
         verdict.missing([name for name in ("common.pt", "metadata.json") if name not in folder.files], 2, "of Megatron's own files")
-        arguments = torch_arguments(folder, "common.pt")
-        verdict.layout.update(
-            tp=_argument(arguments, "tensor_model_parallel_size"), pp=_argument(arguments, "pipeline_model_parallel_size"),
-            ep=_argument(arguments, "expert_model_parallel_size"), world_size=_argument(arguments, "world_size"))
+        verdict.layout.update(megatron_layout(folder, "common.pt"))
     if not shards:
         verdict.problems.append("no *.distcp shard")
     verdict.problems += damage(folder, [name for name in folder.files if name != ".metadata"], verdict.unread)
@@ -362,6 +377,13 @@ def torch_arguments(folder: Folder, name: str) -> Optional[Dict[str, Any]]:
     found = pickled.read(data) if data else None
     args = found.get("args") if isinstance(found, dict) else None
     return args.state if isinstance(args, pickled.Shape) else None
+
+
+def megatron_layout(folder: Folder, name: str) -> Dict[str, Optional[int]]:
+    """{tp, pp, ep, world_size} of Megatron's arguments in a file, each None where it does not say."""
+    arguments = torch_arguments(folder, name)
+    return {"tp": _argument(arguments, "tensor_model_parallel_size"), "pp": _argument(arguments, "pipeline_model_parallel_size"),
+            "ep": _argument(arguments, "expert_model_parallel_size"), "world_size": _argument(arguments, "world_size")}
 
 
 def _argument(arguments: Optional[Dict[str, Any]], name: str) -> Optional[int]:

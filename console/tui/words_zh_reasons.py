@@ -55,5 +55,8 @@ REASONS: Mapping[str, str] = {
     ".metadata is empty": ".metadata 为空", "no *.distcp shard": "没有 *.distcp 分片", ".metadata is torn: not a whole pickle": ".metadata 残缺：不是完整的 pickle", "{0} of {1} shards are cut off: {2} has {3} bytes, .metadata speaks of {4}": "{1} 个分片中 {0} 个被截断：{2} 有 {3} 字节，.metadata 记为 {4}",
     "{0} is torn or lists no weights": "{0} 残缺或未列出权重", "no index of the {0} shards": "{0} 个分片没有索引", "no weights": "没有权重", "trainer_state.json is torn": "trainer_state.json 残缺", "no model states": "没有模型状态", "{0}: no .local.metadata: this shard was not finished": "{0}：没有 .local.metadata：此分片未完成",
     "{0}: .local.metadata is torn": "{0}：.local.metadata 残缺", "shards of different steps: {0}": "分片的步数不同：{0}", "{0} is none of torch's files": "{0} 不是 torch 的文件", "{0} is cut off: it has no end record": "{0} 被截断：没有结束记录", "{0} is no whole JSON": "{0} 不是完整的 JSON",
+    "its mark says that it is not finished": "其标记表明尚未完成", "its name says that it is not finished": "其名称表明尚未完成", "{0}: no rank's file": "{0}：没有任何 rank 的文件", "{0} of {1} arrays have no data: {2}": "{1} 个数组中 {0} 个没有数据：{2}",
+    "{0} of {1} model files of ranks missing: {2}": "{1} 个 rank 的模型文件缺 {0} 个：{2}", "{0} of {1} optim files of ranks missing: {2}": "{1} 个 rank 的优化器文件缺 {0} 个：{2}", "{0} of {1} extra_state files of ranks missing: {2}": "{1} 个 rank 的 extra_state 文件缺 {0} 个：{2}",
+    "{0} of {1} parts of the optimizer missing: {2}": "{1} 份优化器分片缺 {0} 份：{2}", "{0} of {1} arrays' descriptions (.zarray) missing: {2}": "{1} 份数组描述（.zarray）缺 {0} 份：{2}",
     "no part of it is there": "没有它的任何部分", "its part is not known": "其部分未知", "on no node: {0}": "任何节点上都没有：{0}", "on no node: {0} and {1} more": "任何节点上都没有：{0} 等，另有 {1} 个", "not whole": "不完整", "and {0} more": "另有 {0} 项",
 }

@@ -102,7 +102,32 @@ def hyperpod_manual() -> Dict[str, bytes]:
     return dict(at("tp0_ep0", dcp(2)), **at("tp1_ep0", dcp(2)))
 
 
+def verl(world: int = 4) -> Dict[str, bytes]:
+    files = {"actor/%s_world_size_%d_rank_%d.pt" % (kind, world, rank): torch_save({}) for rank in range(world) for kind in ("model", "optim", "extra_state")}
+    return dict(files, **{"actor/huggingface/config.json": b"{}", "data.pt": torch_save({})})
+
+
+def zarr() -> Dict[str, bytes]:
+    own = {name: data for name, data in megatron_dcp().items() if name in ("common.pt", "metadata.json")}
+    return dict(own, **{"%s/%s" % (name, part): b"{}" for name in ("model.embedding.weight", "optimizer.state") for part in (".zarray", "0.0")})
+
+
+def parted() -> Dict[str, bytes]:
+    args = Thing(tensor_model_parallel_size=2, pipeline_model_parallel_size=2, world_size=8)
+    files = {"mp_rank_%02d_%03d/model_rng.pt" % (t, p): torch_save({"args": args}) for t in range(2) for p in range(2)}
+    return dict(files, **{"mp_rank_%02d_%03d_%03d/optim.pt" % (t, p, d): torch_save({}) for t in range(2) for p in range(2) for d in range(2)})
+
+
+SELF = dict(dcp(), **{".metadata": pickle.dumps(Thing(state_dict_metadata={"checkpoint_version": 3, "args": 1}, storage_data={
+    Thing(i=at): Thing(relative_path="__%d_0.distcp" % at, offset=10, length=80) for at in range(4)}), protocol=2)})
 WHOLE = {
+    "legacy, the optimizer in parts": (at("iter_0000010", parted()), "legacy", 10, {"tp": 2, "pp": 2, "world_size": 8}, True),
+    "torch_dcp": (at("iter_0000010", SELF), "torch_dist", 10, {}, True),
+    "zarr": (at("iter_0000010", zarr()), "zarr", 10, {"tp": 2, "pp": 2}, True),
+    "torchtitan": (at("step-500", dcp()), "torch_dist", 500, {}, True),
+    "verl": (at("global_step_20", verl()), "verl", 20, {"world_size": 4}, True),
+    "verl on megatron": (at("global_step_20", dict(at("actor/dist_ckpt", megatron_dcp()))), "verl", 20, {}, True),
+    "nemo": (at("m--val_loss=2.50-step=18-consumed_samples=9728.0-last", at("weights", megatron_dcp())), "torch_dist", 19, {"tp": 2}, True),
     "legacy": (at("iter_0000010", legacy()), "legacy", 10, {"tp": 2, "pp": 2, "world_size": 16}, True),
     "legacy, one stage": (at("iter_0000010", legacy(pp=1, optimizer=False)), "legacy", 10, {"tp": 2, "pp": 1}, True),
     "torch_dist": (at("iter_0000010", megatron_dcp()), "torch_dist", 10, {"tp": 2, "pp": 2, "world_size": 8}, True),
@@ -146,13 +171,13 @@ def test_an_iterations_own_directory_may_be_asked_about(name: str) -> None:
 def test_every_file_that_is_gone_empty_or_cut_is_noticed(name: str) -> None:
     files = WHOLE[name][0]
     # Without these a folder is still what it says, or is a smaller one of its kind.
-    spared = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state_0.pth", "latest", ".index.json")
+    spared = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state_0.pth", "latest", ".index.json", "huggingface/config.json", "data.pt")
     for path in files:
         for how, change in (("gone", None), ("empty", b""), ("cut", files[path][:-1])):
             damaged = {other: data for other, data in files.items() if other != path}
             if change is not None:
                 damaged[path] = change
-            if (how == "gone" and path.endswith(spared)) or path.endswith("/latest"):
+            if (how == "gone" and path.endswith(spared)) or path.endswith("/latest") or (how == "cut" and path.endswith("/0.0")):
                 continue
             rows = survey(damaged)["iterations"]
             assert not rows or not any(row["complete"] for row in rows) or _a_smaller_grid(name, path, how), (path, how, rows)
@@ -171,6 +196,14 @@ def test_ranks_that_are_missing_at_the_end_are_told_by_the_arguments_or_by_the_o
     both = dict(at("local/0", hyperpod_auto(40, fsdp=4)), **at("local/1", hyperpod_auto(50, fsdp=3)))
     rows = {row["iteration"]: row for row in survey(both)["iterations"]}
     assert rows[40]["complete"] and not rows[50]["complete"] and "fewer ranks" in rows[50]["why"]
+
+
+@pytest.mark.parametrize("files, said", [
+    (at("tmp-checkpoint-100", TRAINER), "its name says"),
+    (dict(at("m-step=18-last", at("weights", megatron_dcp())), **{"m-step=18-last-unfinished": b""}), "its mark says")])
+def test_a_save_that_says_itself_that_it_is_not_finished(files: Dict[str, bytes], said: str) -> None:
+    row = one(files)
+    assert not row["complete"] and row["why"].startswith(said), row
 
 
 def test_hyperpod_slots_of_different_steps_are_not_one_save() -> None:

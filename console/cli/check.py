@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from console import files
 from console.cli import error_mapping
-from console.cli.desk import Desk, at_desk, put, put_json, say
+from console.cli.desk import Desk, at_desk, put, put_json, say, speak
 from console.core import i18n
 from console.core.errors import ConsoleError, FileError
+from console.core.launch.progress import line_text
 from console.core.preflight.facts import Case
 from console.core.preflight.finding import Finding
 from console.core.preflight.table import (
@@ -26,8 +26,8 @@ from console.core.preflight.table import (
     report_text,
     waivers_of,
 )
+from console.core.spoken import spoken
 from console.errands import MEND_AT_ONCE, MEND_S, case, nodes_of, time_limit_s
-from console.tui.words import catalogue
 from trainer.spec.job import JobSpec
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 def check(args: argparse.Namespace) -> int:
     """Check the nodes. Exit status 0 fit, 1 not fit. Raises FileError, ConsoleError."""
+    speak(args)
     job, inventory = _subject(args)
     level = level_of(args.level or (job.preflight.level if job and job.preflight.level != "none" else "standard"))
     waivers = _waivers(args, job)
@@ -52,13 +53,12 @@ def check(args: argparse.Namespace) -> int:
         if args.fix:
             fixes = _mend(args, desk, [finding for finding in report.remediable if finding.id == args.fix])
             if fixes:
-                say("looking again")
+                say(i18n.say("looking again"))
                 report = look()
         # Said before the links are taken down: that may take seconds where a node is dead.
         if args.json:
             put_json({**report_mapping(report, inventory.name), "fixes": fixes})
         else:
-            i18n.use(catalogue(args.lang, os.environ))
             put(report_text(report, inventory.name))
         sys.stdout.flush()
     return 0 if report.ok and all(fix["ok"] for fix in fixes) else 1
@@ -67,7 +67,7 @@ def check(args: argparse.Namespace) -> int:
 def _case(desk: Desk, nodes: tuple[Node, ...], job: JobSpec | None, level: Any, timeout_s: float, *, quiet: bool) -> Case:
     def tell(node: str, text: str) -> None:
         if not quiet and sys.stderr.isatty():
-            say(f"{node}: {text}")
+            say(line_text(node, text))
 
     # Folded only when all have answered, in this thread: the state is not to be folded by many at once.
     return case(desk, nodes, job, level, timeout_s, tell=tell, before_offsets=desk.store.drain)
@@ -96,10 +96,10 @@ def _mend(args: argparse.Namespace, desk: Desk, wanted: list[Finding]) -> list[d
     from console.remote.check import mend
 
     if not wanted:
-        say(f"rankdeck: {args.fix} has found nothing that can be mended from here")
+        say("rankdeck: " + i18n.say("{check} has found nothing that can be mended from here", check=args.fix))
         return []
     word = wanted[0].node if len(wanted) == 1 else str(len(wanted))
-    say(f"{args.fix}: will run")
+    say(i18n.say("{check}: will run", check=args.fix))
     for finding in wanted:
         assert finding.remedy is not None
         say(f"  {finding.node}  $ {finding.remedy.command}")
@@ -113,9 +113,9 @@ def _mend(args: argparse.Namespace, desk: Desk, wanted: list[Finding]) -> list[d
             done["output"] = str(mend(desk.supervisor, finding, MEND_S.get(finding.remedy.name, 30.0)).get("output") or "").strip()
         except ConsoleError as error:
             done.update(ok=False, error=error_mapping(error))
-            say(f"rankdeck: {error}")
+            say(f"rankdeck: {spoken(error)}")
         else:
-            say(f"{finding.node}: done")
+            say(i18n.say("{where}: {what}", where=finding.node, what=i18n.say("done")))
         return done
 
     with ThreadPoolExecutor(max_workers=min(MEND_AT_ONCE, len(wanted))) as pool:
@@ -127,6 +127,6 @@ def _confirmed(args: argparse.Namespace, word: str, number: int) -> bool:
         return bool(args.yes_i_mean == word)
     if not sys.stdin.isatty():
         raise FileError("nobody is there to confirm", where="standard input", got="no terminal", expected=word, fix=f"Add --yes-i-mean {word}")
-    sys.stderr.write(f"Type {'the node' if number == 1 else 'the number of nodes'} to do it ({word}): ")
+    sys.stderr.write(i18n.say("Type the node to do it ({word}): ", word=word) if number == 1 else i18n.say("Type the number of nodes to do it ({word}): ", word=word))
     sys.stderr.flush()
     return sys.stdin.readline().strip() == word

@@ -30,6 +30,9 @@ COMMANDS: Mapping[str, str] = {
     "something is left on {node}: {what}": "{node} 上有残留：{what}", "{node} did not answer and may still run the job: {why}": "{node} 无回应，可能仍在运行该作业：{why}",
     "job {job}: SIGTERM, {s:g} s, SIGKILL, on": "作业 {job}：SIGTERM，{s:g} 秒后 SIGKILL，节点：", "  {node}  does not answer, and will not be asked: {why}": "  {node}  无回应，不会向它发出请求：{why}",
     "Type the job's name to stop it ({job}): ": "输入作业名以停止它（{job}）：", "processes {pids}": "进程 {pids}", "its container": "其容器", "device {n} is held by process {pid} ({name})": "设备 {n} 被进程 {pid}（{name}）占用",
+    # Check.
+    "looking again": "重新查看", "{check} has found nothing that can be mended from here": "{check} 未发现可从这里修复的问题", "{check}: will run": "{check}：将运行",
+    "Type the node to do it ({word}): ": "输入节点名以执行（{word}）：", "Type the number of nodes to do it ({word}): ": "输入节点数以执行（{word}）：",
     # The demo.
     "setting up a demo fleet of four nodes": "正在准备四个节点的演示集群", "starting four SSH servers on loopback": "正在回环地址上启动四个 SSH 服务", "ending the demo": "正在结束演示",
     "The demo goes on without a screen for up to {n:.0f} hours.": "演示在无界面下最多继续 {n:.0f} 小时。", "look at it again:": "再次查看：", "end it:": "结束：", "another console still has the demo in {root}; it stays": "另一个控制台仍在使用 {root} 中的演示；保留",

@@ -118,7 +118,7 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
                           "lines": block.count(b"\n", line.start)}
                 if _timers_from(block, newline, timing, memory):
                     found.append(Found("timers", timing["data"], line.start, newlines, training.VERSION, place))
-            for kind, data in (endings.beside(text) if cut else asides.asides(text)) if _is_aside(text) else ():
+            for kind, data in (endings.beside(clean(text)) if cut else asides.asides(clean(text))) if _is_aside(text) else ():
                 if kind == "argument":
                     memory[data["name"]] = data["value"]
                 elif kind == "optimizer":

@@ -126,10 +126,14 @@ def _titan(text: str, titan: Match[str]) -> List[Record]:
 
 def _titan_pairs(text: str, titan: Match[str]) -> List[Pair]:
     pairs: List[Pair] = []
+    until = -1
     for before in _BEFORE.finditer(text, max(0, titan.start() - 200), titan.start()):
+        pairs = pairs if before.start() == until else []    # those that lead up to the step, without a gap
+        until = before.end()
         value = fields.value_at(before.group(2))
         if value is not None:
             pairs.append((before.group(1), value[0], value[1]))
+    pairs = pairs if until == titan.start() else []
     place = titan.end()
     for _ in range(_PIECES):
         name = _TITAN_PAIR.match(text, place)

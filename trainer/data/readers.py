@@ -32,9 +32,11 @@ class Place:
     file: str
     row: int
     table: bool = False
+    element: int = 0
+    """Of a JSON array, whose elements may all stand in one line; 1 is the first."""
 
     def __str__(self) -> str:
-        return f"{self.file}, {'row' if self.table else 'line'} {self.row}"
+        return f"{self.file}, {'row' if self.table else 'line'} {self.row}" + (f", element {self.element}" if self.element else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,8 @@ def records(path: Path, *, told: Callable[[int], None] = lambda size: None) -> I
         place = [0]
         try:
             with _Counted(path, told) as raw, io.TextIOWrapper(gzip.GzipFile(fileobj=raw) if packed else raw, encoding="utf-8-sig", newline="\n") as text:  # type: ignore[type-var]
-                for row, record in read(text, place):
-                    yield Place(str(path), row), record
+                for number, (row, record) in enumerate(read(text, place), start=1):
+                    yield Place(str(path), row, element=number if read is _array else 0), record
         except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
             raise DataError("the file breaks off or is damaged", where=f"{path}, behind line {place[0]}", got=_why(error), expected="a whole file", fix="Fetch it anew") from error
 
@@ -122,10 +124,12 @@ def _lines(text: IO[str], place: list[int]) -> Iterator[tuple[int, Any]]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            # A text that is cut off would otherwise be blamed on the end of the line.
+            record = json.loads(line.rstrip("\r\n"))
         except ValueError as error:
-            # Python's own text counts lines within the line.
-            yield row, Broken(f"not JSON: {getattr(error, 'msg', error)} at column {getattr(error, 'colno', 0)}")
+            # Python's own text counts lines within the line, and now and then ends with this word.
+            why = str(getattr(error, "msg", error)).removesuffix(" at")
+            yield row, Broken(f"not JSON: {why} at column {getattr(error, 'colno', 0)}")
             continue
         yield row, record if isinstance(record, dict) else Broken(f"{_named(record)} instead of an object")
 

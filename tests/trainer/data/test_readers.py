@@ -53,6 +53,17 @@ def test_lines_that_are_no_records_have_their_place_and_reason(tmp_path: Path) -
     assert str(next(iter(readers.records(path)))[0]) == f"{path}, line 1"
 
 
+@pytest.mark.parametrize(("line", "why"), [('{"text": "cut', "Unterminated string starting at column 10"), ('{"text" "a"}', "Expecting ':' delimiter at column 9")])
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_a_line_that_is_no_json_is_told_by_what_is_wrong_with_it(line: str, why: str, end: str, tmp_path: Path) -> None:
+    assert read(written(tmp_path, '{"text": "a"}\n' + line + end)) == [(1, {"text": "a"}), (2, Broken(f"not JSON: {why}"))]
+
+
+def test_elements_of_one_line_are_told_apart(tmp_path: Path) -> None:
+    path = written(tmp_path, '[{"a": 1}, 7,\n{"a": 2}]')
+    assert [str(place) for place, _ in readers.records(path)] == [f"{path}, line 1, element 1", f"{path}, line 1, element 2", f"{path}, line 2, element 3"]
+
+
 def test_elements_of_an_array_that_are_no_records(tmp_path: Path) -> None:
     assert read(written(tmp_path, '[{"a": 1},\n 7, "x",\n null]')) == [
         (1, {"a": 1}), (2, Broken("a number instead of an object")), (2, Broken("a text instead of an object")), (3, Broken("null instead of an object"))]

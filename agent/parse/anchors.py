@@ -7,8 +7,8 @@ How it is fast. ``bytes.find`` of one byte is memchr: 0.02 ns per byte of the lo
 byte occurs. One pass of a regular expression that begins with a literal costs 0.3 to 0.4 ns per byte, and
 only some 20 ns wherever that occurs. So of every text one to three bytes are chosen, such that all texts
 share few of them: rare bytes for memchr (capitals, most often), of the others those that together cost least.
-For each there is a table, or an expression: the literal and, as look-ahead and look-behind tries, what may
-stand beside it. Looking, because a consuming match would hide a text that overlaps another. Which choice is
+For each there is a table, or an expression: the literal and, as a trie, what may stand beside it. A match ends
+before another of its literals can begin, for that would hide a text that overlaps another. Which choice is
 cheapest depends on the log: ``Search.tuned`` counts bytes in a sample of it.
 (Measured on CPython 3.7 to 3.13, x86-64; figures in docs/guide/log-reading.md.)
 """
@@ -32,6 +32,8 @@ _LENGTHS = (1, 2, 3)
 _FIND_NS, _BYTE_NS, _LITERAL_NS, _STOP_NS, _LOOK_NS, _HIT_NS, _MATCH_NS = 0.02, 0.3, 0.34, 18.0, 45.0, 160.0, 200.0
 # Branches cheaper than this are taken for one.
 _CHEAP_NS = 0.002
+# Of more branches than this it is asked first whether there is one.
+_MANY = 8
 # From so many occurrences of its byte in a block on (one in 128) an expression is used in place of memchr.
 _OFTEN = 7
 
@@ -91,7 +93,7 @@ class _Trie:
                 key = text[place - before:place + len(needle) + size]
                 table[key] = table.get(key, ()) + ((text, place),)
         self._tables = [(before, len(needle) + size, table) for (before, size), table in sorted(tables.items())]
-        self._search = re.compile(re.escape(needle) + b"(?=" + _trie(words) + b")")
+        self._search = re.compile(re.escape(needle) + _trie(words, needle))
 
     def collect(self, block: bytes, found: List[_Place], begin: int = 0) -> None:
         """Put (place, text) of every occurrence whose literal stands at ``begin`` or later into ``found``."""
@@ -194,8 +196,11 @@ def _overlaps_itself(needle: bytes) -> bool:
     return any(needle.startswith(needle[place:]) for place in range(1, len(needle)))
 
 
-def _trie(words: Iterable[Tuple[bytes, bytes]]) -> bytes:
-    """A pattern for (what follows, what it must all be the end of; empty: no matter). Branches differ in their first byte."""
+def _trie(words: Iterable[Tuple[bytes, bytes]], needle: bytes) -> bytes:
+    """A pattern for (what follows the needle, what it must all be the end of; empty: no matter). Branches differ in their first byte.
+
+    It takes what it matches, which costs half as much as looking ahead, up to where another needle may begin: from there it looks.
+    """
     branches: Dict[bytes, List[Tuple[bytes, bytes]]] = {}
     leaves: Set[bytes] = set()
     for word, whole in words:
@@ -205,8 +210,13 @@ def _trie(words: Iterable[Tuple[bytes, bytes]]) -> bytes:
             return b""    # what begins with it is found by it
         else:
             leaves.add(whole)
-    parts = [re.escape(first) + _trie(rests) for first, rests in sorted(branches.items())]
+    parts = []
+    for first, rests in sorted(branches.items()):
+        if first == needle[:1]:
+            parts.append(b"(?=" + re.escape(first) + _trie(rests, b"") + b")")
+        else:
+            parts.append(re.escape(first) + _trie(rests, needle))
     looks = [b"(?<=" + re.escape(whole) + b")" for whole in sorted(leaves)]
-    if len(parts) > 2 and not looks:
+    if len(parts) > _MANY and not looks:
         return b"(?=[" + b"".join(re.escape(first) for first in sorted(branches)) + b"])(?:" + b"|".join(parts) + b")"
     return (parts + looks)[0] if len(parts) + len(looks) == 1 else b"(?:" + b"|".join(parts + looks) + b")"

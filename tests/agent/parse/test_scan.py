@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import re
 import zlib
 from typing import Dict, List, Optional, Tuple
@@ -151,6 +152,17 @@ def test_every_plan_finds_every_text() -> None:
         assert search.occurrences(block) == expected
     with pytest.raises(ValueError):
         anchors.Search([b"abc"])
+
+
+def test_a_match_hides_no_text_that_begins_within_it() -> None:
+    rng = random.Random(17)
+    for _ in range(25):
+        texts = sorted({bytes(rng.choice(b"abX") for _ in range(rng.randint(4, 9))) for _ in range(12)})
+        block = b"".join(rng.choice(texts)[:rng.randint(1, 9)] for _ in range(400))
+        expected = sorted((place, text) for text in texts for place in range(len(block)) if block.startswith(text, place))
+        for needle in (b"X", b"a", b"ab"):    # found by an expression
+            search = anchors.Search(texts, share=lambda other, needle=needle: 0.02 if other == needle else 1e-6 if needle in other else 0.3)
+            assert search.occurrences(block) == expected
 
 
 def test_a_rare_byte_that_turns_out_frequent_hides_nothing() -> None:

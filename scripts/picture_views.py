@@ -30,12 +30,15 @@ PICTURES: dict[str, tuple[str, tuple[str, ...], str]] = {
 """File -> view, keys, language."""
 NEWS = {"view-checks": errand_scene.check_told(), "view-job": [errand_scene.planned()]}
 """File -> what errands came to."""
+EVENTS = {"view-incident": scene.broken_events()}
+"""File -> what has happened besides."""
 
 
 async def draw(view: str, keys: tuple[str, ...], target: Path) -> None:
     """Write one picture."""
     feed = scene.full_feed()
     feed.said += NEWS.get(target.stem, ())
+    feed.pending += EVENTS.get(target.stem, ())
     app = ConsoleApp(feed, feed.submit, scene.fixed_clock(), BUILT_IN, environ={}, options=Options(fps=0.001, view=view, fleet="lab"))
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()

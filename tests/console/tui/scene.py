@@ -160,6 +160,28 @@ def fleet_events(now: float = NOW) -> list[FleetEvent]:
     return events
 
 
+def broken_events(now: float = NOW) -> list[FleetEvent]:
+    """What comes after ``fleet_events`` when the sick NPU takes its rank along, and that rank all others."""
+    record = Recorder()
+    nodes = ("atlas-01", "atlas-02")
+    first = now - 5.4
+    common = {"job": JOB, "attempt": SECOND, "round": 0}
+    return [
+        record("atlas-02", "fault", first - 0.4, **common, rank=14, local_rank=6, file="local_rank-6.log", file_id="h", offset=9, line=1204,
+               code="507011", rule="acl-507011", role="root", category="hardware", action="isolate", device=6, pid=4006,
+               text="rtStreamSynchronize execute failed, reason=[the model stream execute failed], error code 507011", time=None),
+        record("atlas-02", "exit", first, **common, scope="rank", rank=14, local_rank=6, pid=4006, code=1, signal=None, started=now - 80, ended=first, asked=False),
+        *(record("atlas-01", "fault", first + 1.1 + rank / 10, **common, rank=rank, local_rank=rank, file=f"local_rank-{rank}.log", file_id="h", offset=9,
+                 code="EI0002", rule="hccl-notify-wait-timeout", role="cascade", category="network", action="resume", device=rank, pid=4000 + rank,
+                 text="EI0002: The wait execution of the Notify register times out.", time=None) for rank in (0, 3)),
+        *(record("atlas-01", "exit", first + 1.5 + rank / 10, **common, scope="rank", rank=rank, local_rank=rank, pid=4000 + rank, code=1, signal=None,
+                 started=now - 80, ended=first + 1.5 + rank / 10, asked=False) for rank in (0, 3)),
+        *(record(node, "exit", first + 3, **common, scope="command", rank=None, local_rank=None, pid=3999, code=1, signal=None, started=now - 80, ended=first + 3, asked=False)
+          for node in nodes),
+        *(record(node, "job", first + 3, job=JOB, attempt=SECOND, epoch=int((now - 88) * 1000), state="exited", node_index=index, dir=f"/work/.rankdeck/{JOB}/{SECOND}/{node}",
+                 operator="lin", why=None) for index, node in enumerate(nodes))]
+
+
 def log_lines(last: int = 96) -> list[str]:
     lines = ["/opt/python/site-packages/torch/distributed/distributed_c10d.py:4807: UserWarning: No device id is provided via `init_process_group`",
              " loading checkpoint from /data/ckpt/demo at iteration 40",
@@ -181,6 +203,13 @@ def full_feed() -> FakeFeed:
     feed = FakeFeed(fleet_events())
     feed.logs[LOG] = Tail(log_lines())
     return feed
+
+
+def at_rest(app: Any) -> bool:
+    """Whether the panes that take only the rows they need have them: they are measured when they are first drawn, and placed after that."""
+    host = app.host
+    places = host.places(host.size)
+    return all(pane.wanted_rows is None or (pane.display and pane.wanted_rows == len(pane._lines) and places[pane].size == pane.region.size) for pane in host.panes if pane in places)
 
 
 def fixed_clock() -> FixedClock:

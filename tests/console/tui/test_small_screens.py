@@ -12,12 +12,22 @@ from console.core.fleet.happenings import timeline_rows
 from console.tui.screens.help_screen import help_lines
 from console.tui.words import catalogue
 from tests.console.tui import scene
-from tests.console.tui.test_app import opened
+from tests.console.tui.test_app import Screen, opened
 
 
 def killed(rank: int = 13) -> RecordArrived:
     return scene.Recorder()("atlas-02", "exit", scene.NOW, job=scene.JOB, attempt=scene.SECOND, round=0, scope="rank", rank=rank, local_rank=rank - 8, pid=3992 + rank, code=None, signal=9,
                             started=scene.NOW - 80, ended=scene.NOW, asked=False)
+
+
+async def rest(screen: Screen) -> None:
+    """A second later, with every pane as high as it wants to be."""
+    await screen.later(1)
+    for _ in range(1000):
+        if scene.at_rest(screen.app):
+            break
+        await screen.pilot.pause(0.01)
+    await screen.later(1)
 
 
 def rows_of(text: str, title: str, below: str) -> int:
@@ -30,17 +40,16 @@ def rows_of(text: str, title: str, below: str) -> int:
 async def test_a_verdict_takes_a_row_or_two_until_there_is_one() -> None:
     async with opened(size=(80, 24)) as screen:
         await screen.press("6")
-        await screen.later(1)
+        await rest(screen)
         assert rows_of(screen.text(), "Who broke first", "Time line") == 3, "a line above, what is fine, and the job"
         screen.feed.pending.append(killed())
-        await screen.later(1)
-        await screen.later(1)
+        await rest(screen)
         text = screen.text()
         assert "✗ atlas-02 · rank 13 · SIGKILL" in text and "killed by SIGKILL" in text and "▸ running" in text, "all of it"
         assert rows_of(text, "Who broke first", "Time line") > 3
     async with opened(size=(120, 36)) as screen:
         await screen.press("6")
-        await screen.later(1)
+        await rest(screen)
         assert "nothing has failed in the newest attempt  ▸ running" in screen.text(), "where it fits it is one"
 
 
@@ -48,13 +57,13 @@ async def test_a_verdict_takes_a_row_or_two_until_there_is_one() -> None:
 async def test_a_verdict_stays_above_the_pane_that_is_shown_alone(size: tuple[int, int], quiet: bool) -> None:
     async with opened(size=size) as screen:
         await screen.press("6")
-        await screen.later(1)
+        await rest(screen)
         assert ("nothing has failed" in screen.text()) is quiet and "Time line" in screen.text()
         screen.feed.pending.append(killed())
-        await screen.later(1)
-        await screen.later(1)
+        await rest(screen)
         assert "✗ atlas-02 · rank 13" in screen.text() and "Time line" in screen.text() and "◆ save" in screen.text()
         await screen.press("z")
+        await rest(screen)
         assert "rank 13 · SIGKILL" not in screen.text(), "zoomed is alone"
 
 

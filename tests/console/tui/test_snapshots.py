@@ -26,10 +26,18 @@ async def focused(pilot: Pilot[Ending]) -> None:
     """Wait until the frame of the focused pane is drawn as such: Textual applies :focus a moment after the focus."""
     for _ in range(500):
         pane = pilot.app.focused
-        if pane is not None and pane.styles.border_top[0] == "heavy":
+        if pane is not None and pane.styles.border_top[0] == "heavy" and scene.at_rest(pilot.app):
             return
         await pilot.pause(0.01)
     pytest.fail("no pane was drawn as focused")
+
+
+async def ticked(pilot: Pilot[Ending]) -> None:
+    """The same, with what a second brings: a pane that is not on the screen learns then that it has something to say."""
+    await focused(pilot)
+    assert isinstance(pilot.app, ConsoleApp)
+    pilot.app.show()
+    await focused(pilot)
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +53,11 @@ def chinese() -> Iterator[None]:
     i18n.use({})
 
 
-def view(name: str, theme: str = "") -> ConsoleApp:
+def view(name: str, theme: str = "", *, broken: bool = False) -> ConsoleApp:
     feed = scene.full_feed()
+    if broken:
+        feed.pending += scene.broken_events()
+        feed.drain()
     return ConsoleApp(feed, feed.submit, scene.fixed_clock(), BUILT_IN, "", environ={}, options=Options(fps=0.001, view=name, theme=theme))
 
 
@@ -88,6 +99,16 @@ def test_view(snap_compare: Compare, name: str, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("name", KEYS.values())
 def test_view_in_chinese(snap_compare: Compare, name: str, size: tuple[int, int]) -> None:
     assert snap_compare(view(name), terminal_size=size, run_before=focused)
+
+
+@pytest.mark.parametrize("size", [(120, 36), (80, 24), (40, 8)], ids=["120x36", "80x24", "40x8"])
+def test_a_verdict(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert snap_compare(view("incident", broken=True), terminal_size=size, run_before=ticked)
+
+
+@pytest.mark.usefixtures("chinese")
+def test_a_verdict_in_chinese(snap_compare: Compare) -> None:
+    assert snap_compare(view("incident", broken=True), terminal_size=(80, 24), run_before=ticked)
 
 
 @pytest.mark.parametrize("name", ["wall", "triage", "logs"])

@@ -36,6 +36,10 @@ RAISED = "[PID: 2969] 2025-09-01-10:00:00.123.456 "
     ("NPU function error: aclrtSetDevice, error code is 107001", "npu-return-code", "unclear", "107001"),
     ("EE8888: Inner Error!", "cann-error", "unclear", "EE8888"),
     ("E30005: " + RAISED + "TSD device disconnected", "cann-error-code", "unclear", "E30005"),
+    ("[ERROR] KERNEL(1,sklogd):2025-03-01-10:00:00.000.000 [dms] Event id=0x80e01801, event_name=x", "hbm-ecc-event", "root", "80e01801"),
+    ("[dms] event_id:  [0x80fa4e00], assertion", "npu-fault-event", "unclear", "80fa4e00"),
+    ("RuntimeError: Allocate continuous memory failed, size:1024", "npu-out-of-memory", "root", None),
+    ("The node: 3 is timed out. It may exit with exception, please check this node's log.", "mindspore-node-timeout", "unclear", None),
     # a process log's own error, which no rule knows
     (PLOG % "RUNTIME" + "[engine.cc:1263]60666 ReportExceptProc:[EXEC][DEFAULT]Task exception! device_id=0", "cann-plog-error", "cascade", None),
     ("run/plog/plog-1_2.log:" + PLOG % "DRV" + "[ascend][curpid: 1, 2][drv] Mem alloc fail", "cann-plog-error", "cascade", None),
@@ -55,6 +59,8 @@ RAISED = "[PID: 2969] 2025-09-01-10:00:00.123.456 "
     ("RuntimeError: DataLoader worker (pid(s) 1234, 1235) exited unexpectedly", "dataloader-worker-killed", "unclear", None),
     ("Exception: Current loss scale already at minimum - cannot decrease scale anymore. Exiting run.", "loss-scale-minimum", "root", None),
     ("Exception: something of its own", "python-exception", "unclear", None),
+    ("pretrain_gpt.py: error: unrecognized arguments: --use-flash-atn", "arguments-refused", "root", None),
+    ("torchrun: error: the following arguments are required: training_script", "arguments-refused", "root", None),
     # what is stored
     ("OSError: [Errno 30] Read-only file system: '/ckpt'", "read-only-filesystem", "root", "EROFS"),
     ("RuntimeError: PytorchStreamReader failed reading zip archive: failed finding central directory", "checkpoint-unreadable", "root", None),
@@ -71,6 +77,8 @@ RAISED = "[PID: 2969] 2025-09-01-10:00:00.123.456 "
     ("[12345.678901] hns3 0000:7d:00.0 eth0: link down", "host-link-down", "unclear", None),
     ("Nov 22 10:11:12 n3 kernel: [12345.678901] mlx5_core 0000:c1:00.0 ib0: Link down", "host-link-down", "unclear", None),
     ("Nov 22 10:11:12 n3 kernel: pcieport 0000:c0:01.0: AER: Uncorrected (Fatal) error received: 0000:c1:00.0", "pcie-error", "root", None),
+    ("node3 systemd[1]: docker.service: Main process exited, code=exited, status=2/INVALIDARGUMENT", "container-engine-died", "unclear", None),
+    ("write /var/lib/docker/x: no space left on device", "disk-full", "root", "ENOSPC"),
     ("docker: Error response from daemon: could not select device driver", "container-start-failed", "root", None),
 ])
 def test_an_error_line_is_told_as(line: str, rule: str, role: str, code: Optional[str]) -> None:
@@ -93,6 +101,7 @@ def test_what_the_line_names(line: str, name: str, value: int) -> None:
     "[WARNING] HCCL(60570,python):2025-11-19-11:14:58.516.606 [x.cc:1] retry",
     "[ERROR] 2025-05-15-10:00:00 of something that is no process log",
     "Killed 3 stale workers before the start", "the task was Killed and started again",
+    "waiting for event_id=970, timeout=1868", "cron.service: Main process exited, code=killed", "train.py: error: 3 of 4 files skipped",
     "INFO: task list: 3 entries", "eth0: link is down for maintenance, says the plan",
     "ls: cannot access '/x': No such file or directory", "waiting for a lock: Resource temporarily unavailable, will retry",
 ])

@@ -61,6 +61,10 @@ RAISED = "[PID: 2969] 2025-09-01-10:00:00.123.456 "
     ("Exception: something of its own", "python-exception", "unclear", None),
     ("pretrain_gpt.py: error: unrecognized arguments: --use-flash-atn", "arguments-refused", "root", None),
     ("torchrun: error: the following arguments are required: training_script", "arguments-refused", "root", None),
+    ("[2023-01-01 00:00:00,000] [ERROR] [launch.py:321:sigkill_handler] ['/usr/bin/python', 'train.py'] exits with return code = -9", "launcher-worker-ended", "unclear", "-9"),
+    ("mpirun noticed that process rank 3 with PID 1234 on node n1 exited on signal 9 (Killed).", "launcher-worker-ended", "unclear", None),
+    ("[2023-01-01 00:00:00,000] [INFO] [launch.py:319:sigkill_handler] Killing subprocess 1234", "torchrun-closing", "teardown", None),
+    ("(WorkerDict pid=1) *** SIGSEGV received at time=1700000000 on cpu 3 ***", "native-crash", "root", None),
     # what is stored
     ("OSError: [Errno 30] Read-only file system: '/ckpt'", "read-only-filesystem", "root", "EROFS"),
     ("RuntimeError: PytorchStreamReader failed reading zip archive: failed finding central directory", "checkpoint-unreadable", "root", None),

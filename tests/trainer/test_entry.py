@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from trainer import __main__ as entry
 
 ENTRY = Path(__file__).resolve().parents[2] / "trainer" / "__main__.py"
 
@@ -63,7 +66,7 @@ def test_a_job_file_that_cannot_be_read(tmp_path: Path) -> None:
     assert (missing.returncode, "No such file" in missing.stderr) == (2, True)
     (tmp_path / "bad.json").write_text("{")
     broken = start("train", "--job", str(tmp_path / "bad.json"), cwd=tmp_path)
-    assert (broken.returncode, broken.stderr.startswith(f"rankdeck: {tmp_path}/bad.json: Expecting")) == (2, True)
+    assert (broken.returncode, broken.stderr.startswith(f"rankdeck: {tmp_path}/bad.json: the job file cannot be read (got Expecting")) == (2, True)
 
 
 def test_all_problems_of_a_job_file_are_told(tmp_path: Path) -> None:
@@ -87,6 +90,44 @@ def test_another_number_of_ranks_than_the_job_says_is_refused(tmp_path: Path) ->
     result = start("train", "--job", str(job(tmp_path)), cwd=tmp_path, RANK="0", WORLD_SIZE="4")
     assert result.returncode == 3
     assert "WORLD_SIZE: another number of ranks was started than the job says (got 4, expected 1 nodes x 1 = 1)" in result.stderr
+
+
+@pytest.mark.parametrize("name", sorted(entry.EXAMPLES))
+def test_the_examples_of_the_help_are_command_lines(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for line in entry.EXAMPLES[name]:
+        words = shlex.split(line.partition("-m trainer ")[2])
+        assert words[0] == name
+        assert entry.parser_of(words).parse_args(words).command == name
+    for argv, wanted in (([], entry.EXAMPLES[name][:1]), ([name], entry.EXAMPLES[name])):
+        with pytest.raises(SystemExit) as ended:
+            entry.main([*argv, "--help"])
+        told = capsys.readouterr().out
+        assert ended.value.code == 0
+        assert "examples:\n" in told
+        assert all(f"\n  {line}\n" in told for line in wanted)
+
+
+def test_every_command_has_examples() -> None:
+    assert set(entry.EXAMPLES) == {"train", *entry.COMMANDS}
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_a_job_file_that_is_none_is_told_without_a_traceback(content: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "job.json"
+    if content is not None:
+        path.write_text(content)
+    assert entry.main(["train", "--job", str(path)]) == 2
+    assert capsys.readouterr().err.startswith(f"rankdeck: {path}: ")
+    assert entry.main(["merge-lora", "--job", str(path), "--out", str(tmp_path / "out")]) == 3
+    assert capsys.readouterr().err.startswith(f"rankdeck: {path}: the job file cannot be read (got ")
+
+
+def test_what_is_measured_no_times_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--turns", "--batch-size", "--seq-length", "--threads"):
+        with pytest.raises(SystemExit) as ended:
+            entry.main(["bench", option, "0"])
+        assert ended.value.code == 2
+        assert f"argument {option}: 0 is less than 1" in capsys.readouterr().err
 
 
 def test_no_command_is_wrong_usage(tmp_path: Path) -> None:

@@ -32,14 +32,21 @@ SHAPES: dict[str, dict[str, int]] = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own."""
-    parser.add_argument("--shape", choices=sorted(SHAPES), default="5M")
-    parser.add_argument("--seq-length", type=int, default=256)
-    parser.add_argument("--batch-size", type=int, default=4)
-    parser.add_argument("--turns", type=int, default=24)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--shape", choices=sorted(SHAPES), default="5M", help="parameters (default 5M)")
+    for name, default, told in (
+        ("--seq-length", 256, "tokens of a sequence"), ("--batch-size", 4, "sequences of a step"),
+        ("--turns", 24, "steps of each that are measured"), ("--threads", 2, "CPU threads within one operation")):
+        parser.add_argument(name, type=_count, default=default, metavar="N", help=f"{told} (default {default})")
     parser.add_argument("--compiled", action="store_true", help="also against the plain model through torch.compile")
     parser.add_argument("--peak-tflops", type=float, default=0.0, metavar="N", help="the most that the device does a second in this precision, for MFU")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def _count(word: str) -> int:
+    value = int(word)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{word} is less than 1")
+    return value
 
 
 def command(given: argparse.Namespace) -> int:

@@ -28,7 +28,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(given: argparse.Namespace) -> int:
     """0 when the merged weights are written. Raises TrainerError."""
-    spec = from_mapping(json.loads(Path(given.job).read_text("utf-8")))
+    try:
+        spec = from_mapping(json.loads(Path(given.job).expanduser().read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise TrainerError(
+            "the job file cannot be read", where=given.job, got=getattr(error, "strerror", None) or str(error),
+            expected="a resolved job file (job.json)", fix="rankdeck plan shows where it is written") from error
     spec = start.resolved(dataclasses.replace(spec, parallel=Parallel(), fleet=dataclasses.replace(spec.fleet, nodes=("here",), npus_per_node=1)))
     ready = devices.prepare(local_rank=0, threads=spec.train.threads, deterministic=False)
     with process_group(spec, ready):

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def command(given: argparse.Namespace) -> int:
     """``python -m trainer inspect``: what is in a directory, as JSON; 1 when nothing can be resumed from."""
     directory = Path(given.directory).expanduser()
+    if not directory.is_dir():
+        print(f"rankdeck: {directory}: there is no such directory", file=sys.stderr, flush=True)
     tracker = manifest.tracker_iteration(text(directory / manifest.TRACKER_NAME))
     found = []
     for iteration in iterations(directory):

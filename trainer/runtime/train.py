@@ -277,8 +277,9 @@ class _Loop:
             self._checkpoints.save(self._modules, self._optimizer, self.position)
         if self._auto:
             self._next_auto = iteration + _auto_interval(checkpoint.mtbf_s, self._checkpoints.blocked_s, self._step_s)
-            if self._rank == 0:
-                report.say(f" the next checkpoint is due at iteration {self._next_auto}")
+            if self._rank == 0 and iteration < self._spec.train.iterations:
+                behind = f", behind the last, {self._spec.train.iterations}" if self._next_auto > self._spec.train.iterations else ""
+                report.say(f" the next checkpoint is due at iteration {self._next_auto}{behind}")
 
 
 def auto_interval(mtbf_s: float, save_s: float, step_s: float) -> int:

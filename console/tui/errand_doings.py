@@ -247,7 +247,7 @@ def _node_lines(node: NodePlan) -> list[Line]:
                           (f"  {say('devices {d}', d=', '.join(map(str, node.devices)) or '-')}  {node.dir}", "plain")]]
     for command in node.commands:
         text = command.script.strip().splitlines() or [" ".join(command.argv)]
-        lines.append([(f"      {command.phase}: {say('{n} lines', n=len(text))}, ", "dim"), (text[-1].strip()[:300], "key")])
+        lines.append([(f"      {say(command.phase)}: {say('{n} lines', n=len(text))}, ", "dim"), (text[-1].strip()[:300], "key")])
     return lines
 
 

@@ -290,7 +290,7 @@ class Plain(PlainViews):
         self.confirm(StopJob(job=attempt.job, attempt=attempt.attempt, nodes=tuple(target.node for target in targets), grace_s=GRACE_S, why=WHY), attempt.job,
                      say("asked {n} nodes to stop {job}", n=len(targets), job=attempt.job))
         for target in targets:
-            self.put(f"{target.node}: {say(target.state)}, {say('link {state}', state=target.link.text)}: {target.command}")
+            self.put(f"{target.node}: {say(target.state)}, {say('link {state}', state=say(target.link.text))}: {target.command}")
         self.put(say("type the job's name to stop it on these nodes; anything else leaves it running"))
 
     def _confirm(self, line: str) -> None:

@@ -22,7 +22,7 @@ class StopDialog(ConfirmDialog):
             [(say("on {n} nodes, and on no others whatever happens meanwhile:", n=len(targets)), "plain")]]
         for target in targets:
             lines.append([(f"  {target.link.glyph} ", target.link.tone), (target.node, "name"), (f"  {say(target.state)}", "plain"),
-                          ("" if target.link.tone == "good" else "  " + say("link {state}: it may not get through", state=target.link.text), "warn")])
+                          ("" if target.link.tone == "good" else "  " + say("link {state}: it may not get through", state=say(target.link.text)), "warn")])
             lines.append([("    " + target.command, "dim")])
         lines.append([(say("There: SIGTERM to the command's process group, {s:.0f} s, then SIGKILL.", s=intent.grace_s), "plain")])
         super().__init__(intent, lines, intent.job, say("type the job's name, enter; esc leaves it running"), armed,

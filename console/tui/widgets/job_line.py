@@ -65,11 +65,14 @@ def _paces(view: JobView) -> list[Span]:
 
 def _places(view: JobView, verdict: str) -> list[Span]:
     facts: list[Span] = [(f"✗ {verdict}", "bad")] if verdict else []
+    saved: list[Span] = [(say("saved at {n}", n=view.saved_iteration), "good")] if view.saved_iteration is not None else []
+    if verdict:
+        facts += saved  # what is left of it matters more than where it ran
     for node, ranks, tone in view.ranks:
         words = f"{node} " + (say("ranks {r}", r=ranks) if ranks else say("no ranks yet"))
         facts.append((words, tone if tone in ("bad", "warn") else "plain"))
-    if view.saved_iteration is not None:
-        facts.append((say("saved at {n}", n=view.saved_iteration), "good"))
+    if not verdict:
+        facts += saved
     if view.progress_age_s is not None and view.status.text in ("running", "saving", "stalled"):
         facts.append((say("stepped {age} ago", age=age_text(view.progress_age_s)), "dim" if view.progress_age_s < 60 else "warn"))
     if view.attempts > 1:

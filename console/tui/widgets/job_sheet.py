@@ -54,7 +54,7 @@ def _nodes(plan: LaunchPlan) -> list[Line]:
             if not name.endswith(".json"):
                 lines += [[("     " + name, "busy")], *([("       " + line, "plain")] for line in text.splitlines())]
         for command in node.commands:
-            lines.append([(f"     {command.phase}", "busy")])
+            lines.append([(f"     {say(command.phase)}", "busy")])
             lines += [[("       " + text, "plain")] for text in (command.script.rstrip().splitlines() or [" ".join(command.argv)])]
         lines.append([])
     return lines

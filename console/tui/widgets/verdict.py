@@ -63,9 +63,13 @@ class Verdict(LinePane):
             return [[*fine, *status]] if width_of([*fine, *status]) <= width else [fine, status]
         first = cause.first
         device = f" · NPU {cause.device}" if cause.device is not None else ""
-        lines: list[Line] = [
-            [("  ✗ " + who(first) + device, "alarm"), (f"  {say(first.category)}" if first.category != "unknown" else "", "strong"), ("  " + say("confidence {word}", word=say(cause.confidence)), "plain"),
-             (f"  {say('{age} ago', age=age_text(now - first.ended))} ± {first.error_s * 1000:.0f} ms", "dim")]]
+        head: Line = [("  ✗ " + who(first) + device, "alarm")]
+        for part in ((f"  {say(first.category)}" if first.category != "unknown" else "", "strong"), ("  " + say("confidence {word}", word=say(cause.confidence)), "plain"),
+                     (f"  {say('{age} ago', age=age_text(now - first.ended))}", "dim"), (f" ± {first.error_s * 1000:.0f} ms", "dim")):
+            if width_of([*head, part]) > width:
+                break  # whole or not at all: ± 2 m would be minutes
+            head.append(part)
+        lines: list[Line] = [head]
         for item in first.evidence[:3]:
             place = str(item.get("file") or "")
             lines.append([("    │ ", "bad"), (clip(told(item.get("text") or ""), width - 8), "plain")])

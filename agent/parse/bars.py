@@ -28,12 +28,14 @@ LIGHTNING = "v_num"
 """A bar with this among its metrics is Lightning's: it is drawn with the step before's metrics first."""
 
 
-def place(text: str) -> Optional[Tuple[int, int]]:
-    """(step, steps) of the last training bar in the text; None without one."""
+def place(text: str, first: bool = False) -> Optional[Tuple[int, int]]:
+    """(step, steps) of the last training bar in the text (``first``: of the first); None without one."""
     found = None
     for match in _BAR.finditer(text):
         if match.group(2) != "?" and int(match.group(2)) and not _OTHER.search(text[max(0, match.start() - 200):match.start()]):
             found = int(match.group(1)), int(match.group(2))
+            if first:
+                break
     return found
 
 

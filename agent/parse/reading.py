@@ -364,7 +364,7 @@ def _bar_beside(block: bytes, line: scan.Line, memory: Memory) -> Optional[Tuple
     for part in block[line.end:line.end + _NEAR].decode("utf-8", "replace").replace("\r", "\n").split("\n")[:4]:
         if "loss" in part and "{" in part:
             break
-        place = bars.place(part)
+        place = bars.place(part, first=True)    # drawn anew at once; a log without carriage returns has the next behind it
         if place:
             _remember_bar(memory, place)
             return place

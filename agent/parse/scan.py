@@ -129,12 +129,14 @@ class Scanner:
         if not owners:
             return []
         if line.end - line.start <= 2 * WINDOW:
-            quiet = len(owners) < len(line.signatures) and any(not self._signatures[owner].generic for owner, _ in line.signatures if owner not in owners)
-            return self._told(block[line.start:line.end].decode("utf-8", "replace"), owners, quiet)
+            if len(owners) < len(line.signatures) and any(not self._signatures[owner].generic for owner, _ in line.signatures if owner not in owners):
+                # Something exact is in the line that is not to be told; then nothing generic is, either.
+                owners = [owner for owner in owners if not self._signatures[owner].generic]
+            return self._told(block[line.start:line.end].decode("utf-8", "replace"), owners) if owners else []
         found: List[Dict[str, Any]] = []
         for owner, place in [one for one in line.signatures if one[0] in owners]:
             part = block[max(line.start, place - WINDOW):min(line.end, place + WINDOW)]
-            found += self._told(part.decode("utf-8", "replace"), [owner], False)
+            found += self._told(part.decode("utf-8", "replace"), [owner])
         exact = [fault for fault in found if not self._generic(fault["rule"])]
         return exact or found[:1]
 
@@ -148,8 +150,7 @@ class Scanner:
         block = text.replace("\n", " ").encode("utf-8", "replace")
         return [fault for line in self.lines(block) for fault in self.faults_in(block, line)]
 
-    def _told(self, text: str, owners: Sequence[int], quiet: bool) -> List[Dict[str, Any]]:
-        """``quiet``: something exact matches the line that is not to be told; then nothing generic is, either."""
+    def _told(self, text: str, owners: Sequence[int]) -> List[Dict[str, Any]]:
         text = clean(text)
         exact: List[Dict[str, Any]] = []
         generic: List[Dict[str, Any]] = []
@@ -158,7 +159,7 @@ class Scanner:
             found = {} if signature.pattern is None else _groups(signature, text)
             if found is not None:
                 (generic if signature.generic else exact).append(_fault(signature, found, text))
-        return exact or ([] if quiet else generic[:1])
+        return exact or generic[:1]
 
     def _generic(self, rule: str) -> bool:
         return any(signature.generic for signature in self._signatures if signature.rule == rule)

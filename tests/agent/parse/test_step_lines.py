@@ -109,3 +109,10 @@ def test_the_second_of_two_glued_records_has_the_rank_before_it() -> None:
     assert [(data["iteration"], place) for _, data, _, _, place in told] == [(1, {"rank": 7}), (2, {"rank": 15})]
     told = read("[default7]: iteration 1/ 9 | lm loss: 3.0 | iteration 2/ 9 | lm loss: 2.0 |\n")
     assert [place for *_, place in told] == [{"local_rank": 7}] * 2
+
+
+def test_the_step_of_a_mapping_is_that_of_the_bar_drawn_next_to_it() -> None:
+    bar, told = "  0%%|          | %d/1000 [00:10<2:46:30, 10.00s/it]", "{'loss': 2.5, 'grad_norm': 1.25, 'learning_rate': 1e-05, 'epoch': 0.0}"
+    for gap in ("\r", ""):    # with the carriage returns, and where a copy lost them
+        text = bar % 1 + gap + told + "\n" + gap + bar % 1 + gap + bar % 2 + gap + told.replace("2.5", "1.5") + "\n" + gap + bar % 2 + gap + bar % 3 + "\n"
+        assert [(data["iteration"], data["lm_loss"]) for _, data, *_ in read(text)] == [(1, 2.5), (2, 1.5)]

@@ -177,9 +177,11 @@ def build_parser(only: str = "") -> argparse.ArgumentParser:
     _add_screen(replayed)
 
     status = add("status", _later("looks", "status"), "Say how the fleet and its newest jobs are. Exit status 1 when something needs attention.", fleet=True, link=True)
+    _add_lang(status)
     _add_wait(status)
     listed = add("ps", _later("looks", "ps"), "List the attempts that the nodes know of.", fleet=True, link=True)
     listed.add_argument("--all", action="store_true", help="also those that have ended")
+    _add_lang(listed)
     _add_wait(listed)
 
     checked = add("check", _later("check", "check"), "Say whether the nodes are fit to train, what exactly is wrong, and what to type. Exit status 1 when they are not.",
@@ -290,7 +292,7 @@ def build_parser(only: str = "") -> argparse.ArgumentParser:
 
     if only in ("", "inspect"):
         _add_inspect(commands)
-    colleague_arguments.arguments(add, _add_wait)
+    colleague_arguments.arguments(add, _add_wait, _add_lang)
     _add_habits(add)
     return parser
 

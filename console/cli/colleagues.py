@@ -12,7 +12,8 @@ import time
 from datetime import datetime, timezone
 
 from console import files
-from console.cli.desk import LOOK_S, Desk, at_desk, put, put_json, say
+from console.cli.desk import LOOK_S, Desk, at_desk, put, put_json, say, speak
+from console.core import i18n
 from console.core.errors import ConsoleError, FileError
 from console.core.fleet.company import colleagues, notes, span_s, standing
 from console.core.fleet.views import duration_text
@@ -32,6 +33,7 @@ def alarms(args: argparse.Namespace) -> int:
     if wanted and wanted[0][0] != "unmute" and not args.why:
         raise FileError("why was not said", where=f"--{'ack' if args.ack else 'mute'}", expected="--why TEXT", fix="Others will want to know")
     span_s = _span_s(args.until) if args.until else None
+    speak(args)
     inventory = files.read_fleet(args.inventory)
     with at_desk(args, inventory) as desk:
         missing = desk.settle(args.timeout)
@@ -44,16 +46,18 @@ def alarms(args: argparse.Namespace) -> int:
         put_json({"ok": ok, "fleet": inventory.name, "at": now, "unreachable": [{"node": node, "why": why} for node, why in missing.items()],
                   "alarms": [{**alarm.mapping(), "answered": dataclasses.asdict(said) if said else None} for alarm, said in found]})
         return 0 if ok else 1
-    rows = [("", "SEVERITY", "KEY", "FOR", "")]
-    rows += [(("✗" if alarm.severity == "critical" else "!" if alarm.severity == "warning" else "·") + (" ✓" if said else ""), str(alarm.severity), alarm.key,
-             duration_text(now - alarm.since) if alarm.since else "-", alarm.text + (f"  [{said.what} by {said.operator}: {said.text}]" if said else ""))
+    rows = [("", i18n.say("SEVERITY"), i18n.say("KEY"), i18n.say("FOR"), "")]
+    rows += [(("✗" if alarm.severity == "critical" else "!" if alarm.severity == "warning" else "·") + (" ✓" if said else ""), i18n.say(str(alarm.severity)), alarm.key,
+             duration_text(now - alarm.since) if alarm.since else "-",
+             alarm.text + (f"  [{i18n.say('{what} by {who}: {text}', what=i18n.say(said.what), who=said.operator, text=said.text)}]" if said else ""))
             for alarm, said in found]
-    put("\n".join(table(rows)) if found else "nothing wants attention")
+    put("\n".join(table(rows)) if found else i18n.say("nothing wants attention"))
     return 0 if ok else 1
 
 
 def note(args: argparse.Namespace) -> int:
     """Say something to everybody who watches the fleet, or list what was said. Raises ConsoleError."""
+    speak(args)
     inventory = files.read_fleet(args.inventory)
     with at_desk(args, inventory) as desk:
         desk.settle(args.timeout)
@@ -63,12 +67,13 @@ def note(args: argparse.Namespace) -> int:
     if args.json:
         put_json({"ok": True, "fleet": inventory.name, "remarks": [dataclasses.asdict(one) for one in said]})
         return 0
-    put("\n".join(table([(_time(one.time), one.operator, one.what if one.what != "note" else "", one.subject, one.text) for one in said])) if said else "nothing was said")
+    put("\n".join(table([(_time(one.time), one.operator, i18n.say(one.what) if one.what != "note" else "", one.subject, one.text) for one in said])) if said else i18n.say("nothing was said"))
     return 0
 
 
 def who(args: argparse.Namespace) -> int:
     """List the consoles attached to the fleet's nodes."""
+    speak(args)
     inventory = files.read_fleet(args.inventory)
     with at_desk(args, inventory) as desk:
         desk.settle(args.timeout)
@@ -76,9 +81,9 @@ def who(args: argparse.Namespace) -> int:
     if args.json:
         put_json({"ok": True, "fleet": inventory.name, "consoles": [dataclasses.asdict(one) for one in found]})
         return 0
-    rows = [("OPERATOR", "CONSOLE", "NODES", "SINCE", "")]
-    rows += [(one.operator, one.console, str(len(one.nodes)), _time(one.since), f"ARMED until {_time(one.armed_until)}" if one.armed_until else "") for one in found]
-    put("\n".join(table(rows)) if found else "nobody else")
+    rows = [(i18n.say("OPERATOR"), i18n.say("CONSOLE"), i18n.say("NODES"), i18n.say("SINCE"), "")]
+    rows += [(one.operator, one.console, str(len(one.nodes)), _time(one.since), i18n.say("ARMED until {time}", time=_time(one.armed_until)) if one.armed_until else "") for one in found]
+    put("\n".join(table(rows)) if found else i18n.say("nobody else"))
     return 0
 
 
@@ -88,7 +93,7 @@ def _say(desk: Desk, what: str, subject: str, text: str, *, until: float | None)
     nodes = len(desk.inventory.nodes)
     if len(problems) == nodes:
         raise ConsoleError("no node could be told", where=desk.inventory.name, got=next(iter(problems.values())), fix="rankdeck status says why")
-    say(f"rankdeck: told {nodes - len(problems)} of {nodes} nodes")
+    say("rankdeck: " + i18n.say("told {n} of {all} nodes", n=nodes - len(problems), all=nodes))
     deadline_s = desk.clock.mono_s() + HEARD_S
     while id_ not in desk.store.state.remarks and desk.clock.mono_s() < deadline_s:
         desk.store.drain()

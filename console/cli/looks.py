@@ -6,13 +6,16 @@ import argparse
 from typing import Any
 
 from console import files
-from console.cli.desk import LIVE, at_desk, put, put_json, say
+from console.cli.desk import LIVE, at_desk, put, put_json, say, speak
+from console.core import i18n
 from console.core.errors import FileError
 from console.core.launch.report import status_mapping, status_text, table
+from console.core.spoken import spoken_text
 
 
 def status(args: argparse.Namespace) -> int:
     """Say how the fleet is, once. Exit status 1 when something needs attention."""
+    speak(args)
     inventory = files.read_fleet(args.inventory)
     with at_desk(args, inventory) as desk:
         missing = desk.settle(args.timeout)
@@ -22,7 +25,7 @@ def status(args: argparse.Namespace) -> int:
     else:
         put(status_text(document))
         for node, why in missing.items():
-            say(f"rankdeck: {node} is not up: {why}")
+            say("rankdeck: " + i18n.say("{node} is not up: {why}", node=node, why=spoken_text(why)))
     return 0 if document["ok"] else 1
 
 
@@ -34,6 +37,7 @@ def under_way(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def ps(args: argparse.Namespace) -> int:
     """List attempts as the nodes know them. Exit status 1 when a node did not answer."""
+    speak(args)
     inventory = files.read_fleet(args.inventory)
     with at_desk(args, inventory) as desk:
         found, silent = desk.attempts(desk.settle(args.timeout))
@@ -42,12 +46,12 @@ def ps(args: argparse.Namespace) -> int:
     if args.json:
         put_json({"ok": not silent, "attempts": shown, "unreachable": [{"node": node, "why": why} for node, why in silent.items()]})
     else:
-        rows = [("JOB", "ATTEMPT", "NODE", "STATE", "PID", "DIRECTORY")]
-        rows += [(str(one.get("job")), str(one.get("attempt")), one["node"], str(one.get("state")), str(one.get("pid") or "-"), str(one.get("dir")))
+        rows = [tuple(head.upper() for head in (i18n.say("job"), i18n.say("attempt"), i18n.say("node"), i18n.say("state"), "pid", i18n.say("directory")))]
+        rows += [(str(one.get("job")), str(one.get("attempt")), one["node"], i18n.say(str(one.get("state"))), str(one.get("pid") or "-"), str(one.get("dir")))
                  for one in shown]
-        put("\n".join(table(rows)) if shown else "nothing runs" if not args.all else "nothing has run")
+        put("\n".join(table(rows)) if shown else i18n.say("nothing runs") if not args.all else i18n.say("nothing has run"))
         for node, why in silent.items():
-            say(f"rankdeck: {node} did not answer: {why}")
+            say("rankdeck: " + i18n.say("{node} did not answer: {why}", node=node, why=spoken_text(why)))
     return 1 if silent else 0
 
 
@@ -63,7 +67,7 @@ def layouts(args: argparse.Namespace) -> int:
     if args.json:
         put_json({"ok": not any(entry["error"] for entry in entries), "layouts": entries})
     else:
-        put("\n".join(table([(entry["name"], entry["title"] or "-", entry["path"]) for entry in entries])) if entries else "no layouts")
+        put("\n".join(table([(entry["name"], entry["title"] or "-", entry["path"]) for entry in entries])) if entries else i18n.say("no layouts"))
         for entry in entries:
             if entry["error"]:
                 say(f"rankdeck: {entry['error']}")

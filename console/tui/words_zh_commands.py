@@ -1,6 +1,6 @@
 """Chinese for what the commands say of their work while it is under way, and at its end; part of ``words_zh``.
 
-Results in columns, documents and the usage of the command line stay English.
+Documents and the usage of the command line stay English.
 """
 
 from __future__ import annotations
@@ -33,6 +33,13 @@ COMMANDS: Mapping[str, str] = {
     # Check.
     "looking again": "重新查看", "{check} has found nothing that can be mended from here": "{check} 未发现可从这里修复的问题", "{check}: will run": "{check}：将运行",
     "Type the node to do it ({word}): ": "输入节点名以执行（{word}）：", "Type the number of nodes to do it ({word}): ": "输入节点数以执行（{word}）：",
+    # Looking: status, ps, alarms, note, who.
+    "Fleet {fleet}: {up} of {all} nodes up": "集群 {fleet}：{up}/{all} 个节点在线", "{n}/{all} ok": "{n}/{all} 正常", "Job {job}: {status}, attempt {attempt}, round {round}": "作业 {job}：{status}，尝试 {attempt}，第 {round} 轮",
+    "done in {time}": "剩余 {time}", "newest checkpoint: iteration {n}": "最新检查点：迭代 {n}", "the launcher": "启动器",
+    "first to fail: rank {rank} on {node} in round {round}: {code} ({sure} confidence)": "最先出错：{node} 上的 rank {rank}，第 {round} 轮：{code}（置信度{sure}）", "No job is known here.": "此处未知任何作业。",
+    "{node} is not up: {why}": "{node} 不在线：{why}", "{node} did not answer: {why}": "{node} 无回应：{why}", "nothing runs": "没有在运行的", "no layouts": "没有布局", "{text}  {time}/step": "{text}  {time}/步", "nothing has run": "没有运行过的",
+    "SEVERITY": "级别", "KEY": "标识", "FOR": "持续", "critical": "严重", "notice": "提示", "{what} by {who}: {text}": "{who} {what}：{text}", "nothing was said": "没有留言",
+    "OPERATOR": "操作者", "CONSOLE": "控制台", "NODES": "节点", "SINCE": "始于", "ARMED until {time}": "已解锁至 {time}", "told {n} of {all} nodes": "已告知 {n}/{all} 个节点",
     # The demo.
     "setting up a demo fleet of four nodes": "正在准备四个节点的演示集群", "starting four SSH servers on loopback": "正在回环地址上启动四个 SSH 服务", "ending the demo": "正在结束演示",
     "The demo goes on without a screen for up to {n:.0f} hours.": "演示在无界面下最多继续 {n:.0f} 小时。", "look at it again:": "再次查看：", "end it:": "结束：", "another console still has the demo in {root}; it stays": "另一个控制台仍在使用 {root} 中的演示；保留",

@@ -18,6 +18,7 @@ from console.core.fleet.series import Series
 from console.core.fleet.state import AttemptState, FleetState, RunState
 from console.core.fleet.views import Badge, Tone, duration_text, link_badge, natural_key, spans_text
 from console.core.fleet.wholeness import Wholeness, removed, wholeness
+from console.core.i18n import phrase
 from console.core.launch.step_names import is_step
 from console.core.records import dataclass
 
@@ -389,6 +390,6 @@ def _ranks_by_node(state: FleetState, attempt: AttemptState | None, number: int)
 def progress_text(view: JobView) -> str:
     """``iteration 40/60`` and what is known of the pace, for narrow places."""
     if view.iteration is None:
-        return "no iteration yet"
+        return phrase("no iteration yet")
     text = f"{view.iteration}/{view.total}" if view.total is not None else str(view.iteration)
-    return f"{text}  {duration_text(view.step_s)}/step" if view.step_s else text
+    return phrase("{text}  {time}/step", text=text, time=duration_text(view.step_s)) if view.step_s else text

@@ -14,7 +14,9 @@ from unicodedata import east_asian_width
 from console.core.fleet.run_views import job_view, loss_log, max_allocated_mb, progress_text, timer_rows
 from console.core.fleet.state import FleetState, NodeState, RunState
 from console.core.fleet.views import Cell, duration_text, node_row, value_text
+from console.core.i18n import say, told
 from console.core.launch.inventory import Inventory
+from console.core.spoken import spoken_text
 from console.core.triage.attribute import root_cause
 
 FINE = ("running", "saving", "finished", "starting", "stopped", "stopping", "done")
@@ -45,33 +47,33 @@ def status_mapping(state: FleetState, inventory: Inventory, now: float) -> dict[
 
 
 def status_text(document: Mapping[str, Any]) -> str:
-    """The document of ``status_mapping`` for people, at most 100 columns where names allow."""
-    lines = [f"Fleet {document['fleet']}: {sum(node['link'] == 'up' for node in document['nodes'])} of {len(document['nodes'])} nodes up"]
-    rows = [("NODE", "LINK", "NPU", "AICORE", "HBM", "JOB", "RANKS", "")]
+    """The document of ``status_mapping`` for people, in the language in use, at most 100 columns where names allow."""
+    lines = [say("Fleet {fleet}: {up} of {all} nodes up", fleet=document["fleet"], up=sum(node["link"] == "up" for node in document["nodes"]), all=len(document["nodes"]))]
+    rows = [tuple(head.upper() for head in (say("node"), say("link"), "NPU", "AICore", "HBM", say("job"), say("ranks"), ""))]
     for node in document["nodes"]:
         healthy = sum(device["health"] == "OK" for device in node["devices"])
         rows.append((
-            node["node"], node["link"], f"{healthy}/{len(node['devices'])} ok" if node["devices"] else "-",
-            _mean(node["devices"], "aicore_pct"), _mean(node["devices"], "hbm_pct"), node["job_state"] or "-",
-            ",".join(map(str, node["ranks"])) or "-", node["why"]))
+            node["node"], say(node["link"]), say("{n}/{all} ok", n=healthy, all=len(node["devices"])) if node["devices"] else "-",
+            _mean(node["devices"], "aicore_pct"), _mean(node["devices"], "hbm_pct"), say(node["job_state"]) if node["job_state"] else "-",
+            ",".join(map(str, node["ranks"])) or "-", spoken_text(node["why"])))
     lines += ["", *table(rows)]
     for job in document["jobs"]:
-        lines += ["", f"Job {job['job']}: {job['status']}, attempt {job['attempt']}, round {job['round']}", f"  {job['progress']}"]
+        lines += ["", say("Job {job}: {status}, attempt {attempt}, round {round}", job=job["job"], status=say(job["status"]), attempt=job["attempt"], round=job["round"]), f"  {told(job['progress'])}"]
         if job["loss"] is not None:
-            lines[-1] += f"  loss {job['loss'] if isinstance(job['loss'], str) else value_text(job['loss'])}"
+            lines[-1] += f"  {say('loss')} {job['loss'] if isinstance(job['loss'], str) else value_text(job['loss'])}"
         if job["eta_s"] is not None:
-            lines[-1] += f"  done in {duration_text(job['eta_s'])}"
+            lines[-1] += "  " + say("done in {time}", time=duration_text(job["eta_s"]))
         if job["saved_iteration"] is not None:
-            lines.append(f"  newest checkpoint: iteration {job['saved_iteration']}")
+            lines.append("  " + say("newest checkpoint: iteration {n}", n=job["saved_iteration"]))
         if job["loss_log"] is not None:
             log = job["loss_log"]
-            lines.append(f"  loss from {'the launcher' if log['rank'] is None else 'rank ' + str(log['rank'])} on {log['node']}: {log['why']}")
+            lines.append(f"  {say('loss from')} " + say("{log} on {node}: {why}", log=say("the launcher") if log["rank"] is None else f"rank {log['rank']}", node=log["node"], why=told(log["why"])))
         cause = job["root_cause"]
         if cause is not None:
-            lines.append(f"  first to fail: rank {_known(cause['rank'])} on {cause['node']} in round {cause['round']}: {cause['code']} "
-                         f"({cause['confidence']} confidence)")
+            lines.append("  " + say("first to fail: rank {rank} on {node} in round {round}: {code} ({sure} confidence)", rank=_known(cause["rank"]), node=cause["node"],
+                                    round=cause["round"], code=cause["code"], sure=say(cause["confidence"])))
     if not document["jobs"]:
-        lines += ["", "No job is known here."]
+        lines += ["", say("No job is known here.")]
     return "\n".join(lines) + "\n"
 
 

@@ -8,22 +8,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from console.cli import main
 from console.core import i18n
 from console.core.events import LaunchProgress
 from console.core.i18n import phrase
+from console.core.launch.inventory import Inventory, Node
 from console.core.launch.progress import line_text, progress_text
+from console.core.launch.report import status_mapping, status_text
 from console.tui.words import catalogue
 from console.tui.words_zh import WORDS
 from console.tui.words_zh_commands import COMMANDS
 from console.tui.words_zh_imports import IMPORTS
+from tests.console.tui import scene
 from tests.console.tui import test_words_rules as rules
 
 CONSOLE = Path(__file__).resolve().parents[3] / "console"
-SPOKEN = ("check.py", "jobs.py", "run_step.py", "importing.py", "execute.py", "stopping.py")
+SPOKEN = ("check.py", "looks.py", "colleagues.py", "jobs.py", "run_step.py", "importing.py", "execute.py", "stopping.py")
 """Commands that speak the operator's language while they work."""
-SAID = [*(CONSOLE / "cli" / name for name in SPOKEN), CONSOLE / "errands.py", CONSOLE / "remote" / "ssh_backend.py", CONSOLE / "core" / "launch" / "progress.py", CONSOLE / "remote" / "gate.py", CONSOLE / "remote" / "step_run.py",
+SAID = [*(CONSOLE / "cli" / name for name in SPOKEN), CONSOLE / "errands.py", CONSOLE / "remote" / "ssh_backend.py", CONSOLE / "core" / "launch" / "progress.py", CONSOLE / "core" / "launch" / "report.py", CONSOLE / "remote" / "gate.py", CONSOLE / "remote" / "step_run.py",
         CONSOLE / "lab" / "demo.py", CONSOLE / "lab" / "fleet.py"]
 AS_IT_IS = {"rankdeck", "pid"}
 """Words of a line that are the same in every language."""
@@ -64,7 +68,7 @@ def test_no_line_of_these_commands_is_english_alone() -> None:
 def _said() -> Iterator[str]:
     for path in SAID:
         for call in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(call, ast.Call) and call.args and (_called(call) in ("i18n.say", "phrase") or (_called(call) == "say" and path.name == "progress.py")):
+            if isinstance(call, ast.Call) and call.args and not isinstance(call.args[0], ast.Subscript) and (_called(call) in ("i18n.say", "phrase") or (_called(call) == "say" and path.name in ("progress.py", "report.py"))):
                 yield from (each.value for each in ast.walk(call.args[0]) if isinstance(each, ast.Constant) and isinstance(each.value, str))
 
 
@@ -133,6 +137,19 @@ def test_a_line_of_a_step_stays_and_a_word_of_ours_is_said(chinese: None) -> Non
     # What a program prints may be a word of the catalogue.
     assert line_text("n0", "done") == "n0: done"
     assert line_text("n0", phrase("no answer ({why}); the step goes on without us", why=phrase("the link was lost"))) == "n0：无回应（连接断开）；该步骤继续进行"
+
+
+def test_how_things_are_is_told_in_the_language(chinese: None) -> None:
+    nodes = tuple(Node(name=name, host=f"10.0.0.{at}", user="ops") for at, name in enumerate(("atlas-01", "atlas-02", "atlas-03", "atlas-04"), 1))
+    state = scene.full_feed().state
+    document = status_mapping(state, Inventory(name="lab", nodes=nodes), scene.NOW)
+    text = status_text(document)
+    assert "集群 lab：3/4 个节点在线" in text and "作业 demo-gpt-tiny：运行中" in text and "最新检查点：迭代 90" in text and "/步" in text
+    assert "60 秒无回应；24 秒后重试" in text and not re.search(r"\b(running|step|nodes|first|newest|loss)\b", text), text
+    lines = text.splitlines()[2:7]
+    starts = {cell_len(line[:line.index("NPU" if at == 0 else "/8")]) for at, line in enumerate(lines)}
+    assert starts == {16, 17}, "columns stand under their heads, wide characters or not"
+    assert all(not re.search("[\u4e00-\u9fff]", str(value)) for value in document["jobs"][0].values()), "the document is English"
 
 
 def test_an_import_is_told_in_the_language(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

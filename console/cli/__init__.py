@@ -242,10 +242,12 @@ def build_parser(only: str = "") -> argparse.ArgumentParser:
     adopted.add_argument("--checkpoint-dir", metavar="PATH", default="", help="where it saves, so that its saves are looked at")
     adopted.add_argument("--attempt", metavar="ID", default="", help="add these nodes to that adopted attempt")
     adopted.add_argument("--release", action="store_true", help="watch it no longer; it runs on")
+    _add_lang(adopted)
     _add_wait(adopted)
 
     staged = add("stage", _later("stage", "stage_command"), "Send code, the trainer, data and images to nodes: by digest, resumed, verified there.", fleet=True, link=True)
     stage_arguments.add_arguments(staged, options.count)
+    _add_lang(staged)
     _add_wait(staged)
 
     stepped = add("run-step", _later("run_step", "run_step"), step_arguments.TEXT, fleet=True, link=True)
@@ -281,6 +283,7 @@ def build_parser(only: str = "") -> argparse.ArgumentParser:
     shown.add_argument("--context", metavar="N", type=int, default=0, help="lines shown around each found one (at most 50)")
     shown.add_argument("--most", metavar="N", type=options.count, default=1000, help="found lines of each log (default: 1000)")
     shown.add_argument("--download", metavar="DIR", default="", help="copy the logs there; goes on where an earlier copy broke off")
+    _add_lang(shown)
     _add_wait(shown)
 
     exported = add("export-run", _later("export_run", "run"), "Write a job's metrics from the history on this machine: CSV, or TensorBoard event files. Connects to nothing.")

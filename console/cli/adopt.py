@@ -8,13 +8,16 @@ from typing import Any
 
 from console import files
 from console.cli import error_mapping
-from console.cli.desk import at_desk, put, put_json, say
+from console.cli.desk import at_desk, put, put_json, say, speak
 from console.cli.jobs import new_attempt
+from console.core import i18n
 from console.core.errors import ConsoleError, FileError
+from console.core.spoken import spoken_text
 
 
 def adopt(args: argparse.Namespace) -> int:
     """Have nodes watch a log, a process or a container as job JOBNAME. Exit status 1 where a node did not. Raises FileError."""
+    speak(args)
     inventory = files.read_fleet(args.inventory)
     names = args.node or [node.name for node in inventory.nodes]
     unknown = [name for name in names if name not in {node.name for node in inventory.nodes}]
@@ -49,10 +52,11 @@ def adopt(args: argparse.Namespace) -> int:
                   "failed": [{"node": name, "error": error_mapping(why) if isinstance(why, ConsoleError) else {"what": why}} for name, why in failed.items()]})
     else:
         for one in done:
-            put(f"{one['node']}: released" if args.release else
-                f"{one['node']}: adopted a {one['kind']} with {len(one['processes'])} processes and {len(one['logs'])} logs as {args.job}, attempt {one['attempt']}")
+            put(i18n.say("{node}: released", node=one["node"]) if args.release else
+                i18n.say("{node}: adopted a {kind} with {n} processes and {logs} logs as {job}, attempt {attempt}", node=one["node"], kind=i18n.say(str(one["kind"])), n=len(one["processes"]),
+                         logs=len(one["logs"]), job=args.job, attempt=one["attempt"]))
         for name, why in failed.items():
-            say(f"rankdeck: {name}: {why}")
+            say(f"rankdeck: {name}: {spoken_text(str(why))}")
     return 0 if done and not failed else 1
 
 

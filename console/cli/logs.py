@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from console import files
-from console.cli.desk import LOOK_S, Desk, at_desk, put_json, say
+from console.cli.desk import LOOK_S, Desk, at_desk, put_json, say, speak
+from console.core import i18n
 from console.core.errors import ConsoleError, FileError
 from console.core.fleet.run_views import loss_log
 from console.core.intents import FollowLog
 from console.core.log_merge import Merger, merge
+from console.core.spoken import spoken, spoken_text
 
 SEARCH_S = 20.0
 """Seconds a node may search one file for, each time it is asked."""
@@ -57,6 +59,7 @@ class Log:
 
 def run(args: argparse.Namespace) -> int:
     """Exit status 0; 1 when nothing was found or a node did not answer. Raises FileError, ConsoleError."""
+    speak(args)
     inventory = files.read_fleet(args.inventory)
     if args.regex and args.grep:
         try:
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         chosen = choose(logs, rank=args.rank, merged=args.merge, round_=args.round, everything=bool(args.download),
                         loss=None if carrier is None else (carrier.node, carrier.file))
         if carrier is not None and len(chosen) == 1 and (chosen[0].node, chosen[0].path) == (carrier.node, carrier.file) and args.rank is None and not args.json:
-            say(f"rankdeck: {chosen[0].name}: it carries the loss: {carrier.why}")
+            say("rankdeck: " + i18n.say("{log}: it carries the loss: {why}", log=chosen[0].name, why=i18n.told(carrier.why)))
         if not chosen:
             raise ConsoleError("there is no such log", where=f"{args.job}, attempt {attempt}", got=", ".join(sorted({log.name for log in logs})) or "no logs yet",
                                expected=f"rank {args.rank}" if args.rank is not None else "a log", fix="Try again when it has started, or see `rankdeck ps --all`")
@@ -80,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
                                     "logs": [{"node": log.node, "path": log.path, "rank": log.rank, "local_rank": log.local_rank, "round": log.round, "size": log.size}
                                              for log in chosen], "lines": [], "hits": [], "files": [], "late": 0, "not_shown": 0}
         for node, why in silent.items():
-            say(f"rankdeck: {node} did not answer: {why}")
+            say("rankdeck: " + i18n.say("{node} did not answer: {why}", node=node, why=spoken_text(why)))
         if args.download:
             _download(desk, chosen, Path(args.download), document)
         elif args.grep:
@@ -160,7 +163,7 @@ def _each(desk: Desk, logs: Sequence[Log], document: dict[str, Any], ask: Any) -
             except ConsoleError as error:
                 document["ok"] = False
                 document["unreachable"].append({"node": log.node, "why": f"{log.path}: {error}"})
-                say(f"rankdeck: {log.name}: {error}")
+                say(f"rankdeck: {log.name}: {spoken(error)}")
     return found
 
 
@@ -177,7 +180,7 @@ def _last(desk: Desk, chosen: Sequence[Log], args: argparse.Namespace, document:
         if not args.json:
             _print(line.log if len(chosen) > 1 else "", line.text)
     if document["not_shown"] and not args.json:
-        say(f"rankdeck: {document['not_shown']} bytes before these lines are not shown (--lines N, --download DIR)")
+        say("rankdeck: " + i18n.say("{n} bytes before these lines are not shown (--lines N, --download DIR)", n=document["not_shown"]))
 
 
 def _search(desk: Desk, chosen: Sequence[Log], args: argparse.Namespace, document: dict[str, Any]) -> None:
@@ -207,7 +210,7 @@ def _search(desk: Desk, chosen: Sequence[Log], args: argparse.Namespace, documen
                 for text in hit["after"]:
                     _print(where, f"  {text}")
     if document["not_shown"] and not args.json:
-        say(f"rankdeck: {document['not_shown']} logs have more than {args.most} such lines; the rest is not shown (--most N)")
+        say("rankdeck: " + i18n.say("{n} logs have more than {most} such lines; the rest is not shown (--most N)", n=document["not_shown"], most=args.most))
     document["ok"] = document["ok"] and bool(document["hits"])
 
 
@@ -220,7 +223,7 @@ def _download(desk: Desk, chosen: Sequence[Log], folder: Path, document: dict[st
         done += count
         if desk.clock.mono_s() - told_s >= 1.0:
             told_s = desk.clock.mono_s()
-            say(f"rankdeck: {done / 1e6:.1f} of {total / 1e6:.1f} MB")
+            say("rankdeck: " + i18n.say("{n:.1f} of {all:.1f} MB", n=done / 1e6, all=total / 1e6))
 
     def ask(log: Log) -> dict[str, Any]:
         place = f"round-{log.round:02d}/" if log.round is not None else ""
@@ -230,7 +233,7 @@ def _download(desk: Desk, chosen: Sequence[Log], folder: Path, document: dict[st
         return {"node": log.node, "path": log.path, "to": str(target), "bytes": fetch(desk.supervisor, log.node, log.path, target, progress)}
 
     document["files"] = [found for _, found in _each(desk, chosen, document, ask)]
-    say(f"rankdeck: {len(document['files'])} files, {sum(one['bytes'] for one in document['files']) / 1e6:.1f} MB, in {folder}")
+    say("rankdeck: " + i18n.say("{n} files, {mb:.1f} MB, in {folder}", n=len(document["files"]), mb=sum(one["bytes"] for one in document["files"]) / 1e6, folder=folder))
 
 
 def fetch(supervisor: Any, node: str, path: str, target: Path, progress: Any) -> int:
@@ -294,7 +297,7 @@ def _follow(desk: Desk, chosen: Sequence[Log], args: argparse.Namespace) -> int:
             behind = sum(ring.behind for (node, path), ring in desk.store.logs.items() if any((log.node, log.path) == (node, path) for log in chosen))
             if (behind, lost) != (told_behind, told_lost):
                 told_behind, told_lost = behind, lost
-                say(f"rankdeck: {behind} lines wait on the nodes, {lost} were not shown, {merger.late} came late")
+                say("rankdeck: " + i18n.say("{n} lines wait on the nodes, {lost} were not shown, {late} came late", n=behind, lost=lost, late=merger.late))
             sys.stdout.flush()
             time.sleep(LOOK_S)
     finally:

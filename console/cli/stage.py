@@ -13,8 +13,10 @@ from pathlib import Path
 
 from console import files
 from console.cli import error_mapping
-from console.cli.desk import at_desk, put, put_json, say
+from console.cli.desk import at_desk, put, put_json, say, speak
+from console.core import i18n
 from console.core.errors import ConnectError, ConsoleError, FileError
+from console.core.spoken import spoken, spoken_text
 from console.remote import parcels
 from console.remote.parcels import Parcel
 from console.remote.stage import Throttle, stage
@@ -24,6 +26,7 @@ TELL_S = 2.0
 
 def stage_command(args: argparse.Namespace) -> int:
     """Send to all chosen nodes. Exit status 1 where one did not get everything. Raises FileError."""
+    speak(args)
     inventory = files.read_fleet(args.inventory)
     names = args.node or [node.name for node in inventory.nodes]
     unknown = [name for name in names if name not in {node.name for node in inventory.nodes}]
@@ -33,7 +36,8 @@ def stage_command(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="rankdeck-stage-") as folder:
         wanted = _pack(args, Path(folder))
         for parcel in wanted:
-            say(f"{parcel.name}: {parcel.kind}, {parcel.size_bytes:,} bytes, sha256 {parcel.digest[:12]}, to {args.to} on {', '.join(names)}")
+            say(i18n.say("{name}: {kind}, {n:,} bytes, sha256 {digest}, to {folder} on {nodes}", name=parcel.name, kind=parcel.kind, n=parcel.size_bytes, digest=parcel.digest[:12],
+                         folder=args.to, nodes=", ".join(names)))
         with at_desk(args, dataclasses.replace(inventory, nodes=tuple(inventory.node(name) for name in names))) as desk:
             missing = desk.settle(args.timeout)
             failed: dict[str, ConsoleError] = {name: ConnectError("not connected", where=name, got=why) for name, why in missing.items()}
@@ -52,10 +56,11 @@ def stage_command(args: argparse.Namespace) -> int:
                   "staged": [dataclasses.asdict(one) for one in done], "failed": [{"node": name, "error": error_mapping(error)} for name, error in failed.items()]})
     else:
         for one in done:
-            how = "was there" if one.state == "there" else f"passed on by {one.via}" if one.via else "sent"
-            put(f"{one.node}: {one.parcel} {how}: {one.path}" + (f" (not passed on: {one.why_direct})" if one.why_direct else ""))
+            how = i18n.say("was there") if one.state == "there" else i18n.say("passed on by {node}", node=one.via) if one.via else i18n.say("sent")
+            text = i18n.say("{where}: {what}", where=i18n.say("{where}: {what}", where=one.node, what=f"{one.parcel} {how}"), what=one.path)
+            put(text + (i18n.say(" (not passed on: {why})", why=spoken_text(one.why_direct)) if one.why_direct else ""))
         for name, error in failed.items():
-            say(f"rankdeck: {name}: {error}")
+            say(f"rankdeck: {name}: {spoken(error)}")
     return 1 if failed else 0
 
 
@@ -80,7 +85,7 @@ def _hook(command: str, when: str) -> None:
     """A command of the user's own on the bastion: to fetch from an object store, to tidy up."""
     if not command:
         return
-    say(f"{when}: {command}")
+    say(i18n.say("{where}: {what}", where=i18n.say(when), what=command))
     status = subprocess.run(["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, check=False).returncode
     if status != 0:
         raise ConsoleError(f"the command --{when} failed", where=command, got=f"exit status {status}", expected="exit status 0")
@@ -101,4 +106,5 @@ class _Teller:
             if time.monotonic() - self._told_s < TELL_S:
                 return
             self._told_s = time.monotonic()
-            say(f"{100 * sum(self._there.values()) // self._total} % ({sum(self._there.values()):,} of {self._total:,} bytes)")
+            there = sum(self._there.values())
+            say(i18n.say("{pct} % ({n:,} of {all:,} bytes)", pct=100 * there // self._total, n=there, all=self._total))

@@ -40,6 +40,13 @@ COMMANDS: Mapping[str, str] = {
     "{node} is not up: {why}": "{node} 不在线：{why}", "{node} did not answer: {why}": "{node} 无回应：{why}", "nothing runs": "没有在运行的", "no layouts": "没有布局", "{text}  {time}/step": "{text}  {time}/步", "nothing has run": "没有运行过的",
     "SEVERITY": "级别", "KEY": "标识", "FOR": "持续", "critical": "严重", "notice": "提示", "{what} by {who}: {text}": "{who} {what}：{text}", "nothing was said": "没有留言",
     "OPERATOR": "操作者", "CONSOLE": "控制台", "NODES": "节点", "SINCE": "始于", "ARMED until {time}": "已解锁至 {time}", "told {n} of {all} nodes": "已告知 {n}/{all} 个节点",
+    # Logs, adopt, stage.
+    "{log}: it carries the loss: {why}": "{log}：损失在此日志中：{why}", "{n} bytes before these lines are not shown (--lines N, --download DIR)": "这些行之前的 {n} 字节未显示（--lines N、--download DIR）",
+    "{n} logs have more than {most} such lines; the rest is not shown (--most N)": "{n} 份日志中这样的行超过 {most} 行；其余未显示（--most N）", "{n:.1f} of {all:.1f} MB": "已取 {n:.1f}/{all:.1f} MB", "{n} files, {mb:.1f} MB, in {folder}": "{n} 个文件，{mb:.1f} MB，在 {folder}",
+    "{n} lines wait on the nodes, {lost} were not shown, {late} came late": "{n} 行在节点上等待，{lost} 行未显示，{late} 行迟到", "{node}: released": "{node}：已放开",
+    "{node}: adopted a {kind} with {n} processes and {logs} logs as {job}, attempt {attempt}": "{node}：已接管{kind}，含 {n} 个进程、{logs} 份日志，作为 {job}，尝试 {attempt}", "process": "进程",
+    "{name}: {kind}, {n:,} bytes, sha256 {digest}, to {folder} on {nodes}": "{name}：{kind}，{n:,} 字节，sha256 {digest}，送往 {nodes} 的 {folder}", "was there": "已在那里", "passed on by {node}": "由 {node} 转送", "sent": "已送达", " (not passed on: {why})": "（未转送：{why}）",
+    "{pct} % ({n:,} of {all:,} bytes)": "{pct} %（{n:,}/{all:,} 字节）", "before": "之前", "after": "之后",
     # The demo.
     "setting up a demo fleet of four nodes": "正在准备四个节点的演示集群", "starting four SSH servers on loopback": "正在回环地址上启动四个 SSH 服务", "ending the demo": "正在结束演示",
     "The demo goes on without a screen for up to {n:.0f} hours.": "演示在无界面下最多继续 {n:.0f} 小时。", "look at it again:": "再次查看：", "end it:": "结束：", "another console still has the demo in {root}; it stays": "另一个控制台仍在使用 {root} 中的演示；保留",

@@ -25,7 +25,7 @@ from tests.console.tui import scene
 from tests.console.tui import test_words_rules as rules
 
 CONSOLE = Path(__file__).resolve().parents[3] / "console"
-SPOKEN = ("check.py", "looks.py", "colleagues.py", "jobs.py", "run_step.py", "importing.py", "execute.py", "stopping.py")
+SPOKEN = ("check.py", "looks.py", "colleagues.py", "logs.py", "adopt.py", "stage.py", "jobs.py", "run_step.py", "importing.py", "execute.py", "stopping.py")
 """Commands that speak the operator's language while they work."""
 SAID = [*(CONSOLE / "cli" / name for name in SPOKEN), CONSOLE / "errands.py", CONSOLE / "remote" / "ssh_backend.py", CONSOLE / "core" / "launch" / "progress.py", CONSOLE / "core" / "launch" / "report.py", CONSOLE / "remote" / "gate.py", CONSOLE / "remote" / "step_run.py",
         CONSOLE / "lab" / "demo.py", CONSOLE / "lab" / "fleet.py"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import AbstractSet, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from agent.parse import asides, bars, dicts, endings, megatron, prefixes, scan, steps, training
+from agent.parse import asides, bars, endings, megatron, scan, steps, training, wrapped
 from agent.parse.text import clean, label, named_place, printed_time, unboxed
 
 KINDS = ("iteration", "validation", "checkpoint", "fault", "start", "memory", "timer", "timers")
@@ -28,8 +28,6 @@ _REPORT = re.compile(rb"rank {1,9}: ([0-9]{1,9}) \(local_rank: ([0-9]{1,9})\)")
 # "  time      : 2025-05-21_15:43:03", "  host      : node-1"
 _REPORT_TIME = re.compile(rb"\btime {1,9}: ([0-9]{4}-[0-9]{2}-[0-9]{2}_[0-9:]{8})")
 _REPORT_HOST = re.compile(rb"\bhost {1,9}: ([!-~]{1,255})")
-
-_ITERATION = re.compile(rb"teration[ \t:=]{1,40}[0-9]")
 
 # A record that may go on in the next block is remembered up to so many characters.
 _OPEN_LIMIT = 4000
@@ -71,9 +69,9 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
     found: List[Found] = []
     unneeded: List[Found] = []    # told by DeepSpeed's own lines, which count only where the trainer prints none
     newlines, counted, joined_to = 0, 0, 0
-    begun = memory.pop("open", None)
-    if begun is not None:
-        joined_to = _end_of_open(begun, block, memory, found)
+    unended = memory.pop("open", None)
+    if unended is not None:
+        joined_to = _end_of_open(unended, block, memory, found)
     timing = memory.pop("timers", None)
     if timing is not None and _timers_from(block, -1, timing, memory):
         found.append(Found("timers", timing["data"], -timing["back"], -timing["lines"], training.VERSION, {}))
@@ -88,14 +86,14 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
             begin = line.start if block[line.start] else line.end - len(block[line.start:line.end].lstrip(b"\0"))    # a hole: the file was cut while it was written
             raw = unboxed(block[begin:min(line.end, begin + training.LINE_LIMIT)].decode("utf-8", "replace"))
             newline = line.end + block.startswith(b"\r\n", line.end)
-            text, joined_to = _whole(raw, block, newline)
+            text, joined_to = wrapped.whole(raw, block, newline)
             if joined_to >= len(block) - 1 and "teration" in raw and len(text) <= _OPEN_LIMIT and megatron.counts(text):
                 memory["open"] = {"text": text, "back": len(block) - line.start, "lines": block.count(b"\n", line.start)}
             start, above = line.start, 0
             if joined_to == newline and "oss" in raw and "teration" not in raw and "{" not in raw and not steps.begins(raw):
-                begun_above = _begun_above(block, line)
-                if begun_above is not None:
-                    raw, text, start, joined_to = begun_above
+                begun = wrapped.begun_above(block, line)
+                if begun is not None:
+                    raw, text, start, joined_to = begun
                     above = block.count(b"\n", start, line.start)
             place = _place(raw)
             coloured = raw.endswith("m") and "\x1b" in raw[-6:]    # its colour is ended, so it is whole
@@ -152,7 +150,7 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
 
 def _end_of_open(begun: Dict[str, Any], block: bytes, memory: Memory, found: List[Found]) -> int:
     """Tell the record whole that the block before broke off in, if it goes on here; where in this block that ends (0: it does not)."""
-    following, ends = _lines_from(block, -1)
+    following, ends = wrapped.lines_from(block, -1)
     text, taken = megatron.joined(begun["text"], following)
     if not taken:
         return 0
@@ -204,55 +202,6 @@ def _place(raw: str) -> Dict[str, int]:
     return place
 
 
-def _whole(raw: str, block: bytes, end: int) -> Tuple[str, int]:
-    """(the line, with what was wrapped of it put back; where in the block that ends)."""
-    if dicts.is_open(raw):
-        following, ends = _lines_from(block, end)
-        text, taken = dicts.joined(raw, following)
-        return text, ends[taken - 1] if taken else end
-    if "teration" not in raw:
-        text = clean(raw)
-        join = steps.joined if steps.begins(text) else bars.joined if bars.is_open(text) else None
-        if join is None:
-            return raw, end
-        following, ends = _lines_from(block, end)
-        whole, taken = join(raw, following)
-        return (whole, ends[taken - 1]) if taken else (raw, end)
-    raw = clean(raw) if "\x1b" in raw else raw
-    if raw.rstrip().endswith("|") and not _may_go_on(raw, block, end):
-        return raw, end
-    following, ends = _lines_from(block, end)
-    text, taken = megatron.joined(raw.rstrip("\n"), following)
-    return text, ends[taken - 1] if taken else end
-
-
-def _begun_above(block: bytes, line: scan.Line) -> Optional[Tuple[str, str, int, int]]:
-    """(the line above in which a step's metrics or a bar begin that go on in this one, the same whole, its start, where it ends).
-
-    A first piece that does not tell the loss is not looked at by itself.
-    """
-    place, pieces = line.start, [block[line.start:line.end]]
-    for _ in range(megatron.JOIN_LIMIT - 1):
-        end = place - 1
-        place = block.rfind(b"\n", max(0, end - 2000), max(0, end)) + 1
-        if end <= place or end - place < len(pieces[0]) - 2:    # a terminal fills its lines
-            return None
-        pieces.insert(0, block[place:end])
-        text = b"".join(pieces).decode("utf-8", "replace")
-        if "tep" not in text and "poch" not in text and "<" not in text:
-            continue
-        raw = unboxed(pieces[0].decode("utf-8", "replace"))
-        whole, whole_to = _whole(raw, block, end)
-        if whole_to > end:
-            text = whole
-        elif not steps.begins(text):
-            continue
-        else:    # where it begins is itself broken
-            following, ends = _lines_from(block, line.end)
-            text, taken = steps.joined(text, following, end - place)
-            whole_to = ends[taken - 1] if taken else line.end
-        return (raw, text, place, whole_to) if whole_to >= line.end else None
-    return None
 
 
 def _places(records: Sequence[Tuple[str, Any]], text: str, place: Dict[str, int]) -> List[Dict[str, int]]:
@@ -271,29 +220,6 @@ def _places(records: Sequence[Tuple[str, Any]], text: str, place: Dict[str, int]
     return places
 
 
-def _lines_from(block: bytes, place: int) -> Tuple[List[str], List[int]]:
-    """As many lines behind the newline at a place as a record can have (-1: from the beginning), and where each ends."""
-    following: List[str] = []
-    ends: List[int] = []
-    while len(following) < megatron.JOIN_LIMIT - 1 and (place < 0 or block[place:place + 1] == b"\n"):
-        stop = block.find(b"\n", place + 1, place + 2000)
-        stop = min(len(block), place + 2000) if stop < 0 else stop
-        following.append(block[place + 1:stop].decode("utf-8", "replace"))
-        ends.append(stop)
-        place = stop
-    return following, ends
-
-
-def _may_go_on(raw: str, block: bytes, end: int) -> bool:
-    """Whether the next line might be the rest of one that ended with a bar: it has bars itself, and is no iteration."""
-    following = block[end + 1:end + 400].split(b"\n", 1)[0]
-    if b"|" not in following or _ITERATION.search(following[:60]):
-        return False
-    if not following.lstrip().startswith((b"[", b"time (ms)")):
-        return True
-    line = clean(following.decode("utf-8", "replace"))
-    begins = prefixes.length(clean(raw[:400]), line)
-    return begins > 0 and not line[begins:].lstrip().startswith(("[", "time (ms)", "iteration "))
 
 
 def _complete(kind: str, data: Dict[str, Any], memory: Memory, block: bytes, line: scan.Line, waits: bool) -> None:

@@ -32,6 +32,7 @@ from agent.parse import (
     reading,
     scan,
     steps,
+    wrapped,
 )
 
 Parser = Callable[[bytes], Any]
@@ -99,11 +100,15 @@ def _catalogue(data: bytes) -> Any:
 
 MADE: Dict[str, Parser] = {
     "checkpoint.survey": _survey,
+    "checkpoint_formats.is_foreign": lambda data: checkpoint_formats.is_foreign(data),
     "checkpoint_formats.shard_ends": lambda data: checkpoint_formats.shard_ends(data),
     "fields.filled": _filled,
     "fields.number": _number,
     "megatron.joined": _joined,
     "pickled.read": lambda data: pickled.read(data),
+    "wrapped.whole": lambda data: wrapped.whole(_text(data).partition("\n")[0], data, len(data.partition(b"\n")[0])),
+    "wrapped.begun_above": lambda data: [wrapped.begun_above(data, line) for line in SCANNER.lines(data)[:20]],
+    "wrapped.lines_from": lambda data: wrapped.lines_from(data, -1),
     "megatron.place_of": lambda data: megatron.place_of(_text(data), 1, 0),
     "bars.joined": lambda data: bars.joined(_text(data).partition("\n")[0], _text(data).split("\n")[1:]),
     "steps.joined": lambda data: steps.joined(_text(data).partition("\n")[0], _text(data).split("\n")[1:]),

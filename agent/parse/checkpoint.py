@@ -120,8 +120,7 @@ def _named(part: str) -> Optional[Tuple[str, Optional[int]]]:
     for what, pattern in _NAMES:
         match = pattern.match(part)
         if match:
-            number = int(match.group(1)) if match.group(1) else None
-            return what, number + 1 if what == "nemo" and number is not None else number    # NeMo's names count from 0
+            return what, int(match.group(1)) if match.group(1) else None
     return None
 
 
@@ -135,6 +134,8 @@ def _row(root: str, what: str, number: Optional[int], files: Files, read: Read, 
     prefix = root + "/" if root else ""
     own = {name[len(prefix):]: entry for name, entry in files.items() if name.startswith(prefix)}
     folder = Folder({name: entry[0] for name, entry in own.items()}, lambda name, start, length: read(prefix + name, start, length))
+    if what == "nemo" and number is not None and "weights" in folder.names():
+        number += 1    # NeMo 2's names count from 0
     verdict = _judge(what, number, folder, tracker, has_manifest)
     if root and root + "-unfinished" in files:
         verdict.problems.insert(0, "its mark says that it is not finished")

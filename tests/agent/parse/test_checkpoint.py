@@ -127,6 +127,7 @@ WHOLE = {
     "torchtitan": (at("step-500", dcp()), "torch_dist", 500, {}, True),
     "verl": (at("global_step_20", verl()), "verl", 20, {"world_size": 4}, True),
     "verl on megatron": (at("global_step_20", dict(at("actor/dist_ckpt", megatron_dcp()))), "verl", 20, {}, True),
+    "nemo 1": (at("megatron_gpt--val_loss=2.50-step=500-consumed_samples=9728.0", megatron_dcp()), "torch_dist", 500, {"tp": 2}, True),
     "nemo": (at("m--val_loss=2.50-step=18-consumed_samples=9728.0-last", at("weights", megatron_dcp())), "torch_dist", 19, {"tp": 2}, True),
     "legacy": (at("iter_0000010", legacy()), "legacy", 10, {"tp": 2, "pp": 2, "world_size": 16}, True),
     "legacy, one stage": (at("iter_0000010", legacy(pp=1, optimizer=False)), "legacy", 10, {"tp": 2, "pp": 1}, True),

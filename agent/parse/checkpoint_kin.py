@@ -20,10 +20,13 @@ _TRIED = 64
 
 
 def is_self_contained(folder: Folder) -> bool:
-    """Whether a distributed checkpoint has Megatron's own state in its table (``torch_dcp``, ``fsdp_dtensor``), and so no file for it."""
+    """Whether a distributed checkpoint has the trainer's own state in its table (``torch_dcp``, ``fsdp_dtensor``, MindSpeed's FSDP2), or in files
+    of its own, and so neither ``common.pt`` nor ``metadata.json``."""
+    if any(name.startswith("extra_state") for name in folder.names()):
+        return True
     size = folder.files.get(".metadata", 0)
     table = folder.read(".metadata", 0, size) if 0 < size <= TABLE_LIMIT else b""
-    return b"checkpoint_version" in table or is_foreign(table)    # what cannot be read may have it
+    return b"checkpoint_version" in table or b"extra_state" in table or is_foreign(table)    # what cannot be read may have it
 
 
 def judge_verl(folder: Folder) -> Verdict:

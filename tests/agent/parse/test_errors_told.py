@@ -30,6 +30,16 @@ RAISED = "[PID: 2969] 2025-09-01-10:00:00.123.456 "
     (PLOG % "HCCL" + "[x.cc:1] [RankConsistentImpl][CompareFrame]errNo[0x1] dataCount differs", "hccl-collectives-differ", "root", "EI0005"),
     (PLOG % "HCCL" + "[x.cc:1] rank [[10.0.0.1/3]] status[LOST] by rank [[10.0.0.1/2]]", "hccl-heartbeat-lost", "unclear", None),
     (PLOG % "HCCL" + "[x.cc:1] Some ranks tlsStatus are inconsistent", "hccl-tls-differs", "root", None),
+    # the stages that CANN 8.5 names, and what its 950 prints without a blank
+    (PLOG % "HCCL" + "[sal.cc:501] [9][InitGroupStage][EnvConfig]set ifname to [abc] by HCCL_SOCKET_IFNAME, but not found in the environment", "hccl-config-invalid", "root", None),
+    (PLOG % "HCCL" + "[param_check.cc:66] [9][InitGroupStage][RanktableConfig]errNo[0x0000000005010001] path /ranktable.json is not a valid real path", "hccl-ranktable-invalid", "root", "EI0004"),
+    (PLOG % "HCCL" + "[checker.cc:429] [9][InitChannelStage][ParameterConflict]CMD information tag check fail.", "hccl-collectives-differ", "root", "EI0005"),
+    (PLOG % "HCCL" + "[handler.cc:771] [9][TaskExecStage][Timeout][Host]Task run failed, groupRank information is group:[x], rankSize[4], rankId[2].", "hccl-task-failed", "cascade", None),
+    ("[INFO] HCCL(686,python):2025-10-23-07:52:59.191.363 [heartbeat.cc:951] [8970][TaskExecStage][HeartbeatAbnormal]local rank [127.0.0.1/1]: crimer rank [127.0.0.2/2] "
+     "status[LOST] by informer rank [127.0.0.3/3]", "hccl-heartbeat-lost", "unclear", None),
+    (PLOG % "HCCL" + "[heartbeat.cc:1229] [9][TaskExecStage][HeartbeatAbnormal][ROCE CQE ERROR]cqe error status[12], time:[x],localInfo{server[a]}", "roce-retransmission", "root", "CQE-12"),
+    ("        Transport init error. Reason: [Create][DestLink]Create Dest error! createLink para:rank[1]-localUserrank[1]-localIpAddr[a]", "hccl-transport-init", "cascade", None),
+    ("[ERROR]HCCL(3729526,python3.11):2025-10-23-17:30:40.098.973 [externalinput.cc:963] [3729526] something", "cann-plog-error", "cascade", None),
     # the driver's and the runtime's numbers
     ("RuntimeError: Sync:build/x.cpp:1 NPU function error: aclrtSynchronizeStream, error code is 107020", "npu-sync-timeout", "cascade", "107020"),
     ("NPU function error: aclrtMalloc, error code is 207018", "npu-malloc-failed", "root", "207018"),
@@ -91,6 +101,7 @@ def test_an_error_line_is_told_as(line: str, rule: str, role: str, code: Optiona
 
 @pytest.mark.parametrize("line, name, value", [
     ("EI0013: x Local information: server 10.0.0.7, device ID 2, device IP 192.0.2.2.", "device", 2),
+    ("[rank4]:   Transport init error. Reason: createLink para:rank[5]-localUserrank[4]-localIpAddr[127.10.0.1], dst_rank[6]-remoteUserrank[7]", "rank", 4),
     ("EI0009: [PID: 7] Device 3 transport init error.", "device", 3),
     ("[ERROR] DRV(60570,python):2025-11-19-11:14:58.516.606 x", "pid", 60570),
     ("n3 kernel: python3[1234]: segfault at 0 ip 0", "pid", 1234),

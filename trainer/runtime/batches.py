@@ -163,6 +163,9 @@ def _prepared(spec: JobSpec) -> Source:
     try:
         opened: Source = importlib.import_module(PREPARED).open_dataset(spec)
     except (OSError, ValueError) as error:
+        if what := getattr(error, "what", ""):
+            # The data part's own refusal tells all there is to tell.
+            raise TrainerError(what, **{name: getattr(error, name) for name in ("where", "got", "expected", "fix")}) from error
         raise TrainerError("the data cannot be used", where=spec.data.prefix, got=str(error), fix="Check data.prefix on every node, or prepare the data anew") from error
     return opened
 

@@ -32,7 +32,7 @@ from megatron.core.optimizer.optimizer import param_group_identifier_keys
 from megatron.core.tensor_parallel import get_cuda_rng_tracker
 from torch.distributed.checkpoint.api import CheckpointException
 
-from trainer.runtime import report, shelf
+from trainer.runtime import fitting, report, shelf
 from trainer.runtime.errors import TrainerError
 from trainer.runtime.model import inner
 from trainer.runtime.shelf import SAVING_SUFFIX, newest
@@ -212,6 +212,8 @@ class Checkpoints:
                 "the optimizer's state is in a format that this trainer does not read", where=str(path), got=str(layout["optimizer_format"]),
                 expected=RESHARDABLE, fix="Load the weights alone (checkpoint.load_dir, and checkpoint.load: weights)",
             )
+        _refuse_another(model if isinstance(model, list) else [model], path, whole=False, weights_alone=False,
+                        fix="Set the model block to what the run began with, or choose another checkpoint directory")
         content = dist_checkpointing.load(_content(model, optimizer, Position(), loading=True, layout=layout), str(path))
         _take_model(model, content)
         with torch.no_grad():  # it copies into parameters, and of its formats only some say so themselves
@@ -269,9 +271,10 @@ def load_weights(chunks: list[Any], path: Path, *, whole: bool = True) -> None:
     Raises TrainerError for a directory that holds no such checkpoint, or one of another model.
     """
     try:
+        _refuse_another(chunks, path, whole=whole, weights_alone=True, fix="Check checkpoint.load_dir and the model block")
         _take_model(chunks, dist_checkpointing.load(_model_state(chunks, whole=whole), str(path)))
     except (Exception, CheckpointException) as error:
-        if isinstance(error, dist.DistError):
+        if isinstance(error, (dist.DistError, TrainerError)):
             raise
         raise TrainerError("the weights cannot be loaded", where=str(path), got=_last_line(error), expected="a torch_dist checkpoint of this model", fix="Check checkpoint.load_dir and the model block") from error
 
@@ -337,6 +340,11 @@ def _model_state(chunks: list[Any], *, whole: bool) -> dict[str, Any]:
             found = {name: value for name, value in found.items() if name in trained}
         states[f"model{number}" if len(chunks) > 1 else "model"] = found
     return states
+
+
+def _refuse_another(chunks: list[Any], path: Path, *, whole: bool, weights_alone: bool, fix: str) -> None:
+    adapters = not whole and not all(parameter.requires_grad for chunk in chunks for parameter in inner(chunk).parameters())
+    fitting.refuse_another(_model_state(chunks, whole=whole).values(), path, adapters=adapters, weights_alone=weights_alone, fix=fix)
 
 
 def _take_model(model: Any, content: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ tensorflow/core/util/event.proto, summary.proto.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from trainer.runtime import report
 from trainer.runtime.errors import TrainerError
 
 HEARTBEAT_S = 1.0
@@ -40,12 +42,18 @@ class Heartbeat:
             self._path = (inside if number and inside.is_dir() else Path(directory)) / f"heartbeat-rank-{rank}.json"
 
     def beat(self, iteration: int, phase: str) -> None:
-        """Say where this rank is; at most once in HEARTBEAT_S, but every change of phase."""
+        """Say where this rank is; at most once in HEARTBEAT_S, but every change of phase. One that cannot be written
+        is left out: who watches sees an old one, and a full disk ends no training."""
         now = time.monotonic()
         if self._path is None or (phase == self._phase and now - self._last < HEARTBEAT_S):
             return
         self._last, self._phase = now, phase
         beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):
+            self._write(beside, iteration, phase)
+
+    def _write(self, beside: Path, iteration: int, phase: str) -> None:
+        assert self._path is not None
         beside.write_text(json.dumps({"rank": self._rank, "iteration": iteration, "phase": phase, "time": time.time(), "pid": os.getpid()}))  # noqa: TID251 - an edge
         os.replace(beside, self._path)
 
@@ -82,9 +90,16 @@ class Events:
     """Scalars for TensorBoard, in a file of its own for every start."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+        """Raises TrainerError for a directory that cannot be written to."""
         path = directory / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}"  # noqa: TID251 - an edge
-        self._stream = path.open("ab")
+        self._path, self._lost = path, False
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._stream = path.open("ab")
+        except OSError as error:
+            raise TrainerError(
+                "the events for TensorBoard cannot be written", where=str(directory), got=error.strerror or str(error),
+                fix="Check logging.tensorboard_dir, its owner and its space, or leave logging.tensorboard out") from error
         self._record(_double(1, time.time()) + _bytes(3, b"brain.Event:2"))  # noqa: TID251 - an edge
 
     def add(self, step: int, values: dict[str, float]) -> None:
@@ -93,12 +108,20 @@ class Events:
         self._record(_double(1, time.time()) + _integer(2, step) + _bytes(5, summary))  # noqa: TID251 - an edge
 
     def close(self) -> None:
-        self._stream.close()
+        with contextlib.suppress(OSError):
+            self._stream.close()
 
     def _record(self, event: bytes) -> None:
+        if self._lost:
+            return
         length = struct.pack("<Q", len(event))
-        self._stream.write(length + _masked_crc(length) + event + _masked_crc(event))
-        self._stream.flush()
+        try:
+            self._stream.write(length + _masked_crc(length) + event + _masked_crc(event))
+            self._stream.flush()
+        except OSError as error:
+            # Half a record would spoil those behind it, and a picture is no reason to end a training.
+            self._lost = True
+            report.say(f" no more events for TensorBoard in {self._path}: {error.strerror or error}")
 
 
 def _varint(number: int) -> bytes:

@@ -64,6 +64,27 @@ def test_tensorboard_reads_the_events(tmp_path: Path) -> None:
     assert found == [(1, "lm loss", 5.5), (1, "grad-norm", 1.25), (300, "lm loss", 4.5)]
 
 
+def test_events_that_cannot_be_written_are_refused_at_first_and_left_out_later(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainerError, match=r"file/events: the events for TensorBoard cannot be written \(got Not a directory\)\. Check logging\.tensorboard_dir"):
+        pulse.Events(tmp_path / "file" / "events")
+    events = pulse.Events(tmp_path)
+    events._stream.close()
+    # Buffered, so that closing it fails as well.
+    events._stream = open("/dev/full", "ab", buffering=16)  # noqa: SIM115
+    for step in range(3):
+        events.add(step, {"lm loss": 5.5})
+    events.close()
+    assert capsys.readouterr().out.count("No space left on device") == 1
+
+
+def test_a_heartbeat_that_cannot_be_written_ends_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANKDECK_DIR", str(tmp_path / "gone"))
+    monkeypatch.delenv("RANKDECK_ROUND", raising=False)
+    pulse.Heartbeat(0).beat(1, "training")
+    assert not (tmp_path / "gone").exists()
+
+
 def test_the_interval_is_where_saving_and_losing_cost_least() -> None:
     from trainer.runtime.train import auto_interval
 

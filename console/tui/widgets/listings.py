@@ -89,7 +89,7 @@ class Happenings(LinePane):
         if width < utc.width + node.width + BESIDE:
             # What happened and its detail in one: two cut columns tell less than one.
             columns: tuple[Column, ...] = (utc, kind, node, Column(title=say("what"), width=0, keep=19))
-            lines = draw_table(columns, [[at, badge, where, (f"{what[0]}  {detail[0]}".rstrip(), what[1])] for at, badge, where, _, what, detail in cells], width)
+            lines = draw_table(columns, [[at, badge, where, (f"{_ranked(rank[0], what[0])}  {detail[0]}".rstrip(), what[1])] for at, badge, where, rank, what, detail in cells], width)
         else:
             columns = (utc, kind, node, Column(title=say("rank"), width=4, keep=14, right=True), Column(title=say("what"), width=30 if width >= 100 else 26, keep=19),
                        Column(title=say("detail"), width=0, keep=16))
@@ -101,6 +101,12 @@ def happening_cells(row: Happening, now: float) -> list[Span]:
     """Time, kind, node, rank, what, detail."""
     return [(clock_text(row.time, now), "dim"), (f"{row.badge.glyph} {say(row.badge.text)}", row.badge.tone), (row.node, "plain"),
             ("" if row.rank is None else f"{row.rank}", "busy"), (told(row.what), "strong" if row.badge.tone == "bad" else "plain"), (told_detail(row), "dim")]
+
+
+def _ranked(rank: str, what: str) -> str:
+    """What happened, with the rank where it does not say so itself and has no column."""
+    named = say("rank {rank}", rank=rank) if rank else ""
+    return what if named in what else f"{named} {what}"
 
 
 def told_detail(row: Happening) -> str:

@@ -81,8 +81,10 @@ async def test_a_line_of_time_never_lacks_its_node(width: int) -> None:
     async with opened(size=(width, 24)) as screen:
         await screen.press("6")
         await screen.later(1)
-        line = next(line for line in screen.text().splitlines() if "rank 11" in line)
-        assert "atlas-02" in line
+        lines = screen.text().splitlines()
+        assert "atlas-02" in next(line for line in lines if "rank 11" in line)
+        fault = next(line for line in lines if "cascade" in line)
+        assert "atlas-01" in fault and ("rank 3" in fault if width < 78 else " 3 1st" in fault)
 
 
 async def test_why_a_phase_failed_has_its_own_line_where_columns_are_narrow() -> None:

@@ -79,6 +79,8 @@ def state(spec: JobSpec, device: str, checkpoints: Any) -> tuple[list[Any], Any,
     adapters = spec.run.mode == "lora" or spec.model.peft.type == "lora"
     if spec.checkpoint.load_dir and wanted == "none" and found[0] is None and dist.get_rank() == 0:
         report.say(f" checkpoint.load_dir is set and not used: checkpoint.load is {spec.checkpoint.load} and the mode {spec.run.mode}")
+    if dist.get_rank() == 0 and (said := without_a_base(spec, found[0])):
+        report.say(said)
     if spec.checkpoint.load_dir and (adapters or (wanted == "weights" and found[0] is None)):
         path = weights_in(Path(spec.checkpoint.load_dir).expanduser())
         checkpoint.load_weights(chunks, path)
@@ -93,6 +95,14 @@ def state(spec: JobSpec, device: str, checkpoints: Any) -> tuple[list[Any], Any,
     if position is None and wanted == "resume" and spec.checkpoint.load_dir and not adapters:
         position = elsewhere(spec, modules, optimizer)
     return modules, optimizer, position or checkpoint.Position()
+
+
+def without_a_base(spec: JobSpec, newest: int | None) -> str:
+    """What the log says where a mode builds on weights and is given none; else empty. ``newest``: of its own checkpoints."""
+    adapters = spec.run.mode == "lora" or spec.model.peft.type == "lora"
+    if spec.checkpoint.load_dir or not (adapters or (spec.run.mode == "sft" and newest is None)):
+        return ""
+    return f" checkpoint.load_dir is not set: {'adapters are trained on' if adapters else 'answers are taught to'} weights that are drawn from the seed"
 
 
 def elsewhere(spec: JobSpec, modules: list[Any], optimizer: Any) -> Any:

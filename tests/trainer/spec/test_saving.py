@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from trainer.runtime.start import without_a_base
 from trainer.spec import batch, saving_rules
 from trainer.spec.job import JobSpec, Secret, SpecError, from_mapping, to_mapping
 
@@ -41,6 +42,15 @@ def test_what_is_loaded(mode: str, load_dir: str, load: str, found: str) -> None
 @pytest.mark.parametrize(("runner", "logging", "rank"), [
     ({"kind": "env-script"}, {}, 7), ({"kind": "ascendfactory"}, {}, 7), ({"kind": "ascendfactory", "ascendfactory": {"backend": "llamafactory"}}, {}, 0),
     ({"kind": "ascendfactory", "ascendfactory": {"backend": "verl"}}, {"loss_rank": "last"}, 7), ({}, {"loss_rank": "first"}, 0)])
+@pytest.mark.parametrize(
+    ("mode", "load_dir", "newest", "said"),
+    [("lora", "", None, "adapters"), ("lora", "", 10, "adapters"), ("lora", "/base", None, ""), ("sft", "", None, "answers"), ("sft", "", 10, ""),
+     ("sft", "/base", None, ""), ("pretrain", "", None, ""), ("retrain", "", 10, "")])
+def test_a_base_that_is_drawn_from_the_seed_is_said(mode: str, load_dir: str, newest: int | None, said: str) -> None:
+    told = without_a_base(job(run={"mode": mode}, checkpoint={"load_dir": load_dir}), newest)
+    assert (said in told) if said else told == ""
+
+
 def test_which_rank_tells_the_loss(runner: dict[str, Any], logging: dict[str, Any], rank: int) -> None:
     assert batch.loss_rank(job(runner=runner, logging=logging)) == rank
 

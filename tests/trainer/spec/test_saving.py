@@ -19,6 +19,15 @@ def job(**changes: Any) -> JobSpec:
     return from_mapping(base)
 
 
+@pytest.mark.parametrize(
+    ("mode", "load_dir", "newest", "said"),
+    [("lora", "", None, "adapters"), ("lora", "", 10, "adapters"), ("lora", "/base", None, ""), ("sft", "", None, "answers"), ("sft", "", 10, ""),
+     ("sft", "/base", None, ""), ("pretrain", "", None, ""), ("retrain", "", 10, "")])
+def test_a_base_that_is_drawn_from_the_seed_is_said(mode: str, load_dir: str, newest: int | None, said: str) -> None:
+    told = without_a_base(job(run={"mode": mode}, checkpoint={"load_dir": load_dir}), newest)
+    assert (said in told) if said else told == ""
+
+
 @pytest.mark.parametrize(("text", "seconds"), [
     ("6-00:00:00", 518400), ("0-00:00:01", 1), ("1-02:03:04", 93784), ("12:30:00", 45000), ("00:59:59", 3599), ("", None), ("6", None), ("1-24:00:00", None),
     ("24:00:00", None), ("0-00:60:00", None), ("-1-00:00:00", None), ("6 days", None), ("6-00:00:00\n", None), ("٦-00:00:00", None)])
@@ -42,15 +51,6 @@ def test_what_is_loaded(mode: str, load_dir: str, load: str, found: str) -> None
 @pytest.mark.parametrize(("runner", "logging", "rank"), [
     ({"kind": "env-script"}, {}, 7), ({"kind": "ascendfactory"}, {}, 7), ({"kind": "ascendfactory", "ascendfactory": {"backend": "llamafactory"}}, {}, 0),
     ({"kind": "ascendfactory", "ascendfactory": {"backend": "verl"}}, {"loss_rank": "last"}, 7), ({}, {"loss_rank": "first"}, 0)])
-@pytest.mark.parametrize(
-    ("mode", "load_dir", "newest", "said"),
-    [("lora", "", None, "adapters"), ("lora", "", 10, "adapters"), ("lora", "/base", None, ""), ("sft", "", None, "answers"), ("sft", "", 10, ""),
-     ("sft", "/base", None, ""), ("pretrain", "", None, ""), ("retrain", "", 10, "")])
-def test_a_base_that_is_drawn_from_the_seed_is_said(mode: str, load_dir: str, newest: int | None, said: str) -> None:
-    told = without_a_base(job(run={"mode": mode}, checkpoint={"load_dir": load_dir}), newest)
-    assert (said in told) if said else told == ""
-
-
 def test_which_rank_tells_the_loss(runner: dict[str, Any], logging: dict[str, Any], rank: int) -> None:
     assert batch.loss_rank(job(runner=runner, logging=logging)) == rank
 

@@ -60,6 +60,8 @@ NOTICE_S = 12.0
 EVENTS, DRAINS = 32, 300
 """Events taken in before something else gets a turn, and how often of a tick."""
 READY_AFTER_S = 0.5
+SHOW_S = 0.001
+"""So long a key waits for what may wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,14 +210,14 @@ class ConsoleApp(App[Ending]):
         if not self.slices.busy:
             self.slices.begin(self._turn())
 
-    def _turn(self) -> Iterator[None]:
+    def _turn(self) -> Iterator[bool]:
         """A tick, with the places where it can be left for a while."""
         changed = False
         for _ in range(DRAINS):
             if not self.feed.drain(EVENTS):
                 break
             changed = True
-            yield
+            yield False
         for answer in self.feed.answers():
             if not isinstance(answer, Answer):
                 self.doings.hear(answer)
@@ -243,13 +245,13 @@ class ConsoleApp(App[Ending]):
         second = int(now)
         if changed or second != self._second:
             self._second = second
-            yield
+            yield False
             if not self.context.cursor.replay:
                 self.moments.add(float(second), self.feed.state)
-                yield
+                yield False
             yield from self._show()
         if self.sweeper is not None:
-            yield
+            yield False
             self.sweeper.look(mono, self._pressed)
 
     def end(self) -> float:
@@ -276,20 +278,30 @@ class ConsoleApp(App[Ending]):
             self.tell(problem, "warn")
 
     def show(self) -> None:
-        """Hand the panes what they show, at the time cursor's moment."""
-        for _ in self._show():
-            pass
+        """Hand the panes what they show, at the time cursor's moment. On a terminal a log that has much to take in does the rest later."""
+        work, began = self._show(), self.clock.mono_s()
+        for may_wait in work:
+            if may_wait and self.sweeper is not None and self.clock.mono_s() - began >= SHOW_S:
+                self._put_bars()
+                self.slices.finish(work)
+                return
 
-    def _show(self) -> Iterator[None]:
+    def _show(self) -> Iterator[bool]:
+        """``show``, with the places where it can be left; whether a key's paint need not wait for what is still to come."""
         # What a key did between two panes holds for those that are still to come: nothing is remembered over a yield.
         for pane in self.host.panes:
             if self.host.is_shown(pane) or (pane.wanted_rows is not None and pane in self.host.panes):  # whether that one is on the screen is for it to say
                 now, at, state = self.clock.wall_s(), self.context.moment, self.feed.state
                 if pane.of_the_moment:
-                    yield from pane.showing(self._known(), now if at is None else at)
-                else:
-                    yield from pane.showing(state, self.end() if self.context.cursor.replay else now)
-                yield
+                    state, now = self._known(), now if at is None else at
+                elif self.context.cursor.replay:
+                    now = self.end()
+                for _ in pane.showing(state, now):
+                    yield pane.may_wait
+                yield False
+        self._put_bars()
+
+    def _put_bars(self) -> None:
         at = self.context.moment
         self.screen_stack[0].set_class(self.arming.armed, "-armed")
         self.screen_stack[0].set_class(at is not None, "-past")
@@ -317,6 +329,10 @@ class ConsoleApp(App[Ending]):
     def _paint(self, widget: Widget) -> None:
         if isinstance(self.screen, PacedScreen) and self.is_running and (widget is self.bottom or not self.pacer.slow):
             self.screen.paint(widget)
+
+    def _hurry(self) -> None:
+        if self.is_running and isinstance(self.screen, PacedScreen):
+            self.screen.hurry()
 
     def _put_bottom(self) -> None:
         if self.prompt is not None:
@@ -370,6 +386,7 @@ class ConsoleApp(App[Ending]):
                 self.doings.finished(prompt, outcome == "entered")
                 if self.is_running:
                     self.show()
+                self._hurry()
             else:
                 self._put_bottom()
                 self._paint(self.bottom)
@@ -385,6 +402,7 @@ class ConsoleApp(App[Ending]):
         if action is None:
             return False
         self.perform(action.name)
+        self._hurry()
         return True
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:

@@ -18,6 +18,7 @@ from console.tui.context import Context
 from console.tui.feed import Feed
 from console.tui.panes import Pane, make
 
+LARGE = Size(10_000, 10_000)
 ALONE_BELOW = (70, 18)
 """Cells; a smaller screen shows one pane at a time."""
 BARS = 2
@@ -111,6 +112,8 @@ class LayoutHost(Widget):
         self.zoomed = self.cramped = self.short = False
         self._height = 0
         self._boxes = _Boxes(self)
+        self._placed: dict[Widget, Region] | None = None
+        """Where the panes were put last, as on a large screen; None: to be put anew in any case."""
         for name in names_in(spec.root):
             self._made(name)
 
@@ -182,7 +185,7 @@ class LayoutHost(Widget):
     def fit_to(self, width: int, height: int, *, short: bool) -> None:
         """The screen has this size now; ``short``: panes have no frame at their sides."""
         self.cramped = width < ALONE_BELOW[0] or height < ALONE_BELOW[1]
-        self.short, self._height = short, height - BARS
+        self.short, self._height, self._placed = short, height - BARS, None
         self.place()
 
     def pane(self, name: str) -> Pane | None:
@@ -208,4 +211,7 @@ class LayoutHost(Widget):
         """Show the current pane alone, or all of the arrangement."""
         for pane in self.made.values():
             pane.display = self.is_shown(pane)
-        self.refresh(layout=True)
+        places = self.places(LARGE)
+        if places != self._placed:  # Textual paints the whole screen after a layout; another pane in focus is no reason for one
+            self._placed = places
+            self.refresh(layout=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
+from textual import events
 from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
@@ -19,6 +20,8 @@ from console.tui.pacing import Pacer
 SETTLE_S = 0.06
 LOOK_S = 1 / 60
 """Between two frames, as Textual has it."""
+HURRY_S, HURRIES = 0.05, 3
+"""So long, and so often, what is drawn after a key is what that key has changed."""
 
 
 class PacedScreen(Screen[None]):
@@ -29,7 +32,8 @@ class PacedScreen(Screen[None]):
         self._pacer = pacer
         self._settled_at = 0.0
         self._held = False
-        self._painted = float("-inf")
+        self._painted = self._hurry_until = float("-inf")
+        self._is_laid_out, self._hurries = False, 0
 
     def _refresh_layout(self, size: Size | None = None, scroll: bool = False) -> None:
         if self._pacer.slow and not self._held:
@@ -59,6 +63,26 @@ class PacedScreen(Screen[None]):
         widget._repaint_required = False
         self.app._display(self, compositor.render_update(screen_stack=self.app._background_screens))
         compositor._dirty_regions.update(waiting)
+
+    def hurry(self) -> None:
+        """A key has changed the picture: paint it when it is there, and not when the time of the next frame has come."""
+        self._hurry_until, self._hurries, self._is_laid_out = asyncio.get_running_loop().time() + HURRY_S, HURRIES, False
+
+    async def _on_idle(self, event: events.Idle) -> None:
+        # Before Textual's own, which leaves what it finds here to a timer. A key's layout comes once in a hurry: what panes draw anew for their sizes can wait.
+        if not self._hurries or not self.is_current or self.app._batch_count or self._pacer.slow or self._pacer.unsure:
+            return
+        if asyncio.get_running_loop().time() >= self._hurry_until:
+            self._hurries = 0
+            return
+        if self._layout_required or self._scroll_required:
+            if self._is_laid_out:
+                return
+            self._is_laid_out = True
+        elif not self._dirty_widgets and not self._repaint_required:
+            return
+        self._hurries -= 1
+        self._on_timer_update()
 
     def _look(self) -> None:
         self._held = False

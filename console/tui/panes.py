@@ -70,6 +70,8 @@ class Pane(ScrollView, can_focus=True):
     wanted_rows: int | None = None
     """As many rows as it has to show, where it takes no more than that of what the layout gives it; None: it takes all."""
     context: Context
+    may_wait: ClassVar[bool] = False
+    """Whether a key is painted before ``showing`` is through: where that is taking in what came meanwhile."""
 
     class Ask(Message):
         """A pane wants something done."""

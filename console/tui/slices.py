@@ -36,17 +36,29 @@ class Slices:
 
     def __init__(self, app: App[Any]) -> None:
         self._app = app
-        self._work: Iterator[None] | None = None
+        self._work: Iterator[object] | None = None
+        self._after: Iterator[object] | None = None
 
     @property
     def busy(self) -> bool:
         """Whether the work begun last is not done."""
         return self._work is not None
 
-    def begin(self, work: Iterator[None]) -> None:
+    def begin(self, work: Iterator[object]) -> None:
         """Do this: at once as far as a slice goes, and the rest later."""
         self._work = work
         self._go_on()
+
+    def finish(self, work: Iterator[object]) -> None:
+        """Do the rest of this when what is under way is done; in place of what was to be finished then so far."""
+        if self._work is None:
+            self._work = work
+            self._leave()
+        else:
+            self._after = work
+
+    def _leave(self) -> None:
+        asyncio.get_running_loop().call_later(PAUSE_S, self._app.call_later, self._go_on)
 
     def _go_on(self) -> None:
         work, loop = self._work, asyncio.get_running_loop()
@@ -56,12 +68,14 @@ class Slices:
         try:
             for _ in work:
                 if loop.time() >= end:
-                    loop.call_later(PAUSE_S, self._app.call_later, self._go_on)
+                    self._leave()
                     return
         except BaseException:
-            self._work = None
+            self._work = self._after = None
             raise
-        self._work = None
+        self._work, self._after = self._after, None
+        if self._work is not None:
+            self._leave()
 
 
 def finished(work: Generator[None, None, _T]) -> _T:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from console.core.fleet.drill import Target
 
 _REVERSE = Style(reverse=True)
+NOT_DRAWN = Size(0, 0)
+"""What a pane's lines are for while it has no room, and so nothing is drawn for it."""
 
 
 def strip(line: Line, width: int, base: Style | None = None) -> Strip:
@@ -80,7 +82,7 @@ class LinePane(Pane):
         self._state: FleetState | None = None
         self._now = 0.0
         self._lines: list[Line] = []
-        self._drawn_for = Size(0, 0)
+        self._drawn_for = NOT_DRAWN
         self._drawings = 0
         self._seen: tuple[object, object, tuple[object, ...]] | None = None
         """Where it is ``of_nodes``: what was handed in last, by what the lines depend on."""
@@ -112,6 +114,7 @@ class LinePane(Pane):
         self._state, self._now = state, now
         size = self.scrollable_content_region.size
         if size.width <= 0 or size.height <= 0:
+            self._drawn_for = NOT_DRAWN
             return
         drawings, drawing = self._drawings, self.drawing(state, now, size.width, size.height)
         while drawings == self._drawings:
@@ -123,7 +126,11 @@ class LinePane(Pane):
             yield
 
     def on_resize(self, event: events.Resize) -> None:
-        self._redraw()
+        size = self.scrollable_content_region.size
+        if self._drawn_for == size and self._lines:  # already, by the first frame of that size
+            self.resize_content(Size(size.width, len(self._lines)))
+        else:
+            self._redraw()
 
     def redraw(self) -> None:
         """Draw again because something of the pane's own (a mode) changed."""
@@ -190,6 +197,7 @@ class LinePane(Pane):
     def _redraw(self) -> None:
         size = self.scrollable_content_region.size
         if self._state is None or size.width <= 0 or size.height <= 0:
+            self._drawn_for = NOT_DRAWN
             return
         self._put(self.draw(self._state, self._now, size.width, size.height), size)
 

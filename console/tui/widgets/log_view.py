@@ -88,6 +88,7 @@ class LogView(Pane):
 
     pane_name: ClassVar[str] = "logs"
     of_the_moment: ClassVar[bool] = False
+    may_wait: ClassVar[bool] = True
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from textual import events
 
+from console.tui.paced_screen import HURRIES, PacedScreen
 from console.tui.pacing import SLOW_S
 from tests.console.tui.test_app import Screen, opened
 from tests.console.tui.test_slices import ENOUGH, settled
@@ -75,3 +77,48 @@ async def test_on_a_quick_line_nothing_is_held_back() -> None:
         screen.app.pacer.painted()
         await screen.press("5")
         assert not screen.app.screen._held  # type: ignore[attr-defined]
+
+
+async def test_what_a_key_changes_is_painted_when_it_is_there() -> None:
+    async with opened() as screen:
+        await settled(screen)
+        main = screen.app.screen
+        assert isinstance(main, PacedScreen)
+        painted: list[set[int]] = []
+        screen.app._display = lambda where, update: painted.append(rows(update))  # type: ignore[method-assign]
+
+        async def idle() -> int:
+            """Frames that an idle screen paints by itself, while a pane waits for its paint."""
+            painted.clear()
+            pane = screen.app.host.panes[0]
+            pane._set_dirty()
+            main._dirty_widgets.add(pane)
+            await main._on_idle(events.Idle())
+            main._dirty_widgets.discard(pane)
+            return len(painted)
+
+        # Without a turn for anything else in between.
+        main._hurries = 0
+        assert await idle() == 0
+        main.hurry()
+        main._hurry_until += 60.0  # however slow the machine
+        assert [await idle() for _ in range(HURRIES + 1)] == [1] * HURRIES + [0]
+        main.hurry()
+        main._hurry_until = float("-inf")
+        assert await idle() == 0
+        slow(screen)
+        main.hurry()
+        main._hurry_until += 60.0
+        assert await idle() == 0
+
+
+async def test_another_pane_in_focus_is_no_reason_for_a_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened() as screen:
+        host, layouts = screen.app.host, []
+        monkeypatch.setattr(host, "refresh", lambda *regions, **named: layouts.append(named))
+        before = host.current
+        host.step(1)
+        assert host.current is not before and layouts == []
+        host.zoomed = True
+        host.place()
+        assert layouts == [{"layout": True}]

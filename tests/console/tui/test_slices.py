@@ -51,6 +51,56 @@ async def test_a_key_is_taken_between_two_slices() -> None:
     assert seen == [False, False, True, True]
 
 
+async def test_what_is_to_be_finished_comes_after_what_is_under_way_and_only_the_newest_of_it() -> None:
+    async with opened() as screen:
+        slices, loop, seen = screen.app.slices, asyncio.get_running_loop(), []
+
+        def work(name: str) -> Iterator[None]:
+            for _ in range(3):
+                seen.append(name)
+                end = loop.time() + SLICE_S
+                while loop.time() < end:
+                    pass
+                yield
+
+        for _ in range(ENOUGH):
+            if not slices.busy:
+                break
+            await asyncio.sleep(0.005)
+        slices.begin(work("first"))
+        slices.finish(work("passed over"))
+        slices.finish(work("last"))
+        for _ in range(ENOUGH):
+            if not slices.busy:
+                break
+            await asyncio.sleep(0.005)
+        assert seen == ["first"] * 3 + ["last"] * 3
+        slices.finish(work("alone"))
+        assert slices.busy and "alone" not in seen
+        for _ in range(ENOUGH):
+            if not slices.busy:
+                break
+            await asyncio.sleep(0.005)
+        assert seen[6:] == ["alone"] * 3
+
+
+async def test_on_a_terminal_a_key_does_not_wait_until_a_log_is_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.tui.app.SHOW_S", 0.0)
+    async with opened() as screen:
+        view = screen.app.host.pane("logs")
+        assert isinstance(view, LogView)
+        screen.app.sweeper = Sweeper(screen.clock.mono_s())
+        log = screen.feed.logs[scene.LOG]
+        log.add(*(f"line {number}" for number in range(5 * LINES)))
+        screen.app.show()
+        assert view._book.behind([log])
+        for _ in range(ENOUGH):
+            if not view._book.behind([log]):
+                break
+            await asyncio.sleep(0.005)
+        assert view._book.rows[-1].text == f"line {5 * LINES - 1}"
+
+
 async def test_work_that_fails_ends_the_screen_and_is_not_begun_again() -> None:
     def work() -> Iterator[None]:
         yield

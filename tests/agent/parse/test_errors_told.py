@@ -58,7 +58,7 @@ RAISED = "[PID: 2969] 2025-09-01-10:00:00.123.456 "
     ("RuntimeError: NCCL error in: x.cpp:1, remote process exited or there was a network error, NCCL version 2.18.1", "nccl-remote-error", "cascade", None),
     ("[rank0]:[E1122 10:11:12.123 ProcessGroupNCCL.cpp:1785] [PG ID 0 Rank 0] Exception (either an error or timeout) detected by watchdog at work: 1235", "nccl-failed-or-timed-out", "cascade", None),
     ("socket.gaierror: [Errno -2] Name or service not known", "name-resolution-failed", "root", None),
-    ("ConnectionRefusedError: [Errno 111] Connection refused", "peer-unreachable", "unclear", None),
+    ("ConnectionRefusedError: [Errno 111] Connection refused", "peer-unreachable", "cascade", None),
     # the process
     ("Killed", "killed-by-shell", "unclear", None), ("[rank3]: Killed", "killed-by-shell", "unclear", None),
     ("bash: line 12: 12345 Killed                  python3 train.py", "killed-by-shell", "unclear", None),

@@ -5,8 +5,8 @@ Owns counting and the guess. Refuses to know what the answer is good for (``anch
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Callable, Dict, Tuple
+from array import array
+from typing import Callable, Dict
 
 SAMPLE_BYTES = 1 << 16
 """So much of a sample is counted, from its middle."""
@@ -18,6 +18,9 @@ _USUAL = {" ": 110, "e": 52, "t": 40, "r": 38, "a": 38, "i": 37, "n": 36, "o": 3
           ".": 25, "c": 24, "p": 24, "2": 20, "d": 20, ":": 20, "_": 18, "m": 18, "3": 16, "5": 14, ",": 13, "u": 13, "g": 13, "4": 13,
           "9": 12, "h": 12, "7": 11, "8": 11, "6": 10, "|": 12, "=": 8, "]": 8, "[": 8, "k": 8, "b": 8, "f": 8, "y": 8, '"': 5,
           "(": 6, ")": 6, "w": 5, "v": 5, "F": 3, "'": 4, "x": 3, "E": 4, "I": 4, "R": 3, "C": 3, "N": 3, "T": 3}
+
+# Words of three bytes and more share so many places; most have one of their own.
+_SLOT_BITS, _SPREAD = 17, 2654435761
 
 Share = Callable[[bytes], float]
 """Of a needle (one to four bytes), the share of places in the log where it stands."""
@@ -33,16 +36,30 @@ def usual(needle: bytes) -> float:
 
 
 def counted(sample: bytes) -> Share:
-    """As counted in the sample; never quite 0."""
+    """As counted in the sample; never quite 0. Of three bytes and more now and then a little too much."""
     middle = max(0, (len(sample) - SAMPLE_BYTES) // 2)
     sample = sample[middle:middle + SAMPLE_BYTES]
-    tables: Dict[int, Dict[Tuple[int, ...], int]] = {}
+    tables: Dict[int, "array[int]"] = {}
 
     def share(needle: bytes) -> float:
         length = len(needle)
         table = tables.get(length)
         if table is None:    # one walk through the sample for all needles of a length
-            table = tables[length] = Counter(zip(*[sample[place:] for place in range(length)]))
-        return (table.get(tuple(needle), 0) + 0.1) / len(sample)
+            table = tables[length] = _table(sample, length)
+        return (table[_slot(int.from_bytes(needle, "big"))] + 0.1) / len(sample)
 
     return share
+
+
+def _table(sample: bytes, length: int) -> "array[int]":
+    """How often each ``_slot`` comes up. A dictionary would take megabytes, which an agent does not get back."""
+    table = array("I", bytes(array("I").itemsize << _SLOT_BITS))
+    word, mask = int.from_bytes(sample[:length - 1], "big"), (1 << 8 * length) - 1
+    for byte in sample[length - 1:]:
+        word = (word << 8 | byte) & mask
+        table[_slot(word)] += 1
+    return table
+
+
+def _slot(word: int) -> int:
+    return word if word < 1 << 16 else (word * _SPREAD >> 16) % (1 << _SLOT_BITS)

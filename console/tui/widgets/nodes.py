@@ -42,7 +42,7 @@ class Nodes(LinePane):
             Column(title=say("node"), width=min(24, max([4, *(len(row.name) for row in rows)])), keep=20),
             Column(title=say("link"), width=12, keep=19), Column(title=say("rtt"), width=6, keep=5, right=True),
             Column(title=say("age"), width=5, keep=18, right=True), Column(title="NPU", width=6, keep=17, right=True),
-            Column(title="cpu", width=4, keep=10, right=True), Column(title="load", width=6, keep=4, right=True),
+            Column(title="cpu", width=4, keep=10, right=True), Column(title=say("load"), width=6, keep=4, right=True),
             Column(title=say("mem"), width=4, keep=9, right=True), Column(title=say("disk"), width=4, keep=8, right=True),
             Column(title="shm", width=4, keep=7, right=True), Column(title=say("job"), width=9, keep=12),
             Column(title=say("ranks"), width=9, keep=11), Column(title=say("note"), width=0, keep=6))

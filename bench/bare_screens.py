@@ -2,7 +2,7 @@
 
 ``BareLine`` shows what is typed. ``BareViews`` has a table of 128 rows over a log of 20,000 lines, both of Textual's own
 widgets, and answers the console's keys with the same: a cursor in the table, a log scrolled, the other one in focus, another
-order, the table or the log alone.
+order, a coloured text of 1,024 cells over the table, the log alone.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import ClassVar
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.events import Key
 from textual.widgets import ContentSwitcher, DataTable, Log, Static
 
-from bench.load_feed import NODES, node_name
+from bench.load_feed import DEVICES, NODES, node_name
 
 KEPT_LINES = 20_000
 COLUMNS = (("node", 24), ("link", 12), ("rtt", 6), ("age", 5), ("NPU", 6), ("cpu", 4), ("load", 6), ("mem", 4), ("disk", 4))
@@ -45,6 +46,20 @@ def _line(number: int) -> str:
     return f" [2026-11-22 05:10:01.{number % 1000:03d}] worker line {number:9d} | elapsed time per iteration (ms): 123.4 | grad norm: 1.234 | padded to a usual length"
 
 
+def _grid() -> Content:
+    """128 nodes of 8 NPUs, a coloured cell each, as many columns of nodes as there is room for."""
+    deep = 26
+    lines = []
+    for at in range(deep):
+        spans: list[tuple[str, str]] = []
+        for number in range(at, NODES, deep):
+            spans.append((f"● {node_name(number)} ", "green"))
+            spans += [("▁▂▃▄▅▆▇█"[(number * 5 + device * 3) % 8], ("blue", "cyan", "green", "yellow")[(number + device) % 4]) for device in range(DEVICES)]
+            spans.append(("     ", ""))
+        lines.append(Content.assemble(*spans))
+    return Content("\n").join(lines)
+
+
 class BareViews(App[None]):
     """See the module."""
 
@@ -56,6 +71,7 @@ class BareViews(App[None]):
     DataTable, Log { height: 1fr; border: round white; }
     DataTable:focus, Log:focus { border: heavy cyan; }
     Static { height: 1; }
+    #grid { height: 20; border: round white; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("0", "view('home')"), Binding("1", "view('fleet')"), Binding("5", "view('logs')"), Binding("o", "order")]
@@ -71,6 +87,7 @@ class BareViews(App[None]):
                 yield DataTable(cursor_type="row")
                 yield Log()
             with Vertical(id="fleet"):
+                yield Static(_grid(), id="grid", markup=False)
                 yield DataTable(cursor_type="row")
             with Vertical(id="logs"):
                 yield Log()

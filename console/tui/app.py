@@ -31,7 +31,7 @@ from console.core.clock import Clock
 from console.core.errors import ConsoleError
 from console.core.events import Answer
 from console.core.fleet.state import FleetState, NodeState
-from console.core.fleet.views import FleetSummary, fleet_summary, node_rows
+from console.core.fleet.views import FleetSummary, each_row, fleet_summary, node_rows
 from console.core.i18n import say, told
 from console.core.layout import LayoutSpec
 from console.core.records import dataclass
@@ -57,8 +57,8 @@ if TYPE_CHECKING:
 
 SMALLEST = (40, 8)
 NOTICE_S = 12.0
-EVENTS, DRAINS = 32, 300
-"""Events taken in before something else gets a turn, and how often of a tick."""
+ROWS, EVENTS, DRAINS = 12, 32, 300
+"""Nodes looked at and events taken in before something else gets a turn, and how often of a tick."""
 READY_AFTER_S = 0.5
 SHOW_S = 0.001
 """So long a key waits for what may wait."""
@@ -153,6 +153,7 @@ class ConsoleApp(App[Ending]):
         self.sweeper: Sweeper | None = None
         """Who collects garbage on a terminal; None: the interpreter itself."""
         self._pressed = float("-inf")
+        self._looked_at: object = None
         self._summed: tuple[FleetState, float, FleetSummary] | None = None
         self._second, self._ticked, self._heralded = -1, clock.mono_s(), clock.mono_s()
         if self.options.notice or css_problem:
@@ -218,6 +219,11 @@ class ConsoleApp(App[Ending]):
                 break
             changed = True
             yield False
+        if changed and self.feed.state.nodes is not self._looked_at:
+            self._looked_at = self.feed.state.nodes
+            for at, _ in enumerate(each_row(self.feed.state, self.clock.wall_s())):  # what all that is drawn of the nodes is made of: made here, by and by
+                if at % ROWS == 0:
+                    yield False
         for answer in self.feed.answers():
             if not isinstance(answer, Answer):
                 self.doings.hear(answer)

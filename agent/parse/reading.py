@@ -29,6 +29,9 @@ _REPORT = re.compile(rb"rank {1,9}: ([0-9]{1,9}) \(local_rank: ([0-9]{1,9})\)")
 _REPORT_TIME = re.compile(rb"\btime {1,9}: ([0-9]{4}-[0-9]{2}-[0-9]{2}_[0-9:]{8})")
 _REPORT_HOST = re.compile(rb"\bhost {1,9}: ([!-~]{1,255})")
 
+# Another rank's line where the newline of the one before was lost: "... | lm loss: 3.0 |[rank15]: iteration 2/ 9 | ..."
+_GLUED = re.compile(r"(?<=[^\s\]:>])[ ]{0,2}(?=\[(?:rank|default)[0-9]{1,6}\]:)")
+
 # A record that may go on in the next block is remembered up to so many characters.
 _OPEN_LIMIT = 4000
 
@@ -98,8 +101,13 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
             place = _place(raw)
             coloured = raw.endswith("m") and "\x1b" in raw[-6:]    # its colour is ended, so it is whole
             cut = (_is_cut(block, joined_to) and not coloured) or line.end - begin > training.LINE_LIMIT
-            records = endings.records(text) if cut else training.parse_line(text)
-            places = _places(records, text, place) if len(records) > 1 else [place]
+            glued = _GLUED.split(text) if text.count("]:") > 1 and _GLUED.search(text) else [text]
+            told = [(endings.records(part) if cut and number == len(glued) else training.parse_line(part), part) for number, part in enumerate(glued, 1)]
+            records = [record for found_in, _ in told for record in found_in]
+            if len(glued) == 1:
+                places = _places(records, text, place) if len(records) > 1 else [place]
+            else:
+                places = [_place(part) if number else place for number, (found_in, part) in enumerate(told) for _ in found_in]
             for (kind, data), own in zip(records, places):
                 if kind == "checkpoint" and data.pop("beneath", False) and _told_above(data, memory):
                     continue

@@ -107,6 +107,8 @@ def test_a_step_takes_nothing_of_what_follows() -> None:
 def test_the_second_of_two_glued_records_has_the_rank_before_it() -> None:
     told = read("[rank7]: iteration 1/ 9 | lm loss: 3.0 | grad norm: 1.0 |[rank15]: iteration 2/ 9 | lm loss: 2.0 |\n")
     assert [(data["iteration"], place) for _, data, _, _, place in told] == [(1, {"rank": 7}), (2, {"rank": 15})]
+    told = read(TITAN + TITAN.replace("rank0", "rank3").replace("11.8", "12.8") + "\n")
+    assert [(data["lm_loss"], place) for _, data, _, _, place in told] == [(11.83506, {"rank": 0}), (12.83506, {"rank": 3})]
     told = read("[default7]: iteration 1/ 9 | lm loss: 3.0 | iteration 2/ 9 | lm loss: 2.0 |\n")
     assert [place for *_, place in told] == [{"local_rank": 7}] * 2
 

@@ -214,4 +214,5 @@ class LayoutHost(Widget):
         places = self.places(LARGE)
         if places != self._placed:  # Textual paints the whole screen after a layout; another pane in focus is no reason for one
             self._placed = places
+            self._clear_arrangement_cache()  # a layout that is asked for forgets those of what is around it alone
             self.refresh(layout=True)

@@ -10,6 +10,7 @@ from console.core import i18n
 from console.core.events import LaunchProgress, RecordArrived
 from console.core.fleet.happenings import timeline_rows
 from console.tui.screens.help_screen import help_lines
+from console.tui.widgets.verdict import Verdict
 from console.tui.words import catalogue
 from tests.console.tui import scene
 from tests.console.tui.test_app import Screen, opened
@@ -140,3 +141,13 @@ def test_a_folded_save_is_made_of_saves_alone() -> None:
     assert [row.badge.text for row in _folded(rows)].count("save") == 4, "two rows of saves, each its newest and the rest"
     failed = [replace(row, badge=replace(row.badge, tone="bad")) if "checkpoint 80" in row.what else row for row in rows]
     assert [row.what for row in _folded(failed)][:3] == ["checkpoint 90 saved", "checkpoint 80 saved", "checkpoint 70 saved"]
+
+
+async def test_a_verdict_grows_and_shrinks_with_what_there_is_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = [1]
+    monkeypatch.setattr(Verdict, "_lines_of", lambda *rest: [[("x", "plain")]] * said[0])
+    async with opened(size=(80, 24)) as screen:
+        await screen.press("6")
+        for said[0] in (5, 4, 6, 1):
+            await rest(screen)
+            assert rows_of(screen.text(), "x", "Time line") == said[0]

@@ -19,7 +19,7 @@ VERSION = 4
 LINE_LIMIT = 20000
 """Longer lines are cut here, characters: no record is longer."""
 
-ANCHORS = ("teration  ", "teration:", "teration=", "teration [", *("teration %d" % digit for digit in range(10)), "loss:", "loss=", "Loss:", "Loss=", "'loss'", '"loss"', "_loss'", '_loss"', "loss is ", " loss at ",
+ANCHORS = ("teration  ", "teration:", "teration=", "teration [", *("teration %d" % digit for digit in range(10)), "loss:", "loss=", "Loss:", "Loss=", "'loss'", '"loss"', "_loss'", '_loss"', "loss is ", " loss at ", "Epoch:[",
            *saves.ANCHORS, *asides.ANCHORS, *chinese.ANCHORS)
 """Every line that gives a record holds one of these."""
 

@@ -167,6 +167,11 @@ def phrase(text: str, /, **fields: object) -> Phrase:
     return translated({"en": text}, **fields)
 
 
+def worded(text: str, /) -> Phrase:
+    """A finished text of ours as a phrase; a phrase as it is."""
+    return text if isinstance(text, Phrase) else phrase(text)
+
+
 def translated(texts: Mapping[str, str], /, **fields: object) -> Phrase:
     """The same of a text that brings its translations along; "en" must be among them."""
     made = Phrase(texts["en"].format(**fields) if fields else texts["en"])

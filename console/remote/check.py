@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from console.core.clock import Clock
 from console.core.errors import ConsoleError
-from console.core.i18n import Phrase, phrase
+from console.core.i18n import Phrase, phrase, worded
 from console.core.launch.inventory import Node
 from console.core.preflight import asking, saved_checks
 from console.core.preflight.facts import Case, Level, NodeFacts, Proof
@@ -178,6 +178,6 @@ def mend(links: Nodes, finding: Finding, timeout_s: float) -> dict[str, Any]:
 
 def said(error: ConsoleError) -> Phrase:
     """What failed and what was got, without the place and the advice."""
-    what = error.what if isinstance(error.what, Phrase) else phrase(error.what)
+    what = worded(error.what)
     got = phrase(error.got) if " " in error.got else error.got  # words, or a value
     return phrase("{what} ({got})", what=what, got=got) if error.got else what

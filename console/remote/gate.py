@@ -14,7 +14,7 @@ from typing import Literal
 
 from console.core.clock import Clock
 from console.core.errors import ConsoleError, LaunchError
-from console.core.i18n import phrase
+from console.core.i18n import phrase, worded
 from console.core.launch.inventory import Node
 from console.core.launch.plan import LaunchPlan
 from console.core.preflight.facts import Level, NodeFacts
@@ -33,8 +33,8 @@ class NotFitError(LaunchError):
     def __init__(self, report: Report) -> None:
         self.errors = [finding for finding in report.findings if finding.severity == "error" and finding.waived is None]
         first, more = self.errors[0], len(self.errors) - 1
-        what = (phrase("the nodes are not fit for the job: {what}, and {n} more", what=first.what, n=more) if more else
-                phrase("the nodes are not fit for the job: {what}", what=first.what))
+        what = (phrase("the nodes are not fit for the job: {what}, and {n} more", what=worded(first.what), n=more) if more else
+                phrase("the nodes are not fit for the job: {what}", what=worded(first.what)))
         super().__init__(what, node=first.node, phase="preflight",
                          where=place(first), got=first.got, expected=first.expected, fix=(first.fix + f" (check {first.id}; see rankdeck check)").strip())
         self.report = report

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from console.core.clock import Clock
 from console.core.errors import ConsoleError, LaunchError, RequestError
 from console.core.events import FleetEvent, LaunchPhase, LaunchProgress, PhaseState
-from console.core.i18n import phrase
+from console.core.i18n import phrase, worded
 from console.core.launch import plan as plans
 from console.core.launch.inventory import Inventory, Node
 from console.core.launch.plan import LaunchPlan, NodePlan, Shipment
@@ -209,8 +209,8 @@ class _Launch:
         except NotFitError as error:
             for name in names:
                 mine = [finding for finding in error.errors if finding.node in (name, "")]
-                why = (phrase("another node is not fit") if not mine else phrase("{where}: {what}", where=place(mine[0]), what=mine[0].what) if len(mine) == 1 else
-                       phrase("{place}: {what}, and {n} more", place=place(mine[0]), what=mine[0].what, n=len(mine) - 1))
+                why = (phrase("another node is not fit") if not mine else phrase("{where}: {what}", where=place(mine[0]), what=worded(mine[0].what)) if len(mine) == 1 else
+                       phrase("{place}: {what}, and {n} more", place=place(mine[0]), what=worded(mine[0].what), n=len(mine) - 1))
                 self._tell(name, "preflight", "failed", why)
             raise
 

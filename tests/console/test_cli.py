@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -302,6 +303,24 @@ def test_a_node_that_is_not_fit_stops_the_launch_and_is_left_as_it_was(nodes: di
     # An attempt that was never begun is not in the history.
     assert run("status", "-i", "fleet.yaml", "--json") in (0, 1)
     assert check("status", capsys.readouterr().out)["jobs"] == []
+
+
+def test_a_launch_is_told_in_the_operators_language(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
+    before = dict(nodes["n1"].facts)
+    nodes["n1"].facts["path:/w"] = path("/w", exists=False, nearest="/", kind=None)
+    try:
+        assert run("launch", "job.yaml", "-i", "fleet.yaml", "--lang", "zh") == 1
+        said = capsys.readouterr().err
+        assert "正在检查 2 个节点" in said and "n1：预检 失败（" in said and "n1: /w：工作目录" in said and "n0：预检 失败（" in said and "另有节点不合格" in said
+        assert "rankdeck: n1: /w：节点不适合该作业：工作目录" in said
+        nodes["n1"].facts.clear()
+        nodes["n1"].facts.update(before)
+        assert run("launch", "job.yaml", "-i", "fleet.yaml", "--lang", "zh", "--detach") == 0
+        said = capsys.readouterr().err
+        assert "n0：启动 完成（" in said and "已启动，尝试" in said and "：合格" in said
+        assert not re.search(r"\b(done|failed|started|checks|fit|attempt|node)\b", said), said
+    finally:
+        i18n.use({})
 
 
 def test_warnings_are_shown_and_do_not_stop_a_launch(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "no link to {nodes}; the job goes on without us": "与 {nodes} 无连接；作业不受影响", "all links are up again": "全部连接已恢复",
     "{place}: {what}, and {n} more": "{place}：{what}，另有 {n} 项", "the nodes are not fit for the job: {what}": "节点不适合该作业：{what}", "the nodes are not fit for the job: {what}, and {n} more": "节点不适合该作业：{what}，另有 {n} 项",
     "{job}: started as attempt {attempt}": "{job}：已启动，尝试 {attempt}", "{job}: done; it makes {paths}": "{job}：完成；产出 {paths}",
-    "no answer ({why}); the step goes on without us": "无回应（{why}）；该步骤继续进行", "attempt {0} is not known to the node any more": "节点已不知道尝试 {0}", "it was {0} before it began": "开始之前已为{0!}状态",
+    "no answer ({why}); the step goes on without us": "无回应（{why}）；该步骤继续进行", "attempt {0} is not known to the node any more": "节点已不知道尝试 {0}", "it was {0} before it began": "开始之前已是{0!}状态",
     "no answer for {0} s: {1}": "{0} 秒无回应：{1}", "no output": "没有输出", "{0} (check {1}; see rankdeck check)": "{0}（检查项 {1}；见 rankdeck check）", "(check {0}; see rankdeck check)": "（检查项 {0}；见 rankdeck check）",
     "Mend what it says and run it again; what is made already is left alone": "按其所述修正后再运行；已产出的内容不会重做",
     # Attach, stop, exec.

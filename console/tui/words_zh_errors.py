@@ -137,7 +137,7 @@ ERRORS: Mapping[str, str] = {
     "Mend `jump` in the fleet file or ProxyJump in the SSH configuration.": "修正集群文件中的 `jump` 或 SSH 配置中的 ProxyJump", "Remove one of them.": "去掉其中一个", "Write ProxyJump, or set `jump` in the fleet file.": "改用 ProxyJump，或在集群文件中设 `jump`", "Look at ProxyJump in {0}.": "查看 {0} 中的 ProxyJump",
     "Make it readable for you, or name another file.": "使其可读，或指定另一个文件", "Look at the free space and who may write there.": "查看那里的剩余空间和写权限", "Change `transport` in the fleet file.": "修改集群文件中的 `transport`",
     # The next move: launching and stopping.
-    "It may still run: {0}": "可能仍在运行：{0}", "It was ended on {0} too.": "{0} 上也已结束", "Something is left: {0}.": "有残留：{0}",
+    "It may still run: {0}": "可能仍在运行：{0}", "It was ended on {0} too.": "{0} 上也已结束", "Something is left: {0}.": "有残留：{0}", "processes {0} on {1}": "{1} 上的进程 {0}", "processes {0} and its container on {1}": "{1} 上的进程 {0} 及其容器", "its container on {0}": "{0} 上的容器", "what nobody can tell ({0}) on {1}": "{1} 上情况不明（{0}）",
     "See `rankdeck plan`.": "见 `rankdeck plan`", "Reconnect these nodes and stop it again.": "重连这些节点，再停止一次", "Arm it first (:arm).": "请先解锁（:arm）", "Change `paths.work`, or its owner and mode.": "修改 `paths.work`，或其属主和权限", "Stop it first: rankdeck stop {0}": "先停止它：rankdeck stop {0}",
     "Not undone on {0}: it may run on {1}; stop it there.": "{0} 上未撤销：可能正在 {1} 上运行，请在那里停止", "Not undone on {0}: the nodes undo it themselves when no start comes.": "{0} 上未撤销：没有启动命令时节点会自行撤销",
     "Its container may be left on {0} ({1}); the node tries again by itself.": "其容器可能留在 {0} 上（{1}）；节点会自行重试",

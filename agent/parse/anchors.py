@@ -26,10 +26,11 @@ SHORTEST = 4
 """Bytes of the shortest text that may be looked for."""
 _CONTEXT, _ENOUGH = 24, 7
 _BEHIND, _BEFORE, _ALIKE = (8, 4, 2, 0), 4, 3
+_NEAR = 4
 _LENGTHS = (1, 2, 3)
 # ns: one byte of log passed by memchr and by an expression that begins with one byte or with more, a stop at that,
-# a look at what stands behind it, an occurrence found by memchr, and one found by an expression.
-_FIND_NS, _BYTE_NS, _LITERAL_NS, _STOP_NS, _LOOK_NS, _HIT_NS, _MATCH_NS = 0.02, 0.3, 0.34, 18.0, 45.0, 160.0, 200.0
+# a look at what stands behind it, an occurrence found by memchr, a look behind that, and an occurrence found by an expression.
+_FIND_NS, _BYTE_NS, _LITERAL_NS, _STOP_NS, _LOOK_NS, _HIT_NS, _NEAR_NS, _MATCH_NS = 0.02, 0.3, 0.34, 18.0, 45.0, 160.0, 120.0, 200.0
 # Branches cheaper than this are taken for one.
 _CHEAP_NS = 0.002
 # Of more branches than this it is asked first whether there is one.
@@ -39,34 +40,47 @@ _OFTEN = 7
 
 _Members = List[Tuple[bytes, int]]
 _Place = Tuple[int, bytes]
+_Found = Tuple[Tuple[bytes, int], ...]
+_Table = Dict[bytes, _Found]
 
 
 class _Rare:
-    """One rare byte, and what may stand behind it."""
+    """One rare byte, and what may stand behind it: per byte behind it a table of that and the next ones -> (text, where in it the rare byte stands)."""
 
     def __init__(self, needle: bytes, members: _Members) -> None:
         self._needle, self._members = needle, members
-        self._behind: List[Tuple[Tuple[bytes, int], ...]] = [()] * 256
+        alike: Dict[int, _Members] = {}
         for text, back in members:
-            self._behind[text[back + 1]] += ((text, back),)
+            alike.setdefault(text[back + 1], []).append((text, back))
+        self._behind: List[Optional[Tuple[_Table, _Found]]] = [None] * 256
+        for byte, many in alike.items():
+            short = tuple((text, back) for text, back in many if len(text) - back <= _NEAR)    # to be looked at whatever follows
+            table: _Table = {}
+            for text, back in many:
+                if len(text) - back > _NEAR:
+                    key = text[back + 1:back + 1 + _NEAR]
+                    table[key] = table.get(key, short) + ((text, back),)
+            self._behind[byte] = table, short
         self._often: Optional[_Trie] = None
 
     def collect(self, block: bytes, found: List[_Place]) -> None:
         """Put (place, text) of every occurrence into ``found``."""
         needle, behind, find, starts = self._needle, self._behind, block.find, block.startswith
-        left = 64 + (len(block) >> _OFTEN)
         hit = find(needle, 0, -1)    # nothing stands behind the last byte
-        while hit >= 0:
-            for text, back in behind[block[hit + 1]]:
-                if starts(text, hit - back) and hit >= back:
-                    found.append((hit - back, text))
-            hit = find(needle, hit + 1, -1)
-            left -= 1
-            if left < 0 and hit >= 0:
-                if self._often is None:
-                    self._often = _Trie(needle, self._members)
-                self._often.collect(block, found, hit)
+        for _ in range(64 + (len(block) >> _OFTEN)):
+            if hit < 0:
                 return
+            near = behind[block[hit + 1]]
+            if near is not None:
+                table, short = near
+                for text, back in table.get(block[hit + 1:hit + 1 + _NEAR], short):
+                    if starts(text, hit - back) and hit >= back:
+                        found.append((hit - back, text))
+            hit = find(needle, hit + 1, -1)
+        if hit >= 0:
+            if self._often is None:
+                self._often = _Trie(needle, self._members)
+            self._often.collect(block, found, hit)
 
 
 class _Trie:
@@ -85,7 +99,7 @@ class _Trie:
             alike.setdefault((size, tail[:size]), []).append((text, place))
             # Little stands behind the literal: what stands before it must be looked at as well.
             words.append((tail, text if len(tail) < _ENOUGH else b""))
-        tables: Dict[Tuple[int, int], Dict[bytes, Tuple[Tuple[bytes, int], ...]]] = {}
+        tables: Dict[Tuple[int, int], _Table] = {}
         for (size, _), many in alike.items():
             for text, place in many:
                 before = _BEFORE if place >= _BEFORE and (not size or len(many) > _ALIKE) else 0
@@ -158,28 +172,32 @@ def _planned(texts: Sequence[bytes], share: Share) -> List[Tuple[Tuple[bytes, bo
 def _offered(needle: bytes, items: Dict[int, List[int]], texts: Sequence[bytes], share: Share) -> Iterator[Tuple[bool, Offer]]:
     """(whether by memchr, at what cost) of the needle, which stands in these places of these texts."""
     often = share(needle)
-    if len(needle) == 1:
-        served = covering.bits(item for item, places in items.items() if places[0] + 1 < len(texts[item]))
-        if served:
-            yield True, Offer(_FIND_NS + _HIT_NS * often, ((0.0, served),))
     branches: Dict[bytes, int] = {}
     for item, places in items.items():
         for place in places:
             branch = texts[item][place:place + len(needle) + 1]
             branches[branch] = branches.get(branch, 0) | 1 << item
+    if len(needle) == 1:
+        priced = _priced((share(branch) * _NEAR_NS, served) for branch, served in branches.items() if len(branch) > 1)
+        if priced:
+            yield True, Offer(_FIND_NS + _HIT_NS * often, priced)
+    base = (_BYTE_NS if len(needle) == 1 else _LITERAL_NS + 3.0 * share(needle[:1])) + _STOP_NS * often
+    yield False, Offer(base, _priced((share(branch) * (_LOOK_NS if len(branch) > len(needle) else _MATCH_NS), served) for branch, served in branches.items()))
+
+
+def _priced(branches: Iterable[Tuple[float, int]]) -> Tuple[Tuple[float, int], ...]:
+    """The branches of an offer."""
     price_of: Dict[int, float] = {}
     cheap, cheap_price = 0, 0.0
-    for branch, found in branches.items():
-        price = share(branch) * (_LOOK_NS if len(branch) > len(needle) else _MATCH_NS)
+    for price, served in branches:
         if price < _CHEAP_NS:    # most are: told apart, they take more memory than all the rest
-            cheap |= found
+            cheap |= served
             cheap_price += price
         else:
-            price_of[found] = price_of.get(found, 0.0) + price
+            price_of[served] = price_of.get(served, 0.0) + price
     if cheap:
         price_of[cheap] = price_of.get(cheap, 0.0) + cheap_price
-    base = (_BYTE_NS if len(needle) == 1 else _LITERAL_NS + 3.0 * share(needle[:1])) + _STOP_NS * often
-    yield False, Offer(base, tuple(sorted(((price, found) for found, price in price_of.items()), key=lambda one: (one[0] / covering.count(one[1]), one[1]))))
+    return tuple(sorted(((price, served) for served, price in price_of.items()), key=lambda one: (one[0] / covering.count(one[1]), one[1])))
 
 
 def _places(text: bytes, needle: bytes) -> List[int]:

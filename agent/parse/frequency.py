@@ -20,7 +20,7 @@ _USUAL = {" ": 110, "e": 52, "t": 40, "r": 38, "a": 38, "i": 37, "n": 36, "o": 3
           "(": 6, ")": 6, "w": 5, "v": 5, "F": 3, "'": 4, "x": 3, "E": 4, "I": 4, "R": 3, "C": 3, "N": 3, "T": 3}
 
 # Words of three bytes and more share so many places; most have one of their own.
-_SLOT_BITS, _SPREAD = 17, 2654435761
+_EXACT, _SLOTS, _SPREAD = 1 << 16, (1 << 17) - 1, 2654435761
 
 Share = Callable[[bytes], float]
 """Of a needle (one to four bytes), the share of places in the log where it stands."""
@@ -53,13 +53,13 @@ def counted(sample: bytes) -> Share:
 
 def _table(sample: bytes, length: int) -> "array[int]":
     """How often each ``_slot`` comes up. A dictionary would take megabytes, which an agent does not get back."""
-    table = array("I", bytes(array("I").itemsize << _SLOT_BITS))
+    table = array("I", bytes(array("I").itemsize * (_SLOTS + 1)))
     word, mask = int.from_bytes(sample[:length - 1], "big"), (1 << 8 * length) - 1
     for byte in sample[length - 1:]:
         word = (word << 8 | byte) & mask
-        table[_slot(word)] += 1
+        table[word if word < _EXACT else (word * _SPREAD >> 16) & _SLOTS] += 1    # as ``_slot``, which costs as much again
     return table
 
 
 def _slot(word: int) -> int:
-    return word if word < 1 << 16 else (word * _SPREAD >> 16) % (1 << _SLOT_BITS)
+    return word if word < _EXACT else (word * _SPREAD >> 16) & _SLOTS

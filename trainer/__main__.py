@@ -82,6 +82,13 @@ def main(argv: list[str] | None = None) -> int:
     except TrainerError as error:
         print(f"rankdeck: {error}", file=sys.stderr, flush=True)  # noqa: T201
         return error.EXIT_CODE
+    except BrokenPipeError:
+        if arguments.command != "inspect":  # of what makes something, nobody knows how far it came
+            traceback.print_exc()
+            return EXIT_LOST
+        # Whoever read it (a pager, head) has enough. Nothing is left to be flushed at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except BaseException:  # noqa: BLE001 - the edge of the program; torch has errors that are no Exception
         traceback.print_exc()
         return EXIT_LOST

@@ -130,7 +130,7 @@ WORDS: Mapping[str, str] = {
     "{text}: expected a time such as 90s, 10m or 1h, at most {most:.0f}h": "{text}：应为时间，例如 90s、10m、1h，最长 {most:.0f}h",
     "1st {what}": "首次 {what}", "NPU {n} {state}": "NPU {n} {state}", "was {state}": "原为 {state}", "attempt {name}": "尝试 {name}", "checkpoint {n} {state}": "检查点 {n} {state}", "{who} {how}": "{who} {how}",
     "round {n}, asked for": "第 {n} 轮，按要求", "prepared": "已准备", "committed": "已提交", "exited": "已退出", "aborted": "已中止", "expired": "已过期", "started": "已开始", "adopted": "已接管",
-    "mem": "内存", "iter": "迭代", "exit {n}": "退出码 {n}", "{n} of {all} nodes": "{n}/{all} 个节点", "{code} {category}": "{code} {category}", "{n} nodes, nothing known": "{n} 节点，状况未知", "{n} saves before it": "此前保存 {n} 次",
+    "mem": "内存", "iter": "迭代", "exit {n}": "退出码 {n}", "{n} of {all} nodes": "{n}/{all} 个节点", "{code} {category}": "{code} {category}", "[retry]": "[重试]", "[resume]": "[恢复]", "[isolate]": "[隔离]", "[fix-config]": "[改配置]", "[fix-code]": "[改代码]", "[fix-environment]": "[改环境]", "[clean-device]": "[清理设备]", "[free-space]": "[腾出空间]", "{n} nodes, nothing known": "{n} 节点，状况未知", "{n} saves before it": "此前保存 {n} 次",
     "rank {rank} (local rank {local}, pid {pid}) killed by {name}": "rank {rank}（local rank {local}，pid {pid}）被 {name} 终止", "rank {rank} (local rank {local}, pid {pid}) exited with status {code}": "rank {rank}（local rank {local}，pid {pid}）以状态 {code} 退出",
     # Values of facts.
     "not known at this moment": "此刻未知", "not seen at this moment": "此刻未见", "not known in the newest round": "最新一轮中未知", "npu-smi does not show it": "npu-smi 未显示", "{glyph} {word}": "{glyph} {word}", "{what} {text}": "{what} {text}",

@@ -14,10 +14,14 @@ from typing import Any
 
 from console.core.fleet.state import AttemptState, FleetState, RunState
 from console.core.fleet.views import Badge, Tone, link_badge, natural_key
-from console.core.i18n import phrase
+from console.core.i18n import joined, phrase
 from console.core.records import dataclass
 
 _ROLE_TONES: Mapping[str, Tone] = {"root": "bad", "unclear": "warn", "cascade": "warn", "teardown": "off", "benign": "plain"}
+_ACTIONS: Mapping[str, str] = {
+    "retry": phrase("[retry]"), "resume": phrase("[resume]"), "isolate": phrase("[isolate]"), "fix-config": phrase("[fix-config]"), "fix-code": phrase("[fix-code]"),
+    "fix-environment": phrase("[fix-environment]"), "clean-device": phrase("[clean-device]"), "free-space": phrase("[free-space]")}
+"""agent.catalogue.loader.ACTIONS as the time line shows them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +47,11 @@ def fault_rows(state: FleetState, run: RunState) -> tuple[Happening, ...]:
                 continue
             tone = _ROLE_TONES.get(role, "warn")
             code, category = str(data.get("code") or data.get("rule") or ""), str(data.get("category") or "")
-            action = data.get("action")
+            action, text = str(data.get("action") or ""), str(data.get("text") or "")
             rows.append(Happening(
                 time=our_time(state, seen.node, seen.time), node=seen.node, rank=data.get("rank"), what=_named(code, category),
                 badge=Badge(glyph={"bad": "✗", "warn": "!", "off": "·"}.get(tone, "·"), text=role, tone=tone),
-                detail=(f"[{action}] " if action and action != "none" else "") + str(data.get("text") or "")))
+                detail=_advised(action, text) if action and action != "none" else text))
     return tuple(sorted(rows, key=lambda row: -row.time))
 
 
@@ -55,6 +59,11 @@ def fault_rows(state: FleetState, run: RunState) -> tuple[Happening, ...]:
 def _named(code: str, category: str) -> str:
     # The same few over and over, in lists of thousands that are made anew every second.
     return phrase("{code} {category}", code=code, category=phrase(category)) if code and category else phrase(category) if category else code
+
+
+@lru_cache(maxsize=2048)
+def _advised(action: str, text: str) -> str:
+    return joined(" ", (_ACTIONS.get(action, f"[{action}]"), text))
 
 
 def first_errors(state: FleetState, run: RunState) -> frozenset[tuple[str, int | None, float]]:

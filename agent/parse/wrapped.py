@@ -45,7 +45,10 @@ def begun_above(block: bytes, line: scan.Line) -> Optional[Tuple[str, str, int, 
     place, pieces = line.start, [block[line.start:line.end]]
     for _ in range(megatron.JOIN_LIMIT - 1):
         end = place - 1
-        place = block.rfind(b"\n", max(0, end - 2000), max(0, end)) + 1
+        from_here = max(0, end - 2000)
+        place = block.rfind(b"\n", from_here, max(0, end)) + 1
+        if not place and from_here:    # longer than a terminal is wide: bars between carriage returns
+            return None
         if end <= place or end - place < len(pieces[0]) - 2:    # a terminal fills its lines
             return None
         pieces.insert(0, block[place:end])

@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 
-from agent.parse import reading, scan
+from agent.parse import reading, scan, steps
 
 SCANNER = scan.Scanner()
 WHOLE = (" [2025-09-05 16:08:14] iteration %8d/    2000 | consumed samples:          128 | elapsed time per iteration (ms): 5837.9 | learning rate: 1.000E-05 | "
@@ -154,3 +154,12 @@ def test_a_rank_beside_its_local_rank() -> None:
 def test_the_step_that_is_loaded_is_said_when_it_begins(text: str) -> None:
     found = reading.read_block((text + "Finished loading the checkpoint in 1.20 seconds.\n").encode(), SCANNER, {})
     assert [(one.data["iteration"], one.data["event"]) for one in found] == [(100, "loaded")]
+
+
+def test_bars_between_carriage_returns_are_not_read_over_and_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = b"".join(b"Epoch 0: :   5%%| | %d/1000 [01:00<19:00, v_num=, reduced_train_loss=9.500, global_step=%d.0, consumed_samples=6272.0]\r" % (n, n) for n in range(400))
+    looked: List[int] = []
+    real = steps._pairs
+    monkeypatch.setattr(steps, "_pairs", lambda text: (looked.append(len(text)), real(text))[1])
+    reading.read_block(block + b"\n", SCANNER, {})
+    assert 0 < sum(looked) < 10 * len(block)

@@ -32,7 +32,7 @@ import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 
 from bench.bare_screens import ORDERS
 from bench.load_feed import node_name
@@ -196,12 +196,11 @@ def run(rounds: int) -> Result:
     alone: dict[str, list[float]] = {"log": [], "grid": []}
     by_key: dict[bool, dict[str, list[float]]] = {True: {}, False: {}}
     for _ in range(max(1, rounds // 15)):
-        for turn in range(LETTER_TURNS):
+        for _ in range(LETTER_TURNS):
             with running("bare") as screen:
                 bare += keys(screen)
             with running("console") as screen:
-                if turn == 0:
-                    console.append(cpu(screen))
+                console.append(cpu(screen))
                 screen.press(b":", CURSOR)
                 ours += keys(screen)
         for _ in range(VIEW_TURNS):
@@ -212,7 +211,7 @@ def run(rounds: int) -> Result:
         for name, values in alone.items():
             with running(name) as screen:
                 values.append(cpu(screen))
-        ratios.append(console[-1] / (alone["log"][-1] + alone["grid"][-1]))
+        ratios.append(median(console[-LETTER_TURNS:]) / (alone["log"][-1] + alone["grid"][-1]))
     now, most = memory_mb()
     both = {"a letter typed": (ours, bare), **{kind: (by_key[False][kind], by_key[True][kind]) for kind in by_key[True]}}
     return Result(

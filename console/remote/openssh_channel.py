@@ -25,6 +25,8 @@ STDERR_BYTES = 64 << 10
 STATUS_WAIT_S = 1.0
 """How long after the end of a command's output its exit status is waited for."""
 END_WAIT_S = 1.0
+MASTER_WAIT_S = 2.0
+"""How long a command's status of 255 is not believed: few commands end so, and lost links all do."""
 SSH_FAILED = 255
 _POLL_S = 0.02
 
@@ -40,6 +42,7 @@ class ProcessChannel:
         self._reading = [True, True]
         self._closing = threading.Lock()
         self._closed = False
+        self._link_died: bool | None = None
         try:
             # A session of its own: Ctrl-C at the console's terminal is the console's alone.
             self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, start_new_session=True)
@@ -121,9 +124,18 @@ class ProcessChannel:
     def exit_status(self) -> int | None:
         """Its exit status, None while it runs or when the link died first."""
         status = self._process.poll()
-        if status is None or status < 0 or (status == SSH_FAILED and self._dead()):
+        if status is None or status < 0 or (status == SSH_FAILED and self._died()):
             return None
         return status
+
+    def _died(self) -> bool:
+        """Whether a status of 255 is the link's: the master may take a moment to go after the command's own ssh."""
+        if self._link_died is None:
+            deadline = time.monotonic() + MASTER_WAIT_S
+            while not self._dead() and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
+            self._link_died = self._dead()
+        return self._link_died
 
     def converse(self, stdin: bytes, deadline: float, command: str) -> tuple[int, bytes, bytes]:
         """Feed it ``stdin``, read it to its end: exit status, stdout, stderr. Raises ConnectError.

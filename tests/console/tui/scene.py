@@ -125,7 +125,7 @@ def fleet_events(now: float = NOW) -> list[FleetEvent]:
         for index, node in enumerate(nodes[:2]):
             events += [LaunchProgress(job=JOB, attempt=attempt, node=node, phase=phase, state="done", at=start) for phase in PHASES]  # type: ignore[arg-type]
             events.append(record(node, "job", start, job=JOB, attempt=attempt, epoch=int(start * 1000), state="running", node_index=index,
-                                 dir=f"/work/.rankdeck/{JOB}/{attempt}/{node}", operator="lin", why=None))
+                                 dir=f"/data/.rankdeck/{JOB}/{attempt}/{node}", operator="lin", why=None))
             events.append(record(node, "rank_map", start + 8, job=JOB, attempt=attempt, round=0, restart_count=0, world_size=16, complete=True,
                                  ranks={"rank": [index * 8 + k for k in range(8)], "local_rank": list(range(8)), "group_rank": [index] * 8,
                                         "pid": [4000 + k for k in range(8)], "start_ticks": [1] * 8}))
@@ -139,7 +139,7 @@ def fleet_events(now: float = NOW) -> list[FleetEvent]:
             events += [record(node, "exit", end + 2, job=JOB, attempt=FIRST, round=0, scope="command", rank=None, local_rank=None, pid=3999, code=1,
                               signal=None, started=start, ended=end + 2, asked=False) for node in nodes[:2]]
             events += [record(node, "job", end + 2, job=JOB, attempt=FIRST, epoch=int(start * 1000), state="exited", node_index=index,
-                              dir=f"/work/.rankdeck/{JOB}/{FIRST}/{node}", operator="lin", why=None) for index, node in enumerate(nodes[:2])]
+                              dir=f"/data/.rankdeck/{JOB}/{FIRST}/{node}", operator="lin", why=None) for index, node in enumerate(nodes[:2])]
             events.append(record(
                 "atlas-01", "fault", end + 1, job=JOB, attempt=FIRST, round=0, rank=3, local_rank=3, file="local_rank-3.log", file_id="h", offset=9,
                 code="EI0006", rule="hccl-socket-timeout", role="cascade", category="network", action="resume", device=3, pid=4003,
@@ -178,7 +178,7 @@ def broken_events(now: float = NOW) -> list[FleetEvent]:
                  started=now - 80, ended=first + 1.5 + rank / 10, asked=False) for rank in (0, 3)),
         *(record(node, "exit", first + 3, **common, scope="command", rank=None, local_rank=None, pid=3999, code=1, signal=None, started=now - 80, ended=first + 3, asked=False)
           for node in nodes),
-        *(record(node, "job", first + 3, job=JOB, attempt=SECOND, epoch=int((now - 88) * 1000), state="exited", node_index=index, dir=f"/work/.rankdeck/{JOB}/{SECOND}/{node}",
+        *(record(node, "job", first + 3, job=JOB, attempt=SECOND, epoch=int((now - 88) * 1000), state="exited", node_index=index, dir=f"/data/.rankdeck/{JOB}/{SECOND}/{node}",
                  operator="lin", why=None) for index, node in enumerate(nodes))]
 
 
@@ -196,7 +196,7 @@ def log_lines(last: int = 96) -> list[str]:
     return lines
 
 
-LOG = ("atlas-02", f"/work/.rankdeck/{JOB}/{SECOND}/atlas-02/round-00/local_rank-7.log")
+LOG = ("atlas-02", f"/data/.rankdeck/{JOB}/{SECOND}/atlas-02/round-00/local_rank-7.log")
 
 
 def full_feed() -> FakeFeed:

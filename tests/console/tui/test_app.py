@@ -227,7 +227,7 @@ async def test_the_log_is_asked_for_and_let_go() -> None:
         await screen.press("L")
         assert screen.feed.intents[-1] == FollowLog(node=scene.LOG[0], path=scene.LOG[1])
         await screen.command("log atlas-02")
-        assert screen.feed.intents[-1] == FollowLog(node="atlas-02", path=f"/work/.rankdeck/{scene.JOB}/{scene.SECOND}/atlas-02/launcher.log")
+        assert screen.feed.intents[-1] == FollowLog(node="atlas-02", path=f"/data/.rankdeck/{scene.JOB}/{scene.SECOND}/atlas-02/launcher.log")
 
 
 async def test_a_new_round_is_followed_by_itself_unless_a_rank_was_chosen() -> None:

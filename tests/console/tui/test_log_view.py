@@ -10,7 +10,7 @@ from console.tui.widgets.log_view import LogView, wrapped
 from tests.console.tui import scene
 from tests.console.tui.test_app import Screen, opened
 
-BASE = f"/work/.rankdeck/{scene.JOB}"
+BASE = f"/data/.rankdeck/{scene.JOB}"
 
 
 @pytest.mark.parametrize(("text", "time"), [

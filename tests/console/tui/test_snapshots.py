@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from textual.pilot import Pilot
 
-from console.core import i18n
 from console.core.layout import from_mapping
 from console.tui.app import ConsoleApp, Ending, Options
 from console.tui.layout_host import BUILT_IN
 from console.tui.views import KEYS
-from console.tui.words import catalogue
 from tests.console.tui import scene
 
 LAYOUTS = Path(__file__).resolve().parents[3] / "layouts"
@@ -44,13 +42,6 @@ async def ticked(pilot: Pilot[Ending]) -> None:
 def _in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "TEXTUAL_THEME"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def chinese() -> Iterator[None]:
-    i18n.use(catalogue("zh", {}))
-    yield
-    i18n.use({})
 
 
 def view(name: str, theme: str = "", *, broken: bool = False) -> ConsoleApp:

@@ -33,13 +33,6 @@ AS_IT_IS = {"rankdeck", "pid"}
 """Words of a line that are the same in every language."""
 
 
-@pytest.fixture
-def chinese() -> Iterator[None]:
-    i18n.use(catalogue("zh", {}))
-    yield
-    i18n.use({})
-
-
 def _called(call: ast.Call) -> str:
     return ast.unparse(call.func)
 

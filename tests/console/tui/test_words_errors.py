@@ -21,7 +21,6 @@ from console.core.spoken import spoken, spoken_list, spoken_text
 from console.remote import check
 from console.tui import plain
 from console.tui.widgets.listings import told_detail
-from console.tui.words import catalogue
 from console.tui.words_zh import WORDS
 from console.tui.words_zh_errors import ERRORS
 from console.tui.words_zh_reasons import REASONS
@@ -39,13 +38,6 @@ VALUES = {
     "{0} failed", "cannot {0}: the console is read-only",
     # Several sentences, which are looked for one by one.
     "Mend what it says, then launch again.{0}", "Mend the link, then launch again.{0}"}
-
-
-@pytest.fixture
-def chinese() -> Iterator[None]:
-    i18n.use(catalogue("zh", {}))
-    yield
-    i18n.use({})
 
 
 def _name(node: ast.expr) -> str:

@@ -38,7 +38,7 @@ def records(first: int, last: int) -> Iterator[RecordArrived]:
     for i in range(first, last + 1):
         yield RecordArrived(
             node="n1", spool_id="s", seq=i, kind="iteration", key=f"64768:1234567:0123456789ab:{i * SPACING}:iteration", time=1.7e9 + i, at=1.7e9 + i, version=2,
-            data={"job": "bench", "attempt": "20261122T050000Z-aaaa", "round": 0, "rank": 7, "local_rank": 7, "file": "/work/.rankdeck/bench/round-00/local_rank-7.log",
+            data={"job": "bench", "attempt": "20261122T050000Z-aaaa", "round": 0, "rank": 7, "local_rank": 7, "file": "/data/.rankdeck/bench/round-00/local_rank-7.log",
                   "file_id": "64768:1234567:0123456789ab", "offset": i * SPACING, "line": i, "iteration": i, "total": POINTS, "lm_loss": random.random() * 10,
                   "learning_rate": 1e-4 * random.random(), "elapsed_ms": 5000 + random.random(), "grad_norm": random.random(), "consumed_samples": i * 512,
                   "global_batch_size": 512, "loss_scale": 1.0, "skipped": 0, "nan": 0, "tflops": 150 + random.random(), "tokens_per_s_per_device": None,

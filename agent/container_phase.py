@@ -36,7 +36,7 @@ class ContainerPhase:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._folder = os.path.join(home.path, "containers")
+        self._folder = home.containers
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._running: dict[str, int] = {}

@@ -10,7 +10,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from typing import Any
+
+# What _write_beside writes to, until it has its name.
+_BESIDE = re.compile(r"\..+\.[0-9a-f]{8}\Z")
 
 
 def write_new(path: str, data: dict[str, Any] | str, mode: int = 0o644) -> bool:
@@ -64,6 +68,18 @@ def remove(path: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def sweep(folder: str) -> None:
+    """Remove what a killed process was about to give a name in a directory that nobody else writes to now.
+
+    Raises OSError for anything but a missing directory."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return
+    for name in filter(_BESIDE.match, names):
+        remove(os.path.join(folder, name))
 
 
 def _write_beside(path: str, data: dict[str, Any] | str, mode: int) -> str:

@@ -14,6 +14,8 @@ import os
 import socket
 import stat
 
+from agent import disk
+
 
 class HomeError(Exception):
     """The state directory cannot be used; the text says which, why and what to do."""
@@ -31,6 +33,7 @@ class Home:
         self.path = os.path.abspath(os.path.expanduser(path))
         self.attempts = os.path.join(self.path, "attempts")
         self.locks = os.path.join(self.path, "locks")
+        self.containers = os.path.join(self.path, "containers")
         self.spool = os.path.join(self.path, "spool.db")
         self.log = os.path.join(self.path, "resident.log")
         try:
@@ -65,6 +68,11 @@ class Home:
                 return None
             raise
         return fd
+
+    def sweep(self) -> None:
+        """Remove the files that a killed resident had begun to write. Only for who holds the lock. Raises OSError."""
+        for folder in (self.attempts, self.locks, self.containers):
+            disk.sweep(folder)
 
     def listen(self) -> socket.socket:
         """A listening socket at ``sock`` (0600), in the place of a dead one. Only for who holds the lock."""

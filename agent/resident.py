@@ -388,6 +388,7 @@ def serve(state: str, options: Options) -> int:
         time.sleep(0.05)
     os.chdir("/")
     _load_all()
+    home.sweep()
     Resident(home, options).run()
     sys.stderr.flush()
     # Threads that hang in a dead file system are left where they are.

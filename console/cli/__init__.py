@@ -292,6 +292,7 @@ def build_parser(only: str = "") -> argparse.ArgumentParser:
     exported.add_argument("--csv", metavar="FILE", default="", help="file to write; - is standard output (the default)")
     exported.add_argument("--tensorboard", metavar="DIR", default="", help="folder to write event files into, one run for each attempt and one joined")
     exported.add_argument("--attempt", metavar="ID", default="", help="only this attempt (default: all, joined where they resumed)")
+    _add_lang(exported)
 
     if only in ("", "inspect"):
         _add_inspect(commands)
@@ -314,6 +315,7 @@ def _add_habits(add: Any) -> None:
     metrics.add_argument("--listen", metavar="[ADDRESS:]PORT", default="", help="serve http://ADDRESS:PORT/metrics (address: 127.0.0.1)")
     metrics.add_argument("-o", "--output", metavar="FILE", default="", help="write the file anew every time, for a node exporter's textfile collector")
     metrics.add_argument("--every", metavar="S", type=options.seconds, default=15.0, help="with --output: seconds between two writes (default: 15)")
+    _add_lang(metrics)
     _add_wait(metrics)
 
     config = add("config", _later("config", "config"), "Your own defaults: what is set and where it stands, or one value set, taken out, or the file in your editor.")
@@ -321,6 +323,7 @@ def _add_habits(add: Any) -> None:
                         help="show (default), path, set, unset, edit")
     config.add_argument("key", metavar="KEY", nargs="?", default="", help="a setting, such as theme or notify.command")
     config.add_argument("value", metavar="VALUE", nargs="?", help="with set")
+    _add_lang(config)
 
     completes = add("completion", _later("completion", "script"), "A script that lets your shell complete commands, options, nodes, jobs and layouts.", as_json=False)
     completes.add_argument("shell", metavar="SHELL", choices=["bash", "zsh", "fish"], help="bash, zsh or fish")
@@ -373,6 +376,7 @@ def _add_inspect(commands: Any) -> None:
         made.set_defaults(run=run)
         made.add_argument("files" if many else "file", metavar="FILE", nargs="+" if many else None, help=files)
         made.add_argument("--json", action="store_true", help="print one JSON document")
+        _add_lang(made)
 
     add("log", _later("inspect", "log"), "Iterations, validations, checkpoints and faults in training, plog and system logs. Exit status 1 when there is a "
         "fault that may start an incident.", "log file, or - for standard input", True)
@@ -386,6 +390,7 @@ def _add_inspect(commands: Any) -> None:
     saves.add_argument("--at", metavar="N", type=options.count, help="iteration the job has reached: tells what would be lost")
     saves.add_argument("--step-s", metavar="S", type=options.seconds, help="seconds of one iteration, for --at")
     saves.add_argument("--json", action="store_true", help="print one JSON document")
+    _add_lang(saves)
 
 
 def _later(module: str, name: str) -> Callable[[argparse.Namespace], int]:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from agent.parse import outputs, scan
-from console.cli.desk import put, put_json, say
-from console.core import log_report
+from console.cli.desk import put, put_json, say, speak
+from console.core import i18n, log_report
 from console.core.errors import FileError
 
 BLOCK_BYTES = 1 << 20
@@ -34,6 +34,7 @@ _PACKED = ((b"\x1f\x8b", "gzip"), (b"BZh", "bz2"), (b"\xfd7zXZ\0", "lzma"))
 
 def log(args: argparse.Namespace) -> int:
     """Training, plog and system logs. Exit status 1 when there is a fault that may start an incident."""
+    speak(args)
     scanner = scan.Scanner()
     reports = []
     for name in args.files:
@@ -52,12 +53,13 @@ def log(args: argparse.Namespace) -> int:
         put(log_report.text(reports))
     for report in reports:
         for rule, count in sorted(report.untold.items()):
-            say(f"rankdeck: {report.name}: {count} more faults of the rule {rule}; the first {log_report.FAULT_LIMIT} are told")
+            say("rankdeck: " + i18n.say("{name}: {n} more faults of the rule {rule}; the first {most} are told", name=report.name, n=count, rule=rule, most=log_report.FAULT_LIMIT))
     return 1 if any(fault["role"] == "root" for fault in found["faults"]) else 0
 
 
 def npu(args: argparse.Namespace) -> int:
     """npu-smi and hccn_tool output. Exit status 1 when it is not complete or reports an error, 2 when it is neither tool's."""
+    speak(args)
     with opened(args.file) as stream:
         raw = stream.read(NPU_LIMIT + 1)
     if len(raw) > NPU_LIMIT:
@@ -147,27 +149,27 @@ def _npu_text(found: dict[str, Any]) -> str:
     def shown(value: Any, unit: str = "") -> str:
         return "-" if value is None else f"{value:g}{unit}" if isinstance(value, float) else f"{value}{unit}"
 
-    head = f"{found.get('output') or 'npu-smi info'}: {len(found['devices'])} devices, {len(found['processes'])} processes"
-    head += f", npu-smi {found['tool_version']}" if found["tool_version"] else ""
-    rows = [("NPU", "CHIP", "NAME", "HEALTH", "POWER", "TEMP", "AICORE", "HBM MB", "BUS")]
+    head = i18n.say("{output}: {n} devices, {processes} processes", output=found.get("output") or "npu-smi info", n=len(found["devices"]), processes=len(found["processes"]))
+    head += i18n.say(", npu-smi {version}", version=found["tool_version"]) if found["tool_version"] else ""
+    rows = [("NPU", "CHIP", i18n.say("name").upper(), i18n.say("health").upper(), i18n.say("power").upper(), i18n.say("temp").upper(), "AICORE", "HBM MB", "BUS")]
     rows += [(shown(row["npu_id"]), shown(row["chip_id"]), shown(row["name"]), shown(row["health"]), shown(row["power_w"], " W"),
               shown(row["temperature_c"], " C"), shown(row["aicore_pct"], " %"), f"{shown(row['hbm_used_mb'])}/{shown(row['hbm_total_mb'])}",
               shown(row["bus_id"])) for row in found["devices"]]
     lines = [head, *(table(rows) if found["devices"] else ())]
     if str(found.get("output")).startswith("hccn-"):
-        lines = [_network_text(one) for one in found["details"].get("outputs", [found["details"]])] if found["output"] != "hccn-error" else ["hccn_tool: no output"]
-    lines += [f"process {shown(row['pid'])} on NPU {shown(row['npu_id'])} chip {shown(row['chip_id'])}: {shown(row['name'])}, "
-              f"{shown(row['memory_mb'])} MB" for row in found["processes"]]
-    lines += [f"error {shown(error['code'])}: {error['text']}" for error in found["errors"]]
+        lines = [_network_text(one) for one in found["details"].get("outputs", [found["details"]])] if found["output"] != "hccn-error" else [i18n.say("hccn_tool: no output")]
+    lines += [i18n.say("process {pid} on NPU {npu} chip {chip}: {name}, {mb} MB", pid=shown(row["pid"]), npu=shown(row["npu_id"]), chip=shown(row["chip_id"]),
+                       name=shown(row["name"]), mb=shown(row["memory_mb"])) for row in found["processes"]]
+    lines += [i18n.say("error {code}: {text}", code=shown(error["code"]), text=error["text"]) for error in found["errors"]]
     if not found["complete"]:
-        lines.append("not complete: rows are missing, the text is cut, or the tool reported an error")
+        lines.append(i18n.say("not complete: rows are missing, the text is cut, or the tool reported an error"))
     return "\n".join(lines)
 
 
 def _network_text(reading: dict[str, Any]) -> str:
-    """One output of hccn_tool on a line: the device, and what is one value."""
-    place = f"device {reading['device']}" if reading["device"] is not None else "a device"
+    """One output of hccn_tool on a line: the device, and what is one value, by the tool's own names."""
+    place = i18n.say("device {n}", n=reading["device"]) if reading["device"] is not None else i18n.say("a device")
     told = [f"{name.replace('_', ' ')} {value}" for name, value in reading.items()
             if name not in ("kind", "device", "complete") and isinstance(value, str | int | float)]
     counted = [f"{len(value)} {name}" for name, value in reading.items() if isinstance(value, list | dict) and value]
-    return f"{place}: {reading['kind'] or 'not readable'}: {', '.join(told + counted) or 'no value'}"
+    return f"{place}: {reading['kind'] or i18n.say('not readable')}: {', '.join(told + counted) or i18n.say('no value')}"

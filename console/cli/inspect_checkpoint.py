@@ -14,16 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from agent.parse import checkpoint
-from console.cli.desk import put, put_json
+from console.cli.desk import put, put_json, speak
+from console.core import i18n
 from console.core.errors import FileError
 from console.core.launch.report import table
+from console.core.spoken import spoken_list, spoken_text
 
 FILES_MAX = 200_000
 """More files than any checkpoint tree has."""
+HEADS = ("iteration", "format", "complete", "layout", "size", "saved (UTC)", "took", "why")
+UNREAD = "unknown kind"
+INCOMPLETE = ", which is not complete"
+"""Of ``agent.parse.checkpoint``'s sentences."""
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit status 0 when there is a save to go on from, or whole weights, and nothing is wrong; 1 otherwise. Raises FileError."""
+    speak(args)
     found = document([str(name) for name in args.dirs], at=args.at, step_s=args.step_s)
     if args.json:
         put_json(found)
@@ -67,24 +74,47 @@ def document(dirs: list[str], *, at: int | None = None, step_s: float | None = N
 
 
 def text(found: dict[str, Any]) -> str:
-    """The document for people."""
-    rows = [("ITERATION", "FORMAT", "COMPLETE", "LAYOUT", "SIZE", "SAVED (UTC)", "TOOK", "WHY")]
+    """The document for people, in the language in use."""
+    rows = [tuple(i18n.say(head).upper() for head in HEADS)]
     for row in found["iterations"]:
         layout = " ".join(f"{name}={row['layout'][name]}" for name in ("tp", "pp", "ep", "fsdp", "world_size") if row["layout"].get(name))
         saved = time.strftime("%m-%d %H:%M:%S", time.gmtime(row["saved_at"])) if row["saved_at"] else "-"
-        rows.append((str(row["iteration"]) if row["iteration"] is not None else "-", row["format"], ("yes" if row["resumable"] else "weights") if row["complete"] else "NO",
-                     layout or "-", _size(row["bytes"]), saved, f"{row['seconds']:.1f} s" if row["seconds"] is not None else "-", "" if row["complete"] and "unknown kind" not in row["why"] else row["why"]))
-    said = {"ok": f"tracker: {found['tracker']}", "missing": "no tracker", "torn": f"tracker torn: {found['tracker_text']!r}", "release": "tracker: release"}
-    lines = [*(table(rows) if found["iterations"] else ["no save found"]), "", said[found["tracker_state"]]]
-    lines.append(f"go on from: {found['resume_from']}" if found["resume_from"] is not None else "nothing here to go on from")
+        resumable = row["resumable"]
+        whole = i18n.say("yes" if resumable else "weights") if row["complete"] else i18n.say("NO")
+        why = "" if row["complete"] and UNREAD not in row["why"] else _why(row["why"])
+        rows.append((str(row["iteration"]) if row["iteration"] is not None else "-", row["format"], whole, layout or "-", _size(row["bytes"]), saved,
+                     f"{row['seconds']:.1f} s" if row["seconds"] is not None else "-", why))
+    lines = [*(table(rows) if found["iterations"] else [i18n.say("no save found")]), "", _tracker(found)]
+    lines.append(i18n.say("go on from: {n}", n=found["resume_from"]) if found["resume_from"] is not None else i18n.say("nothing here to go on from"))
     nearby = found["next_save"]
     if nearby and nearby["free_bytes"] is not None:
-        lines.append(f"the next save needs about {_size(nearby['bytes'])}, {_size(nearby['free_bytes'])} free here" + ("" if nearby["fits"] else ": it will NOT fit"))
+        lines.append(i18n.say("the next save needs about {size}, {free} free here", size=_size(nearby["bytes"]), free=_size(nearby["free_bytes"])) + ("" if nearby["fits"] else i18n.say(": it will NOT fit")))
     if found["lost"]:
         lost = found["lost"]
-        lines.append(f"lost if the job died now, at {lost['at']}: {lost['iterations']} iterations" + (f", {lost['seconds']:.0f} s of work" if lost["seconds"] is not None else ""))
-    lines += [f"problem: {problem}" for problem in found["problems"]]
+        lines.append(i18n.say("lost if the job died now, at {at}: {n} iterations", at=lost["at"], n=lost["iterations"]) + (i18n.say(", {s:.0f} s of work", s=lost["seconds"]) if lost["seconds"] is not None else ""))
+    lines += [i18n.say("problem: {what}", what=_problem(problem)) for problem in found["problems"]]
     return "\n".join(lines)
+
+
+def _tracker(found: dict[str, Any]) -> str:
+    state = found["tracker_state"]
+    if state == "ok":
+        return i18n.say("tracker: {n}", n=found["tracker"])
+    if state == "torn":
+        return i18n.say("tracker torn: {text!r}", text=found["tracker_text"])
+    released = state == "release"
+    return i18n.say("tracker: release" if released else "no tracker")
+
+
+def _why(text: str) -> str:
+    """Why a save is not whole: one sentence about files that were not looked into, else several reasons."""
+    return spoken_text(text) if UNREAD in text else spoken_list(text)
+
+
+def _problem(text: str) -> str:
+    """What is wrong with the directory; it may end with why the save is not whole that the tracker names."""
+    what, between, why = text.partition(f"{INCOMPLETE}: ")
+    return i18n.say("{what}: {why}", what=spoken_text(what + INCOMPLETE), why=_why(why)) if between else spoken_text(text)
 
 
 def _listing(directory: str, folders: set[str]) -> dict[str, tuple[int, float]]:

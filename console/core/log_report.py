@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.parse import asides, reading, scan, times
+from console.core.columns import padded
+from console.core.i18n import say
 
 FAULT_LIMIT = 1000
 """Faults of one rule told per file; the others are counted."""
@@ -22,6 +24,8 @@ _REPEATS = 64
 """So many iterations are remembered when looking for what another rank printed already."""
 _HEAD = 1 << 16
 _BARS = "▁▂▃▄▅▆▇█"
+_COUNTED = (("validations", "validation"), ("checkpoints", "checkpoint"))
+"""As rows of the report, and as kinds of records."""
 _ITERATION = ("iteration", "total", "lm_loss", "learning_rate", "elapsed_ms", "grad_norm", "consumed_samples", "global_batch_size",
               "loss_scale", "skipped", "nan", "tflops", "tokens_per_s_per_device", "extra", "time", "rank", "file", "line")
 _VALIDATION = ("iteration", "lm_loss", "ppl", "file", "line")
@@ -189,44 +193,50 @@ def sparkline(values: Sequence[float], width: int = 60) -> str:
 
 
 def text(reports: Sequence[FileReport]) -> str:
-    """The compact report for people."""
+    """The compact report for people, in the language in use."""
     main = carrier(reports)
     lines: list[str] = []
     for report in reports:
         lines += _file_lines(report, carries=report is main and len(reports) > 1)
     if main is None and any(report.lines for report in reports):
-        lines.append("no training loss in " + ("this log" if len(reports) == 1 else "any of these logs"))
+        lines.append(say("no training loss in this log" if len(reports) == 1 else "no training loss in any of these logs"))
     return "\n".join(lines)
 
 
 def _file_lines(report: FileReport, *, carries: bool) -> list[str]:
-    lines = [f"{report.name}: {report.lines} lines" + (", carries the loss" if carries else "")]
+    lines = [say("{name}: {n} lines, carries the loss" if carries else "{name}: {n} lines", name=report.name, n=report.lines)]
     found = report.found["iteration"]
     if found:
-        first, last = found[0], found[-1]
-        total = f" of {last['total']}" if last["total"] else ""
-        again = f", {report.starts} starts" if report.starts > 1 else ""
-        lines.append(f"  iterations   {len(found)} records, {_shown(first['iteration'])} to {_shown(last['iteration'])}{total}{again}")
+        first, last, total = _shown(found[0]["iteration"]), _shown(found[-1]["iteration"]), found[-1]["total"]
+        span = say("{n} records, {first} to {last} of {total}" if total else "{n} records, {first} to {last}", n=len(found), first=first, last=last, total=total)
+        lines.append(_line("iterations", span + (say(", {n} starts", n=report.starts) if report.starts > 1 else "")))
         values = losses(report)
         if values:
-            lines.append(f"  loss         {values[0]:.6g} to {values[-1]:.6g}, least {min(values):.6g}  {sparkline(values)}")
+            lines.append(_line("loss", say("{first:.6g} to {last:.6g}, least {least:.6g}", first=values[0], last=values[-1], least=min(values)) + f"  {sparkline(values)}"))
         sick = sum(1 for data in found if isinstance(data["lm_loss"], str) or isinstance(data["grad_norm"], str))
         skipped = sum(data["skipped"] or 0 for data in found)
         if sick or skipped:
-            lines.append(f"  numerics     {sick} records with NaN or infinity, {skipped} iterations skipped")
+            lines.append(_line("numerics", say("{n} records with NaN or infinity, {skipped} iterations skipped", n=sick, skipped=skipped)))
         lines += _speed(report)
-    for name, kind in (("validations", "validation"), ("checkpoints", "checkpoint")):
+    for name, kind in _COUNTED:
         if report.found[kind]:
             newest = report.found[kind][-1]
-            counts = Counter(data.get("event", "run") for data in report.found[kind])
-            what = f"loss {_shown(newest['lm_loss'])}" if kind == "validation" else newest["event"]
-            lines.append(f"  {name:<12} {', '.join(f'{count} {event}' for event, count in counts.items())}; newest: iteration {_shown(newest['iteration'])} {what}")
+            runs = kind == _COUNTED[0][1]
+            counts = Counter(data.get("event", "") for data in report.found[kind])
+            lines.append(_line(name, say("{counts}; newest: iteration {n} {what}",
+                                         counts=", ".join(say("{n} run", n=count) if runs else say("{n} {event}", n=count, event=say(event)) for event, count in counts.items()),
+                                         n=_shown(newest["iteration"]), what=say("loss {loss}", loss=_shown(newest["lm_loss"])) if runs else say(newest["event"]))))
     if report.save_ms:
-        lines.append(f"  saves        {sum(report.save_ms) / len(report.save_ms) / 1000.0:.1f} s each by their timers ({len(report.save_ms)})")
+        lines.append(_line("saves", say("{s:.1f} s each by their timers ({n})", s=sum(report.save_ms) / len(report.save_ms) / 1000.0, n=len(report.save_ms))))
     if report.max_allocated_mb is not None:
-        lines.append(f"  memory       {report.max_allocated_mb:.0f} MB allocated at most")
+        lines.append(_line("memory", say("{mb:.0f} MB allocated at most", mb=report.max_allocated_mb)))
     lines += _fault_lines(report)
     return lines
+
+
+def _line(name: str, told: str) -> str:
+    """What is told, behind its name in a column."""
+    return f"  {padded(say(name), 12)} {told}"
 
 
 def _speed(report: FileReport) -> list[str]:
@@ -235,19 +245,20 @@ def _speed(report: FileReport) -> list[str]:
     times = sorted(data["elapsed_ms"] for data in found if data["elapsed_ms"] is not None)
     if not times:
         return []
-    line = f"  step         {times[len(times) // 2]:.1f} ms median"
+    told = say("{ms:.1f} ms median", ms=times[len(times) // 2])
     rates = sorted(data["tokens_per_s_per_device"] for data in found if data["tokens_per_s_per_device"] is not None)
     if rates:
-        line += f", {rates[len(rates) // 2]:.1f} tokens/s/p"
+        told += f", {rates[len(rates) // 2]:.1f} tokens/s/p"
     flops = sorted(data["tflops"] for data in found if data["tflops"] is not None)
     if flops:
-        line += f", {flops[len(flops) // 2]:.1f} TFLOP/s/p"
-    lines = [line]
+        told += f", {flops[len(flops) // 2]:.1f} TFLOP/s/p"
+    lines = [_line("step", told)]
     computed = [(asides.tokens_per_s_per_device(data["global_batch_size"], data["extra"].get("actual seqlen", report.memory.get("seq_length")),
                                                 report.memory.get("world_size"), data["elapsed_ms"]), data["tokens_per_s_per_device"]) for data in found]
     apart = [(ours, printed) for ours, printed in computed if ours and printed and abs(ours - printed) > 0.05 * printed]
     if apart:
-        lines.append(f"               printed {apart[-1][1]:.1f} tokens/s/p, but GBS x seq / (NPUs x ms) x 1000 gives {apart[-1][0]:.1f}")
+        ours, printed = apart[-1]
+        lines.append(_line("", say("printed {printed:.1f} tokens/s/p, but GBS x seq / (NPUs x ms) x 1000 gives {ours:.1f}", printed=printed, ours=ours)))
     return lines
 
 
@@ -259,18 +270,16 @@ def _fault_lines(report: FileReport) -> list[str]:
     lines = []
     for rule, members in sorted(groups.items(), key=lambda item: (order[item[1][0]["role"]], item[1][0]["line"])):
         first = members[0]
-        more = report.untold[rule]
         ranks = sorted({data["rank"] for data in members if data["rank"] is not None})
-        where = f", rank {_few(ranks)}" if ranks else ""
-        code = f" ({first['code']})" if first["code"] else ""
-        lines.append(f"  {first['role']:<12} {rule}{code} x {len(members) + more}, from line {first['line']}{where}: {first['action']}")
+        lines.append(_line(first["role"], say("{rule} x {n}, from line {line}{where}: {action}", rule=f"{rule} ({first['code']})" if first["code"] else rule,
+                                              n=len(members) + report.untold[rule], line=first["line"], where=f", rank {_few(ranks)}" if ranks else "", action=say(first["action"]))))
         if first["role"] in ("root", "unclear"):
-            lines.append(f"               {first['text'][:160]}")
+            lines.append(_line("", first["text"][:160]))
     return lines
 
 
 def _few(ranks: Sequence[int]) -> str:
-    return ", ".join(map(str, ranks[:6])) + (f" and {len(ranks) - 6} more" if len(ranks) > 6 else "")
+    return ", ".join(map(str, ranks[:6])) + (say(" and {n} more", n=len(ranks) - 6) if len(ranks) > 6 else "")
 
 
 def _shown(value: Any) -> str:

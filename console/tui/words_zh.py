@@ -12,6 +12,7 @@ from console.tui.words_zh_errands import ERRANDS
 from console.tui.words_zh_errors import ERRORS
 from console.tui.words_zh_findings import FINDINGS
 from console.tui.words_zh_imports import IMPORTS
+from console.tui.words_zh_inspect import INSPECT
 from console.tui.words_zh_reasons import REASONS
 from console.tui.words_zh_rules import RULES
 
@@ -145,5 +146,6 @@ WORDS: Mapping[str, str] = {
     **COLLEAGUES,
     **IMPORTS,
     **COMMANDS,
+    **INSPECT,
     LANGUAGE: "zh",
 }

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite, isnan
 from typing import Any
-from unicodedata import east_asian_width
 
+from console.core.columns import cells, padded
 from console.core.fleet.run_views import job_view, loss_log, max_allocated_mb, progress_text, timer_rows
 from console.core.fleet.state import FleetState, NodeState, RunState
 from console.core.fleet.views import Cell, duration_text, node_row, value_text
@@ -79,13 +79,8 @@ def status_text(document: Mapping[str, Any]) -> str:
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as aligned lines; the last column is not padded."""
-    widths = [max(_cells(row[at]) for row in rows) for at in range(len(rows[0]))]
-    return ["  ".join(cell + " " * (width - _cells(cell)) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def _cells(text: str) -> int:
-    """Columns of a terminal that the text takes."""
-    return len(text) if text.isascii() else len(text) + sum(east_asian_width(character) in "WF" for character in text)
+    widths = [max(cells(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return ["  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _job(state: FleetState, run: RunState, now: float) -> dict[str, Any]:

@@ -21,14 +21,17 @@ from console.tui.words import catalogue
 from console.tui.words_zh import WORDS
 from console.tui.words_zh_commands import COMMANDS
 from console.tui.words_zh_imports import IMPORTS
+from console.tui.words_zh_inspect import INSPECT
 from tests.console.tui import scene
 from tests.console.tui import test_words_rules as rules
 
 CONSOLE = Path(__file__).resolve().parents[3] / "console"
-SPOKEN = ("check.py", "looks.py", "colleagues.py", "logs.py", "adopt.py", "stage.py", "jobs.py", "run_step.py", "importing.py", "execute.py", "stopping.py")
+SPOKEN = ("check.py", "looks.py", "colleagues.py", "logs.py", "adopt.py", "stage.py", "jobs.py", "run_step.py", "importing.py", "execute.py", "stopping.py", "inspect.py", "inspect_checkpoint.py")
 """Commands that speak the operator's language while they work."""
 SAID = [*(CONSOLE / "cli" / name for name in SPOKEN), CONSOLE / "errands.py", CONSOLE / "remote" / "ssh_backend.py", CONSOLE / "core" / "launch" / "progress.py", CONSOLE / "core" / "launch" / "report.py", CONSOLE / "remote" / "gate.py", CONSOLE / "remote" / "step_run.py",
-        CONSOLE / "lab" / "demo.py", CONSOLE / "lab" / "fleet.py"]
+        CONSOLE / "lab" / "demo.py", CONSOLE / "lab" / "fleet.py", CONSOLE / "core" / "log_report.py"]
+PLAIN = ("progress.py", "report.py", "log_report.py")
+"""Files in which ``say`` is the language's, not the terminal's."""
 AS_IT_IS = {"rankdeck", "pid"}
 """Words of a line that are the same in every language."""
 
@@ -61,7 +64,7 @@ def test_no_line_of_these_commands_is_english_alone() -> None:
 def _said() -> Iterator[str]:
     for path in SAID:
         for call in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(call, ast.Call) and call.args and not isinstance(call.args[0], ast.Subscript) and (_called(call) in ("i18n.say", "phrase") or (_called(call) == "say" and path.name in ("progress.py", "report.py"))):
+            if isinstance(call, ast.Call) and call.args and not isinstance(call.args[0], ast.Subscript) and (_called(call) in ("i18n.say", "phrase") or (_called(call) == "say" and path.name in PLAIN)):
                 yield from (each.value for each in ast.walk(call.args[0]) if isinstance(each, ast.Constant) and isinstance(each.value, str))
 
 
@@ -97,7 +100,7 @@ def test_nothing_stands_there_that_no_import_says() -> None:
     assert sorted(set(IMPORTS) - {rules._key(text) for _, text in _imports()}) == []
 
 
-@pytest.mark.parametrize("text", [*COMMANDS, *IMPORTS])
+@pytest.mark.parametrize("text", [*COMMANDS, *IMPORTS, *INSPECT])
 def test_it_is_chinese_with_the_same_fields(text: str) -> None:
     said = WORDS[text]
     assert sorted(re.findall(r"\{[^}]*\}", text)) == sorted(re.findall(r"\{[^}]*\}", said.replace("!}", "}")))

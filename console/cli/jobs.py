@@ -243,15 +243,24 @@ def _make(args: argparse.Namespace, attempt: str) -> tuple[LaunchPlan, Inventory
 @contextmanager
 def leaving_in_order() -> Iterator[None]:
     """SIGTERM and the terminal's hang-up are an interrupt like the operator's own: what is half done is undone, what
-    comes up is left to its nodes. Does nothing outside of the main thread, which alone may be told of signals."""
+    comes up is left to its nodes. Both come once: a hang-up is told by the terminal and by its shell, and what is begun on
+    the first is not cut off by the second (ctrl+c does that). One that is ignored, as under nohup, stays so. Does nothing
+    outside of the main thread, which alone may be told of signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def leave(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+    before = {number: handler for number in (signal.SIGTERM, signal.SIGHUP) if (handler := signal.getsignal(number)) != signal.SIG_IGN}
+    leaving = False
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    def leave(number: int, frame: object) -> None:
+        nonlocal leaving
+        if not leaving:
+            leaving = True
+            raise KeyboardInterrupt
+
+    for number in before:
+        signal.signal(number, leave)
     try:
         yield
     finally:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ import referencing
 from agent import wire
 from console import cli
 from console.cli.desk import Desk
+from console.cli.jobs import leaving_in_order
 from console.core import i18n
 from console.core.errors import ConnectError, RequestError
 from console.core.events import FleetEvent, LinkChanged, NodeMet, RecordArrived
@@ -273,6 +275,43 @@ def test_unreadable_input_is_2(nodes: dict[str, Node], capsys: pytest.CaptureFix
 
 
 # --- launch -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_second_signal_does_not_cut_the_leaving_off() -> None:
+    signal.signal(signal.SIGHUP, before := lambda number, frame: None)
+    left = []
+
+    def launch() -> None:
+        with leaving_in_order():
+            try:
+                signal.raise_signal(signal.SIGHUP)
+            finally:
+                # The shell's, behind the terminal's own; and somebody's who does not wait.
+                signal.raise_signal(signal.SIGHUP)
+                signal.raise_signal(signal.SIGTERM)
+                left.append("in order")
+
+    with pytest.raises(KeyboardInterrupt):
+        launch()
+    assert left == ["in order"] and signal.getsignal(signal.SIGHUP) is before
+
+
+@pytest.mark.usefixtures("signals")
+def test_under_nohup_a_hang_up_is_nothing() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with leaving_in_order():
+        signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGTERM) not in (signal.SIG_IGN, signal.SIG_DFL)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_launch_starts_on_all_nodes(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,11 +95,10 @@ class ComingUp:
 
     def _is_confirmed(self, nodes: tuple[str, ...], now_s: float) -> bool:
         self._trains_since_s = now_s if self._trains_since_s is None else self._trains_since_s
-        if self._hold.confirm():
-            return True
-        if now_s - self._trains_since_s < self._plan.ttl_s + LAST_WORDS_S:
-            return False
+        self._hold.confirm()
         untold = self._hold.untold
+        if not untold or now_s - self._trains_since_s < self._plan.ttl_s + LAST_WORDS_S:
+            return not untold
         first = Ended(node=untold[0], phase="training", how="no link", time=self._clock.wall_s())
         fix = self._end_the_others(tuple(node for node in nodes if node not in untold), first)
         raise LaunchError(f"{', '.join(untold)} could not be told that the job trains", node=first.node, phase="training", where=", ".join(untold),

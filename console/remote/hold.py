@@ -33,14 +33,18 @@ class Hold:
     def __init__(self, submission: Submission, links: Links, limit_s: float) -> None:
         """``limit_s``: how long a node waits for the next sentence (``LaunchPlan.ttl_s``)."""
         self._submission, self._links, self._limit_s = submission, links, limit_s
+        self._often_s = limit_s / OFTEN
         self._untold = {node: node for node in submission.nodes}
-        self._confirming, self._over, self._wake = threading.Event(), threading.Event(), threading.Event()
+        self._confirming, self._over = threading.Event(), threading.Event()
+        self._guard = threading.Lock()
         self._thread = threading.Thread(target=self._keep, name="hold", daemon=True)
+        # Of its own: the other one may be waiting for a node that does not answer, and nobody else must wait for that.
+        self._last = threading.Thread(target=self._give, name="hold", daemon=True)
 
     @property
     def untold(self) -> tuple[str, ...]:
         """The nodes that have not heard the last sentence."""
-        return tuple(self._untold)
+        return tuple(self._untold.copy())
 
     def begin(self) -> None:
         """Keep the hold from now on; returns at once."""
@@ -48,42 +52,55 @@ class Hold:
 
     def confirm(self) -> bool:
         """Give the job to its nodes, in the background; whether all of them have heard it."""
-        if not self._confirming.is_set():
-            self._confirming.set()
-            self._wake.set()
+        with self._guard:
+            if not self._confirming.is_set() and not self._over.is_set():
+                self._confirming.set()
+                self._last.start()
         return not self._untold
 
     def hand_over(self, within_s: float) -> tuple[str, ...]:
         """Give the job to its nodes and wait for that; the nodes that did not hear it in time."""
         if not self.confirm() and not self._over.is_set():
-            self._thread.join(within_s)
+            self._last.join(within_s)
         self.let_go()
         return self.untold
 
     def let_go(self) -> None:
         """Say no more: what is not told by now ends by itself."""
-        self._over.set()
-        self._wake.set()
+        with self._guard:
+            self._over.set()
+            self._confirming.set()
 
     def _keep(self) -> None:
-        often_s = self._limit_s / OFTEN
-        while not self._over.is_set():
-            last = self._confirming.is_set()
-            said: dict[str, Any] = {"settled": True} if last else {"hold_s": self._limit_s}
-            failed = each(dict(self._untold), partial(self._say, said))
-            if last:
-                self._untold = {node: node for node in self._untold if node in failed}
-                if not self._untold:
-                    return
-            self._wake.wait(min(often_s, 1.0) if last else often_s)
-            if not self._over.is_set():
-                self._wake.clear()
+        while not self._confirming.is_set():
+            each({node: node for node in self._submission.nodes}, partial(self._say, {"hold_s": self._limit_s}, self._often_s / 2))
+            self._confirming.wait(self._often_s)
 
-    def _say(self, said: dict[str, Any], node: str) -> None:
-        session = self._links.session(node, self._limit_s / OFTEN / 2)
+    def _give(self) -> None:
+        while not self._over.is_set():
+            each(self._untold.copy(), self._give_to)
+            if not self._untold:
+                return
+            self._over.wait(min(self._often_s, 1.0))
+
+    def _give_to(self, node: str) -> None:
+        session = self._say({"settled": True}, 0.0, node)
+        if session is not None and self._goes_on(session):
+            return  # it could not be done there, as with a full disk, or nobody knows: once more
+        self._untold.pop(node, None)
+
+    def _say(self, said: dict[str, Any], wait_s: float, node: str) -> Session | None:
+        """``wait_s``: for a link. The session on which it was refused or not answered; None when the node has heard it. Raises ConsoleError without a link."""
+        session = self._links.session(node, wait_s)
         try:
-            session.request("commit", {"attempt": self._submission.attempt, "epoch": self._submission.epoch, **said}, self._limit_s / OFTEN)
+            session.request("commit", {"attempt": self._submission.attempt, "epoch": self._submission.epoch, **said}, self._often_s)
         except ConsoleError:
             if not session.alive:
                 raise
-            # Refused: it has ended there or was told to, and its records say so.
+            return session
+        return None
+
+    def _goes_on(self, session: Session) -> bool:
+        """Whether the attempt runs there and nobody has told it to stop: what has ended, or was told to, refuses, and its records say so."""
+        known = session.request("jobs", {}, self._often_s).get("attempts") or ()
+        return any(one.get("attempt") == self._submission.attempt and one.get("state") in ("committed", "running") for one in known)

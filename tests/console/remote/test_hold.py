@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from console.core.errors import LaunchError, RequestError
+from console.core.errors import ConnectError, LaunchError, RequestError
 from console.core.fleet.state import FleetState
 from console.core.launch.plan import LaunchPlan, NodePlan
 from console.remote.backend import LaunchBackend, Submission
@@ -23,13 +23,15 @@ PLAN = LaunchPlan(job="j", attempt="A", problems=(), derived={}, ttl_s=0.2, node
 
 
 class Link:
-    """A node's session. ``fails``: requests fail, and the link with them unless ``alive``."""
+    """A node's session. ``fails``: commits fail, and the link with them unless ``alive``; ``state``: the attempt's there."""
 
     def __init__(self) -> None:
         self.said: list[Mapping[str, Any]] = []
-        self.fails, self.alive = False, True
+        self.fails, self.alive, self.state = False, True, "running"
 
     def request(self, op: str, args: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        if op == "jobs":
+            return {"attempts": [{"attempt": "B", "state": "running"}, {"attempt": "A", "state": self.state}]}
         assert op == "commit" and (args["attempt"], args["epoch"]) == ("A", 7)
         self.said.append({name: value for name, value in args.items() if name not in ("attempt", "epoch")})
         if self.fails:
@@ -40,8 +42,14 @@ class Link:
 class Links:
     def __init__(self) -> None:
         self.of = {name: Link() for name in SUBMISSION.nodes}
+        self.free = threading.Event()
+        """Until then whoever asks for n1 waits, where ``stuck``."""
+        self.stuck = False
 
     def session(self, node: str, timeout_s: float = 15.0) -> Session:
+        if self.stuck and node == "n1":
+            self.free.wait()
+            raise ConnectError("not connected")
         return cast(Session, self.of[node])
 
     def said(self, node: str, what: str) -> int:
@@ -83,9 +91,34 @@ def test_who_leaves_does_not_wait_for_ever_and_says_no_more_afterwards() -> None
     assert links.said("n0", "settled") == 1
 
 
-def test_a_node_that_refuses_is_not_asked_again() -> None:
+def test_a_node_that_cannot_be_reached_keeps_nobody_from_hearing_that_it_is_theirs() -> None:
     links = Links()
-    links.of["n1"].fails = True
+    links.stuck = True
+    hold = holding(links, 600.0)
+    try:
+        until(lambda: links.said("n0", "hold_s"))  # and the round goes on, as n1 is waited for
+        assert not hold.confirm()
+        until(lambda: hold.untold == ("n1",))
+        assert links.said("n0", "settled") == 1 and hold.hand_over(0.05) == ("n1",)
+    finally:
+        links.free.set()
+
+
+def test_an_agent_that_could_not_do_it_is_no_agent_that_has_heard() -> None:
+    links = Links()
+    links.of["n1"].fails = True  # as with a full disk, or with no answer in time; and the job runs there
+    hold = holding(links)
+    hold.confirm()
+    until(lambda: links.said("n1", "settled") > 1)
+    assert hold.untold == ("n1",)
+    links.of["n1"].fails = False
+    until(hold.confirm)
+
+
+@pytest.mark.parametrize("state", ["stopping", "stopped", "exited"])
+def test_a_node_where_it_has_ended_is_not_asked_again(state: str) -> None:
+    links = Links()
+    links.of["n1"].fails, links.of["n1"].state = True, state
     assert holding(links).hand_over(60.0) == () and links.said("n1", "settled") == 1
 
 

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field, replace
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from textual import events, messages
@@ -46,7 +46,7 @@ from console.tui.navigator import Navigator
 from console.tui.paced_screen import PacedScreen
 from console.tui.pacing import Pacer
 from console.tui.panes import Pane
-from console.tui.slices import Slices, Sweeper, at_hand
+from console.tui.slices import PAUSE_S, Slices, Sweeper, at_hand
 from console.tui.time_cursor import Moments, TimeCursor
 from console.tui.widgets.bars import Bar, key_line, notice_line, prompt_line, top_line
 
@@ -62,6 +62,8 @@ ROWS, EVENTS, DRAINS = 12, 32, 300
 READY_AFTER_S = 0.5
 SHOW_S = 0.001
 """So long a key waits for what may wait."""
+TYPED_S, BEHIND_S = 1.0, 0.35
+"""So long after a key somebody is typing in the prompt; so long the picture behind it then stays as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,12 +185,16 @@ class ConsoleApp(App[Ending]):
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(layout=True))
         self.tick()
         self.set_interval(1 / self.options.fps, self._begin_turn)
-        self.call_after_refresh(self.set_timer, READY_AFTER_S, self._get_ready)
+        self.call_after_refresh(self.set_timer, READY_AFTER_S, partial(self._get_ready, panes.load()))
 
-    def _get_ready(self) -> None:
-        """Load what the first picture did without, so that the first key does not wait for it."""
-        panes.load()
-        assert self.doings
+    def _get_ready(self, modules: Iterator[None]) -> None:
+        """Load what the first picture did without, so that the first key does not wait for it; one module, and then whatever came meanwhile."""
+        try:
+            next(modules)
+        except StopIteration:
+            assert self.doings
+        else:
+            self.set_timer(PAUSE_S, partial(self._get_ready, modules))
 
     def get_default_screen(self) -> PacedScreen:
         return PacedScreen(self.pacer)
@@ -207,8 +213,10 @@ class ConsoleApp(App[Ending]):
             pass
 
     def _begin_turn(self) -> None:
-        """A tick in slices. Runs ``fps`` times a second, less often where one takes longer."""
-        if not self.slices.busy:
+        """A tick in slices. Runs ``fps`` times a second, less often where one takes longer, and while somebody types: letters go first."""
+        mono = self.clock.mono_s()
+        typing = self.prompt is not None and mono - self._pressed < TYPED_S
+        if not self.slices.busy and not (typing and mono - self._ticked < BEHIND_S):
             self.slices.begin(self._turn())
 
     def _turn(self) -> Iterator[bool]:

@@ -41,25 +41,50 @@ class Row(NamedTuple):
 
     time: float
     source: int
-    number: int
     text: str
 
 
-def printed_time(text: str) -> float | None:
-    """The time in a line, read as UTC; None when there is none."""
+class Stamp(NamedTuple):
+    """A printed second: where it begins in its line, its text, how many digits of a fraction follow, and the time that it is."""
+
+    at: int
+    text: str
+    digits: int
+    time: float
+
+
+def printed_stamp(text: str) -> tuple[Stamp, float] | None:
+    """The first time in a line, read as UTC, and with its fraction; None when there is none."""
     if "-" not in text[:_STAMP_WITHIN]:
         return None
     found = _STAMP.search(text, 0, _STAMP_WITHIN)
-    if found is None:
+    whole = _second(*found.group(1, 2, 3, 4, 5, 6)) if found is not None else None
+    if found is None or whole is None:
         return None
-    whole = _second(*found.group(1, 2, 3, 4, 5, 6))
-    fraction = found[7]
-    return whole + int(fraction) / 10 ** len(fraction) if fraction and whole is not None else whole
+    fraction = found[7] or ""
+    stamp = Stamp(found.start(), text[found.start() : found.end(6)], len(fraction), whole)
+    return stamp, whole + int(fraction) / 10 ** len(fraction) if fraction else whole
+
+
+def next_time(text: str, stamp: Stamp) -> float | None:
+    """The time in a line that has the second of the one before at its place, and a fraction as long; None: look for it.
+
+    A log prints the same second thousands of times, and to look for it costs three times as much as to see that it is there."""
+    at, whole, digits, time = stamp
+    if not text.startswith(whole, at) or (at and "-" in text[:at]):
+        return None
+    end = at + len(whole)
+    if not digits:
+        return None if text[end : end + 1] in (".", ",") else time
+    fraction = text[end + 1 : end + 1 + digits]
+    if text[end : end + 1] not in (".", ",") or not fraction.isdecimal() or len(fraction) < digits or (digits < 6 and text[end + 1 + digits : end + 2 + digits].isdecimal()):
+        return None
+    return time + int(fraction) / 10.0 ** digits
 
 
 @lru_cache(maxsize=256)
 def _second(*parts: str) -> float | None:
-    """A printed second as time; a log prints the same one thousands of times."""
+    """A printed second as time."""
     year, month, day, hour, minute, second = map(int, parts)
     try:
         return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc).timestamp()
@@ -78,25 +103,57 @@ class Source:
     started: bool = False
     time: float = 0.0
     zone_s: float = 0.0
+    stamp: Stamp | None = None
+    """The second that was printed last."""
     missed: int = 0
     """Lines that the ring pushed out before they were taken."""
+
+    def times_of(self, lines: Sequence[str], now: float) -> list[float]:
+        """When each of the lines that come next was printed, on our clock, which says ``now``."""
+        times, stamp, time, shift_s = [], self.stamp, self.time, self.offset_s + self.zone_s
+        for text in lines:
+            printed = next_time(text, stamp) if stamp is not None else None
+            if printed is None:
+                found = printed_stamp(text)
+                if found is not None:
+                    stamp, printed = found
+                    self._look_for_zone(printed, now)
+                    shift_s = self.offset_s + self.zone_s
+            if printed is not None:
+                time = printed - shift_s
+            times.append(time)
+        self.stamp, self.time = stamp, time
+        return times
+
+    def _look_for_zone(self, printed: float, now: float) -> None:
+        """Learn the node's time zone from a line that has just come."""
+        if self.started and abs(printed - now) > ZONE_STEP_S / 2:
+            zone = round((printed - now) / ZONE_STEP_S) * ZONE_STEP_S
+            if abs(printed - now - zone) < 60 and abs(zone) <= 14 * 3600:
+                self.zone_s = zone
 
 
 @dataclass(slots=True)
 class LogBook:
-    """``rows`` oldest first; row i has the number ``base + i``."""
+    """Lines, oldest first; line i has the number ``base + i``. In columns: a row of its own for each of 10,000 lines a second
+    is as many objects for the garbage collector to look at."""
 
     sources: list[Source]
-    rows: list[Row] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+    """Which source each line is of."""
     base: int = 0
     pattern: str = ""
     visible: list[int] | None = None
-    """Numbers of the rows that pass the filter; None: all do."""
+    """Numbers of the lines that pass the filter; None: all do."""
     generation: int = 0
 
     def take(self, tails: Sequence[LogTail | None], now: float, most: int = 0) -> bool:
         """Take in what the rings have got since, of each at most so many lines (0: all); True when there was anything."""
-        fresh: list[Row] = []
+        texts: list[str] = []
+        times: list[float] = []
+        owners: list[int] = []
         for at, (source, tail) in enumerate(zip(self.sources, tails, strict=True)):
             if tail is None:
                 continue
@@ -107,40 +164,36 @@ class LogBook:
                 source.taken = tail.dropped
             if most:
                 end = min(end, source.taken + most)
-            for number, text in enumerate(_between(tail, source.taken, end), source.taken):
-                printed = printed_time(text)
-                if printed is not None:
-                    if source.started and abs(printed - now) > ZONE_STEP_S / 2:
-                        zone = round((printed - now) / ZONE_STEP_S) * ZONE_STEP_S
-                        if abs(printed - now - zone) < 60 and abs(zone) <= 14 * 3600:
-                            source.zone_s = zone
-                    source.time = printed - source.offset_s - source.zone_s
-                fresh.append(Row(source.time, at, number, text))
+            lines = _between(tail, source.taken, end)
+            texts += lines
+            times += source.times_of(lines, now)
+            owners += [at] * len(lines)
             if end > source.taken:
                 source.taken, source.started = end, True
-        if not fresh:
+        if not texts:
             return False
         self.generation += 1
-        self._put(fresh)
+        self._put(texts, times, owners)
         return True
 
     def behind(self, tails: Sequence[LogTail | None]) -> bool:
         """Whether the rings have lines that were not taken in."""
         return any(tail is not None and tail.dropped + len(tail.lines) > source.taken for source, tail in zip(self.sources, tails, strict=True))
 
-    def _put(self, fresh: list[Row]) -> None:
-        place = len(self.rows)
+    def _put(self, texts: list[str], times: list[float], owners: list[int]) -> None:
+        place = len(self.texts)
         if len(self.sources) > 1:
-            fresh.sort(key=lambda row: row.time)
-            place = bisect_right(self.rows, fresh[0].time, key=lambda row: row.time)
-            fresh = sorted([*self.rows[place:], *fresh], key=lambda row: row.time)
-        self.rows[place:] = fresh
+            place = bisect_right(self.times, min(times))
+            texts, times, owners = [*self.texts[place:], *texts], [*self.times[place:], *times], [*self.owners[place:], *owners]
+            order = sorted(range(len(times)), key=times.__getitem__)
+            texts, times, owners = [texts[at] for at in order], [times[at] for at in order], [owners[at] for at in order]
+        self.texts[place:], self.times[place:], self.owners[place:] = texts, times, owners
         if self.visible is not None:
             del self.visible[bisect_right(self.visible, self.base + place - 1) :]
             self._filter_from(place)
-        extra = len(self.rows) - KEPT_LINES
+        extra = len(self.texts) - KEPT_LINES
         if extra > KEPT_LINES // 10:
-            del self.rows[:extra]
+            del self.texts[:extra], self.times[:extra], self.owners[:extra]
             self.base += extra
             if self.visible is not None:
                 del self.visible[: bisect_right(self.visible, self.base - 1)]
@@ -160,11 +213,11 @@ class LogBook:
             self.visible = None
             return
         search = found.search
-        self.visible += [self.base + at for at in range(place, len(self.rows)) if (search(self.rows[at].text) is not None) != inverse]
+        self.visible += [self.base + at for at in range(place, len(self.texts)) if (search(self.texts[at]) is not None) != inverse]
 
     def __len__(self) -> int:
         """How many lines can be shown."""
-        return len(self.rows) if self.visible is None else len(self.visible)
+        return len(self.texts) if self.visible is None else len(self.visible)
 
     def number(self, at: int) -> int:
         """The number of the at-th line shown."""
@@ -173,13 +226,13 @@ class LogBook:
     def place(self, number: int) -> int:
         """Where the line of that number is among those shown, or the one before it."""
         if self.visible is None:
-            return max(0, min(len(self.rows) - 1, number - self.base))
+            return max(0, min(len(self.texts) - 1, number - self.base))
         return max(0, bisect_right(self.visible, number) - 1)
 
     def row(self, number: int) -> Row | None:
         """The line of that number, None when it is gone."""
         at = number - self.base
-        return self.rows[at] if 0 <= at < len(self.rows) else None
+        return Row(self.times[at], self.owners[at], self.texts[at]) if 0 <= at < len(self.texts) else None
 
     def find(self, pattern: re.Pattern[str], start: int, step: int) -> int | None:
         """The number of the next shown line (step 1) or the one before (-1) that has the pattern, from place ``start`` on."""
@@ -194,7 +247,7 @@ class LogBook:
 
     def at_time(self, time: float) -> int | None:
         """The place of the last shown line that is not later than ``time``; None when all are."""
-        at = bisect_right(self.rows, time, key=lambda row: row.time)
+        at = bisect_right(self.times, time)
         if at == 0 or not len(self):
             return None
         return self.place(self.base + at - 1)

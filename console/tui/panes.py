@@ -184,10 +184,11 @@ class Pane(ScrollView, can_focus=True):
             self.border_subtitle = Content(shown(subtitle))
 
 
-def load() -> None:
-    """Import the modules of all panes."""
+def load() -> Iterator[None]:
+    """Import the modules of all panes, one after another."""
     for home in _HOMES.values():
         import_module(f"console.tui.widgets.{home.partition(':')[0]}")
+        yield
 
 
 def make(name: str, feed: Feed) -> Pane:

@@ -307,7 +307,7 @@ class LogView(Pane):
     def set_follow(self, on: bool) -> None:
         """Stay at the end, or stay here."""
         if not on and self.follow:
-            self._left_at = self._book.base + len(self._book.rows)
+            self._left_at = self._book.base + len(self._book.texts)
             height = self.scrollable_content_region.height
             count = len(self._book)
             self._top = self._book.number(max(0, count - height)) if count else None
@@ -358,12 +358,12 @@ class LogView(Pane):
                 parts.append(say("round {n}", n=self.choice.round))
         if self.back:
             parts.append(say("attempt −{n}", n=self.back))
-        came = self._book.base + len(self._book.rows) - self._left_at
+        came = self._book.base + len(self._book.texts) - self._left_at
         parts.append(say("following") if self.follow else say("held, {n} newer", n=came))
         if self.pattern:
             parts.append(f"/{self.pattern}")
         self.retitle(" · ".join(parts))
-        total = len(self._book.rows)
+        total = len(self._book.texts)
         words = [say("{n} lines", n=f"{total:,}") if not self.pattern else say("{n} of {all} lines", n=f"{len(self._book):,}", all=f"{total:,}")]
         if self._book.missed:
             words.append(say("{n} came and went unseen", n=self._book.missed))
@@ -423,7 +423,7 @@ class LogView(Pane):
         return strip(self._rows[y] if y < len(self._rows) else [], size.width, self.base)
 
     def _waiting(self) -> str:
-        if self.pattern and self._book.rows:
+        if self.pattern and self._book.texts:
             return say("no line passes the filter")
         if self.context.cursor.replay:
             return say("lines of logs are not kept in the history; faults and losses are")

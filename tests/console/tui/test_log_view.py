@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from console.core.intents import FollowLog
-from console.tui.log_book import LogBook, Source, printed_time
+from console.tui.log_book import LogBook, Source, next_time, printed_stamp
 from console.tui.widgets.log_view import LogView, wrapped
 from tests.console.tui import scene
 from tests.console.tui.test_app import Screen, opened
@@ -18,7 +18,27 @@ BASE = f"/data/.rankdeck/{scene.JOB}"
     ("[ERROR] RUNTIME(4711,python):2026-11-22-05:10:01.123.456 [npu_driver.cc:1]", 1_795_324_201.123), ("no time here", None), ("2026-99-22 05:10:01", None), ("", None),
     ("x" * 200 + "2026-11-22 05:10:01", None)])
 def test_the_time_of_a_line(text: str, time: float | None) -> None:
-    assert printed_time(text) == (None if time is None else pytest.approx(time))
+    found = printed_stamp(text)
+    assert (found and found[1]) == (None if time is None else pytest.approx(time))
+    if found is not None:
+        assert next_time(text, found[0]) == found[1], "what was seen once is seen again"
+
+
+@pytest.mark.parametrize(("line", "same"), [
+    ("[2026-11-22 05:10:01.750] b", True), ("[2026-11-22 05:10:01.75] b", False), ("[2026-11-22 05:10:01.7501] b", False), ("[2026-11-22 05:10:01] b", False),
+    ("[2026-11-22 05:10:02.750] b", False), ("b", False), ("", False), ("[2026-11-22 05:10:01.", False), (" [2026-11-22 05:10:01.750] b", False)])
+def test_the_second_of_the_line_before_is_seen_where_it_was(line: str, same: bool) -> None:
+    found = printed_stamp("[2026-11-22 05:10:01.500] a")
+    assert found is not None
+    assert next_time(line, found[0]) == (pytest.approx(found[0].time + 0.75) if same else None)
+
+
+def test_an_earlier_time_in_a_line_goes_before_the_one_that_the_last_line_had() -> None:
+    book = LogBook([Source("r0", 0.0)])
+    tail = scene.Tail()
+    tail.add("rank 0 of all of these tells us 2026-11-22 05:10:09 a", "2026-11-22 05:10:08 relays this 2026-11-22 05:10:09 b")
+    book.take([tail], 0.0)
+    assert book.times[0] - book.times[1] == 1.0
 
 
 def test_two_logs_are_merged_by_corrected_time_and_late_lines_find_their_place() -> None:
@@ -27,11 +47,11 @@ def test_two_logs_are_merged_by_corrected_time_and_late_lines_find_their_place()
     one.add("2026-11-22 05:10:01 a", "2026-11-22 05:10:05 e", "  of the line before")
     two.add("2026-11-22 05:10:04 b", "2026-11-22 05:10:09 f")  # its clock is two seconds ahead
     book.take([one, two], 0.0)
-    assert [row.text[-1] for row in book.rows] == ["a", "b", "e", "e", "f"]
+    assert [text[-1] for text in book.texts] == ["a", "b", "e", "e", "f"]
     two.add("2026-11-22 05:10:10 z")
     one.add("2026-11-22 05:10:07 g")
     book.take([one, two], 0.0)
-    assert [row.text[-1] for row in book.rows] == ["a", "b", "e", "e", "f", "g", "z"]
+    assert [text[-1] for text in book.texts] == ["a", "b", "e", "e", "f", "g", "z"]
 
 
 def test_a_filter_goes_on_with_what_comes() -> None:
@@ -41,7 +61,7 @@ def test_a_filter_goes_on_with_what_comes() -> None:
     book.take([tail], 0.0)
     for pattern, expected in (("loss", ["loss 1", "loss 3"]), ("!loss", ["Error 2"]), ("-f er2", ["Error 2"]), ("[", []), ("", ["loss 1", "Error 2", "loss 3"])):
         book.filter(pattern)
-        assert [book.rows[book.number(at) - book.base].text for at in range(len(book))] == expected, pattern
+        assert [book.texts[book.number(at) - book.base] for at in range(len(book))] == expected, pattern
     book.filter("loss")
     tail.add("Error 4", "loss 5")
     assert book.take([tail], 0.0) and not book.take([tail], 0.0)
@@ -55,7 +75,7 @@ def test_what_the_ring_lost_is_counted() -> None:
     book.take([tail], 0.0)
     tail.add(*"3456789")
     book.take([tail], 0.0)
-    assert [row.text for row in book.rows] == ["1", "2", "7", "8", "9"] and book.missed == 4
+    assert book.texts == ["1", "2", "7", "8", "9"] and book.missed == 4
 
 
 @pytest.mark.parametrize("width", [3, 10, 80])

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 import pytest
 from textual import events
 
+from console.core.events import LogBehind
+from console.tui import panes
+from console.tui.app import BEHIND_S, TYPED_S
 from console.tui.log_book import LogBook, Source
 from console.tui.slices import SLICE_S, SWEEP_ALL_S, SWEEP_S, Sweeper, at_hand
 from console.tui.widgets import device_grid
@@ -49,6 +52,52 @@ async def test_a_key_is_taken_between_two_slices() -> None:
                 break
             await asyncio.sleep(0.005)
     assert seen == [False, False, True, True]
+
+
+async def test_while_somebody_types_the_picture_behind_stays_for_a_while() -> None:
+    feed = scene.full_feed()
+    feed.logs[scene.LOG] = scene.Tail(["line 1"])
+
+    async def turn(screen: Screen, seconds: float) -> str:
+        screen.clock.move_to(screen.clock.wall_s() + seconds)
+        feed.pending.append(LogBehind(node=scene.LOG[0], path=scene.LOG[1], count=0, at=scene.NOW))  # something came
+        screen.app._begin_turn()
+        for _ in range(ENOUGH):
+            if not screen.app.slices.busy:
+                break
+            await asyncio.sleep(0.005)
+        await screen.pilot.pause()
+        return screen.text()
+
+    async with opened(feed=feed) as screen:
+        await screen.press("colon", "a")
+        await turn(screen, 2.0)
+        await screen.press("b")
+        feed.logs[scene.LOG].add("line 2")
+        assert "line 2" not in await turn(screen, BEHIND_S * 0.6)
+        assert ":ab" in screen.text(), "the letters are not behind"
+        assert "line 2" in await turn(screen, BEHIND_S * 0.6)
+        feed.logs[scene.LOG].add("line 3")
+        await screen.press("escape")
+        assert "line 3" in await turn(screen, 0.01), "nobody types"
+        await screen.press("colon", "a")
+        await turn(screen, TYPED_S * 2)
+        feed.logs[scene.LOG].add("line 4")
+        assert "line 4" in await turn(screen, 0.01), "the prompt is open, and nobody types"
+
+
+async def test_what_the_first_picture_did_without_is_loaded_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    async with opened() as screen:
+        with monkeypatch.context() as patched:
+            patched.setattr(panes, "import_module", loaded.append)
+            screen.app._get_ready(panes.load())
+            assert len(loaded) == 1, "one module, and then whatever came meanwhile"
+            for _ in range(ENOUGH):
+                if len(loaded) >= len(panes._HOMES) and "doings" in screen.app.__dict__:
+                    break
+                await asyncio.sleep(0.005)
+        assert "doings" in screen.app.__dict__ and "console.tui.widgets.log_view" in loaded
 
 
 async def test_what_is_to_be_finished_comes_after_what_is_under_way_and_only_the_newest_of_it() -> None:
@@ -98,7 +147,7 @@ async def test_on_a_terminal_a_key_does_not_wait_until_a_log_is_taken_in(monkeyp
             if not view._book.behind([log]):
                 break
             await asyncio.sleep(0.005)
-        assert view._book.rows[-1].text == f"line {5 * LINES - 1}"
+        assert view._book.texts[-1] == f"line {5 * LINES - 1}"
 
 
 async def test_work_that_fails_ends_the_screen_and_is_not_begun_again() -> None:
@@ -145,7 +194,7 @@ async def test_a_log_is_taken_in_by_pieces_and_is_whole_in_the_end() -> None:
         screen.feed.logs[scene.LOG].add(*(f"line {number}" for number in range(5 * LINES)))
         work = view.showing(screen.feed.state, screen.clock.wall_s())
         assert len(list(work)) >= 4
-        assert view._book.rows[-1].text == f"line {5 * LINES - 1}" and not view._book.behind([screen.feed.logs[scene.LOG]])
+        assert view._book.texts[-1] == f"line {5 * LINES - 1}" and not view._book.behind([screen.feed.logs[scene.LOG]])
         await screen.pilot.pause()
         assert f"line {5 * LINES - 1}" in screen.text()
 
@@ -154,14 +203,14 @@ async def test_a_pane_that_is_shown_while_its_work_waits_loses_nothing() -> None
     async with opened() as screen:
         view = screen.app.host.pane("logs")
         assert isinstance(view, LogView)
-        before = len(view._book.rows)
+        before = len(view._book.texts)
         screen.feed.logs[scene.LOG].add(*(f"line {number}" for number in range(3 * LINES)))
         work = view.showing(screen.feed.state, screen.clock.wall_s())
         next(work)
         view.show(screen.feed.state, screen.clock.wall_s())
-        assert len(view._book.rows) == before + 3 * LINES
+        assert len(view._book.texts) == before + 3 * LINES
         list(work)
-        assert len(view._book.rows) == before + 3 * LINES
+        assert len(view._book.texts) == before + 3 * LINES
 
 
 async def test_the_grid_is_not_drawn_again_for_a_log_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,8 +248,7 @@ def test_a_part_of_the_lines_is_taken_in_order_and_none_twice() -> None:
     tail.add(*(f"line {number}" for number in range(70)))
     while book.behind([tail]):
         assert book.take([tail], scene.NOW, 7)
-    assert [row.text for row in book.rows] == [f"line {number}" for number in range(20, 70)]
-    assert [row.number for row in book.rows] == list(range(20, 70))
+    assert book.texts == [f"line {number}" for number in range(20, 70)]
 
 
 @pytest.mark.parametrize("text", [

@@ -274,7 +274,8 @@ class Resident:
             problem = _four_parts(error)
             if problem is not None and not isinstance(error, (Refused, LaneFull)):
                 self._say(op, "%s: %s: %s" % (op, type(error).__name__, error))
-            if writes:
+            # A console that says again that it is still there has done nothing anew.
+            if writes and not (problem is None and op == "commit" and "hold_s" in args):
                 self._take_in("audit", {"operator": client.operator, "peer_uid": client.uid, "op": op, "ok": problem is None,
                                         "args": _audited(op, args), "why": problem["what"] if problem else ""}, durable=True)
             if problem is not None:

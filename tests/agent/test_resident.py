@@ -150,6 +150,7 @@ def test_an_attempt_from_launch_to_its_end(node: Node) -> None:
     assert node.prepare(console, "A", rank_script(writer(30), ranks=2), devices=[0, 1])["ok"]
     assert console.record("job", state="prepared")["operator"] == "ann"
     console.do("commit", attempt="A", epoch=1)
+    console.do("commit", attempt="A", epoch=1, hold_s=60.0)  # four times a minute, by a console and by nobody: no line of the audit's
     ended = console.record("exit", scope="command")
     assert (ended["code"], ended["asked"], ended["round"]) == (0, False, None)
     for local_rank in (0, 1):

@@ -81,6 +81,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser("" if settings or "_ARGCOMPLETE" in os.environ else next(iter(words), ""))
     if not commands_of(parser):  # an option, or no command of ours: whoever is told so is told of all
         parser = build_parser()
+    chinese = _chinese(words)
+    if chinese:
+        from console.cli import usage
+
+        with usage.spoken(parser):
+            args = _parsed(parser, argv, settings, chinese)
+    else:
+        args = _parsed(parser, argv, settings, chinese)
+    if isinstance(args, int):
+        return args
+    # Only now, and it is small: --help must not pay for it.
+    from console.core.errors import ConsoleError
+
+    try:
+        try:
+            status = int(args.run(args))
+        except ConsoleError as error:
+            _fail(error, as_json=getattr(args, "json", False), chinese=chinese)
+            status = error.exit_code
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        from console.core.i18n import say
+
+        sys.stderr.write(say("interrupted") + "\n")
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone (a pager, head): nothing is wrong. Keep the interpreter from saying
+        # so once more when it flushes standard output at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str], settings: bool, chinese: bool) -> argparse.Namespace | int:
+    """The arguments; or an exit status, where there is nothing to run."""
     if "_ARGCOMPLETE" in os.environ:
         from console.cli import completion
 
@@ -92,31 +127,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             config.adopt(parser)
         except ConsoleError as error:
-            _fail(error, as_json=False)
+            _fail(error, as_json=False, chinese=chinese)
             return error.exit_code
     args = parser.parse_args(argv)
     if args.run is None:
         parser.print_help(sys.stderr)
         return 2
-    # Only now, and it is small: --help must not pay for it.
-    from console.core.errors import ConsoleError
+    return args
 
-    try:
-        try:
-            status = int(args.run(args))
-        except ConsoleError as error:
-            _fail(error, as_json=getattr(args, "json", False))
-            status = error.exit_code
-        sys.stdout.flush()
-        return status
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone (a pager, head): nothing is wrong. Keep the interpreter from saying
-        # so once more when it flushes standard output at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+
+def _chinese(words: Sequence[str]) -> bool:
+    """Whether help and errors are to be Chinese. Nothing is loaded where there is no sign of it."""
+    signs = [*words, *(os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG", "LANGUAGE"))]
+    if not any("zh" in sign.lower() for sign in signs) and not os.path.exists(_settings_path()):
+        return False
+    from console.cli import usage
+
+    return usage.language(words, _settings_path(), os.environ) == "zh"
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -132,8 +159,12 @@ def _joined(words: Sequence[str]) -> list[str]:
 
 def _settings_file(argv: Sequence[str]) -> bool:
     """Whether the operator has settings that matter here. Looked at by hand, so that nothing is loaded for nothing."""
+    return not {"-h", "--help", "--version", "config"} & set(argv[:2]) and os.path.exists(_settings_path())
+
+
+def _settings_path() -> str:
     base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    return not {"-h", "--help", "--version", "config"} & set(argv[:2]) and os.path.exists(os.path.join(base, "rankdeck", "config.yaml"))
+    return os.path.join(base, "rankdeck", "config.yaml")
 
 
 def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -439,11 +470,16 @@ def error_mapping(error: ConsoleError) -> dict[str, Any]:
     return {**found, "problems": [dataclasses.asdict(problem) for problem in problems]} if problems else found
 
 
-def _fail(error: ConsoleError, *, as_json: bool) -> None:
+def _fail(error: ConsoleError, *, as_json: bool, chinese: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps({"ok": False, "error": error_mapping(error)}, indent=2, ensure_ascii=False) + "\n")
         return
     from console.core.spoken import spoken
 
+    if chinese:
+        from console.core import i18n
+        from console.tui.words import catalogue
+
+        i18n.use(catalogue("zh", os.environ))
     for line in spoken(error).splitlines():
         sys.stderr.write(f"rankdeck: {line}\n")

@@ -51,12 +51,12 @@ def ask(question: Question) -> str | None:
 
 
 def speak(args: argparse.Namespace) -> None:
-    """Say what follows in the operator's language (``--lang``, else the locale's); a document stays English."""
+    """Say what follows in the operator's language (``--lang``, the setting, else the locale's); a document stays English."""
     if not getattr(args, "json", False):
         from console.core import i18n
         from console.tui.words import catalogue
 
-        i18n.use(catalogue(args.lang, os.environ))
+        i18n.use(catalogue(getattr(args, "lang", "") or getattr(args, "settings", {}).get("lang", ""), os.environ))
 
 
 def say(text: str) -> None:

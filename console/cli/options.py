@@ -29,7 +29,7 @@ def rate(text: str) -> float:
     """Frames a second, 0.2 to 60. Raises ArgumentTypeError, as do the others."""
     value = float(text)
     if not 0.2 <= value <= 60:
-        raise argparse.ArgumentTypeError(f"{text}: from 0.2 to 60")
+        raise argparse.ArgumentTypeError(_said("{text}: from 0.2 to 60", text))
     return value
 
 
@@ -37,7 +37,7 @@ def seconds(text: str) -> float:
     """Seconds, from 0 to a week."""
     value = float(text)
     if not 0 <= value <= 7 * 24 * 3600:
-        raise argparse.ArgumentTypeError(f"{text}: from 0 to a week")
+        raise argparse.ArgumentTypeError(_said("{text}: from 0 to a week", text))
     return value
 
 
@@ -45,7 +45,7 @@ def speed(text: str) -> float:
     """How many times as quick as it was, above 0 and at most 10000."""
     value = float(text)
     if not 0 < value <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text}: above 0, at most 10000")
+        raise argparse.ArgumentTypeError(_said("{text}: above 0, at most 10000", text))
     return value
 
 
@@ -53,5 +53,11 @@ def count(text: str) -> int:
     """A whole number from 1 up."""
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: at least 1")
+        raise argparse.ArgumentTypeError(_said("{text}: at least 1", text))
     return value
+
+
+def _said(template: str, text: str) -> str:
+    from console.core.i18n import say
+
+    return say(template, text=text)

@@ -39,7 +39,7 @@ def _written(node: ast.AST) -> Iterator[str]:
         said = name in ("say", *NAMED)
         for child in [*(node.args[1:] if said else node.args), *(word.value for word in node.keywords), *([] if name == "say" else [node.func])]:
             yield from _written(child)
-    elif isinstance(node, ast.Subscript) or isinstance(node, ast.FormattedValue):
+    elif isinstance(node, ast.Subscript | ast.FormattedValue):
         yield from _written(node.value)
     elif not isinstance(node, ast.Compare | ast.Dict | ast.Assert) and not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "order"):
         for child in ast.iter_child_nodes(node):

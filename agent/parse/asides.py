@@ -7,11 +7,11 @@ iteration records. Never raises.
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from agent.parse import fields
+from agent.parse import fields, prefixes
 from agent.parse.fields import Record
-from agent.parse.text import printed_time
+from agent.parse.text import kept, printed_time
 
 # Megatron "training ..."; HF "***** Running training *****"; torchtitan "Training starts at step 1"
 _START = re.compile(r"^(?:.{0,200}[\]:>\s])?(?:training \.\.\.|Training \.\.\.|\*{3,8}\s{0,3}Running training\s{0,3}\*{3,8}|Training starts at step \d{1,12}.{0,200})$")
@@ -21,6 +21,9 @@ _BEFORE = re.compile(r"\[before the start of training step\] datetime: ")
 _MEMORY = re.compile(r"\(?after ([0-9]{1,15}) iterations\)? memory \(([MG]i?B)\)")
 # Megatron-Bridge: "... memory (GB) | mem-allocated-gigabytes: 13.367 | mem-max-allocated-gigabytes: 13.4 | ..."
 _MEMORY_NAME = re.compile(r"^mem-|-(?:giga|mega)bytes$")
+# Of one that a terminal broke: what begins the rest, and the number it broke in.
+_MEMORY_FIELD = re.compile(r"^[a-z -]{0,40}(?:(?:: {0,4})?[0-9.]{1,20} {0,2})?(?:\||$)")
+_MEMORY_NUMBER = re.compile(r"[0-9][0-9.]{0,19}\Z")
 # "    save-checkpoint ................................: (383764.98, 383765.08)"; with --timing-log-option max the second alone
 _TIMER = re.compile(r"(?:^|[\s\]:>])([\w/-]{1,80}) \.{2,80}: (?:\(([0-9.]{1,20}), ([0-9.]{1,20})\)|([0-9.]{1,20}))\s{0,8}$")
 # "(min, max) time across ranks (ms):", "max time across ranks (ms):": the timers follow, a line each.
@@ -65,13 +68,13 @@ def asides(text: str) -> List[Record]:
         return [("loading", {"iteration": int(loading.group(1))})]
     memory = _MEMORY.search(text)
     if memory:
-        values: Dict[str, Any] = {_MEMORY_NAME.sub("", name).replace("-", " "): value for name, value, _ in fields.pairs(text[memory.end():].lstrip(" |"))}
+        values: Dict[str, Any] = {fields.squeezed(_MEMORY_NAME.sub("", name)): value for name, value, _ in fields.pairs(text[memory.end():].lstrip(" |"))}
         scale = 1024.0 if memory.group(2).startswith("G") else 1.0
         data: Dict[str, Any] = {"iteration": int(memory.group(1)), "time": printed_time(text[:memory.start()], last=True)}
         for name in ("allocated", "max allocated", "reserved", "max reserved"):
-            value = values.get(name)
+            value = values.get(name.replace(" ", ""))
             data[name.replace(" ", "_") + "_mb"] = value * scale if isinstance(value, (int, float)) else None
-        if data["max_allocated_mb"] is None and "max allocated" not in text:
+        if data["max_allocated_mb"] is None and "max" not in text[memory.end():]:
             data["max_allocated_mb"] = data["allocated_mb"]
         return [("memory", data)]
     own = timer(text)
@@ -83,6 +86,29 @@ def asides(text: str) -> List[Record]:
         found: List[Record] = [("timer", {"name": name, "ms": both[1]}) for name, both in known.items() if name == "save-checkpoint"]
         return found + ([("timers", {"ms": dict(list(known.items())[:TIMERS_LIMIT]), "time": printed_time(text[:times.start()], last=True)})] if known else [])
     return []
+
+
+def joined(text: str, following: Sequence[str]) -> Tuple[str, int]:
+    """(a line of memory with what a terminal wrapped of it put back, how many of the following lines that took)."""
+    whole, taken = kept(text), 0
+    memory = _MEMORY.search(whole)
+    width, place = len(whole), memory.end() if memory else 0
+    if memory is None or width < 40:    # columns
+        return text, 0
+    for line in following:
+        line = kept(line)
+        piece = line[prefixes.length(text, line, taken + 1):]
+        if not piece.strip() or len(line) > width + 2 or not _MEMORY_FIELD.match(piece):
+            break
+        before, after = (sum(1 for _ in fields.pairs(part[place:].lstrip(" |"))) for part in (whole, whole + piece))
+        number = _MEMORY_NUMBER.search(whole[-20:])    # printed with a fraction: without one it goes on
+        if after <= before and not (number and piece[0] in "0123456789." and ("|" in piece or "." not in number.group())):
+            break
+        whole += piece
+        taken += 1
+        if len(line) < width - 2:
+            break
+    return (whole, taken) if taken else (text, 0)
 
 
 def timer(text: str) -> Optional[Tuple[str, List[float]]]:

@@ -1,6 +1,6 @@
 """tqdm progress bars: where a run is, and the metrics that NeMo, Lightning and VeOmni hang on them.
 
-Owns one drawing of a bar. Refuses bars that count something else (validation, loading, tokenising), and to
+Owns the drawings of bars. Refuses bars that count something else (validation, loading, tokenising), and to
 choose between several drawings of one step (the reader does). Never raises.
 """
 
@@ -16,7 +16,9 @@ from agent.parse.text import kept, printed_time
 # "Epoch 0:   3%|x  | 34103/1100000 [5:28:58<171:22:21,  1.73it/s, loss=2.52, v_num=, reduced_train_loss=2.510, ...]"
 # "  1%|1         | 1/100 [00:27<44:53, 27.20s/it]"; before the first step "0/16 [00:00<?, ?it/s]";
 # steps without a known end "795/? [9:07:58<00:00, 41.36s/it, ...]"
-_BAR = re.compile(r"(?:^|[|\s])([0-9]{1,12})/([0-9]{1,12}|\?) \[(?:[0-9]{1,4} days?, )?[0-9:]{4,12}<(?:[0-9]{1,4} days?, )?[0-9:?]{1,12}([^\]\n]{0,2000})")
+_COUNTS = r"(?:^|[|\s])([0-9]{1,12})/([0-9]{1,12}|\?) \[(?:[0-9]{1,4} days?, )?[0-9:]{4,12}<(?:[0-9]{1,4} days?, )?[0-9:?]{1,12}"
+_HEAD = re.compile(_COUNTS)
+_BAR = re.compile(_COUNTS + r"([^\]\n]{0,2000})")
 _POSTFIX = re.compile(r"[,\s]{0,8}([A-Za-z_][^,=:\]]{0,60}?)(?:=|: )\s{0,8}([^,\]]{0,40})")
 _EPOCH_OF = re.compile(r"[Ee]poch {0,3}([0-9]{1,6})(?:/([0-9]{1,6}))?:")
 _OTHER = re.compile(r"valid|eval|test|predict|load|map\b|token|filter|generat|download|sav", re.IGNORECASE)
@@ -40,7 +42,33 @@ def place(text: str, first: bool = False) -> Optional[Tuple[int, int]]:
 
 
 def records(text: str) -> List[Record]:
-    """The iteration record of the bar in one drawing, if it carries a loss and at least one step is done."""
+    """The iteration records of the bars in a text that carry a loss and have a step done: of several drawings of one step
+    the first (Lightning's last)."""
+    heads = [match.start() for match in _HEAD.finditer(text)]
+    if len(heads) < 2:
+        return _record(text) if heads else []
+    found: Dict[object, Record] = {}
+    begin = 0
+    for head, following in zip(heads, heads[1:] + [0]):
+        end = _parted(text, head, following) if following else len(text)
+        for record in _record(text[begin:end]):
+            if record[1]["iteration"] not in found or LIGHTNING in text:
+                found[record[1]["iteration"]] = record
+        begin = end
+    return list(found.values())
+
+
+def _parted(text: str, head: int, following: int) -> int:
+    """Where, between two bars whose carriage return was lost, the second's drawing begins: its label stands before its counts."""
+    closed = text.find("]", head, following) + 1
+    if closed:
+        return closed
+    drawn = text.rfind("%|", head, following)
+    label = text.rfind(",", head, drawn) if drawn >= 0 else -1
+    return label if label >= 0 else following
+
+
+def _record(text: str) -> List[Record]:
     match = _BAR.search(text)
     if match is None or not int(match.group(1)):
         return []

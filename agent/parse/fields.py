@@ -228,7 +228,8 @@ def _as(value: Number, kind: str, unit: str, finite: bool) -> Optional[Number]:
         return None if finite or kind == _WHOLE else value
     if kind in (_MS, _SECONDS):
         thousand = unit == "s" or (kind == _SECONDS and unit != "ms")
-        return round(value * 1000.0, 6) if thousand else float(value)
+        scale = _SI.get(unit, 1) * (1000.0 if thousand else 1.0)    # "11.5K" ms
+        return float(value) if scale == 1.0 else round(value * scale, 6)
     if kind != _TERA and unit[:1] in _SI:
         value = value * _SI[unit[0]]
     return round(value) if kind == _WHOLE else float(value)

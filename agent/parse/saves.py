@@ -14,8 +14,8 @@ from agent.parse.text import printed_time
 
 _N = r"[ \t]{1,20}([0-9]{1,15})"
 _RULES: Tuple[Tuple[str, str, Pattern[str]], ...] = (
-    # Megatron: "  successfully saved checkpoint from iteration    2500 to /ckpt [ t 1/2, p 1/1 ]"; before 2023 "at iteration"
-    ("saved", "ip", re.compile(r"succ?essfully saved checkpoint (?:from|at) iteration" + _N + r"(?: to (.{0,4000}?))?(?:[ \t]{0,9}\[ ?t .{0,99})?[ \t]{0,20}$")),
+    # Megatron: "  successfully saved checkpoint from iteration    2500 to /ckpt [ t 1/2, p 1/1 ]"; before 2023 "at iteration"; NeMo "Successfully"
+    ("saved", "ip", re.compile(r"[Ss]ucc?essfully saved checkpoint (?:from|at) iteration" + _N + r"(?: to (.{0,4000}?))?(?:[ \t]{0,9}\[ ?t .{0,99})?[ \t]{0,20}$")),
     # Megatron's own disk beside the shared one; and 2019, a rank at a time: "  successfully saved /ckpt/iter_0000100/mp_rank_00/model_optim_rng.pt"
     ("saved", "i", re.compile(r"succ?essfully saved local checkpoint from iteration" + _N)),
     ("saved", "d", re.compile(r"succ?essfully saved (/\S{0,4000}/iter_[0-9]{7,15}/mp_rank_\S{1,200})")),
@@ -29,7 +29,7 @@ _RULES: Tuple[Tuple[str, str, Pattern[str]], ...] = (
     # NeMo: "Scheduled async checkpoint save for /ckpt/model_name=0--val_loss=0.00-step=18-consumed_samples=9728.0-last.ckpt",
     # "Async checkpoint save for step 19 finalized successfully." The path counts from 0.
     ("started", "q", re.compile(r"Scheduled async checkpoint save for (\S{1,4000})")),
-    ("saved", "i", re.compile(r"Async checkpoint save for step" + _N + r"(?: \(.{0,4000}?\))? finalized successfully")),
+    ("saved", "t", re.compile(r"Async checkpoint save for step" + _N + r"(?: \(.{0,4000}?\))? finalized successfully")),
     # torchtitan
     ("saved", "s", re.compile(r"Finished saving the checkpoint .{0,60}?in ([0-9.]{1,15}) seconds")),
     ("started", "i", re.compile(r"Saving (?:the|a full|a model(?: weights)? only) checkpoint(?: in \S{1,40})? (?:at|in) (?:last )?step,?(?: step)?" + _N)),
@@ -77,8 +77,10 @@ def event(text: str) -> Optional[Dict[str, Any]]:
         data: Dict[str, Any] = {"iteration": None, "event": name, "path": None, "seconds": None, "bytes": None,
                                 "time": printed_time(text[:found.start()], last=True)}
         for what, value in zip(shape, found.groups()):
-            if what == "i":
+            if what in "it":
                 data["iteration"] = int(value)
+                if what == "t":
+                    data["beneath"] = True
             elif what == "s":
                 data["seconds"] = _seconds(value)
             elif what == "b":

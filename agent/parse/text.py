@@ -18,11 +18,11 @@ __all__ = ["NO_RANK", "clean", "kept", "label", "named_place", "printed_time", "
 _ESCAPE = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|[@-Z\\\\^_])")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 
-# torch: "[rank3]:", "[rank16]:[W908 ...", "[PG 1 Rank 0]"; torchrun --log: "[default7]:" (role and local
+# torch: "[rank3]:", "[rank16]:[W908 ...", "[PG 1 Rank 0]", "[PG ID 0 PG GUID 0(default_pg) Rank 1]"; torchrun --log: "[default7]:" (role and local
 # rank); Megatron and DeepSpeed: "[Rank 0]", MindSpeed-MM: "[Rank 0 | Local Rank 0]"; torch_npu: "(PID:356, Device:0, RankID:-1)"; mpirun --tag-output:
 # "[1,3]<stderr>:" (job, rank); CANN plog: "[ERROR] HCCL(60570,python):2025-..." and, in what it raises,
 # "EI0002: [PID: 2969] 2025-..."; verl and ray: "(WorkerDict pid=4112)".
-_RANK = re.compile(r"\[(?:PG [^\]\s]{1,40} )?(?:[Rr]ank|RANK) ?([0-9]{1,6})(?:\]| \| ?[Ll]ocal)")
+_RANK = re.compile(r"\[(?:PG [^\[\]]{1,80} )?(?:[Rr]ank|RANK) ?([0-9]{1,6})(?:\]| \| ?[Ll]ocal)")
 _MPI_RANK = re.compile(r"^\[[0-9]{1,4},([0-9]{1,6})\]<std(?:out|err)>:")
 _LOCAL_RANK = re.compile(r"^\s*\[[a-z]+([0-9]{1,3})\]:")
 _TORCH_NPU = re.compile(r"\(PID:([0-9]{1,10}), ?Device:([0-9]{1,5}), ?RankID:(-?[0-9]{1,10})\)")
@@ -95,8 +95,8 @@ def named_place(text: str) -> Dict[str, int]:
         local = None if rank else _LOCAL_RANK.match(text)
         if local:
             place["local_rank"] = int(local.group(1))
-        if "pid" not in place and "PID" in text:
-            raised = _RAISED.search(text)
+        if "PID" in text and ("pid" not in place or text.lstrip()[:1] == "("):    # what ray puts before is who passed it on
+            raised = _RAISED.search(text) if "RankID" not in text else None
             if raised:
                 place["pid"] = int(raised.group(1))
     return place

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import List, Optional, Tuple
 
-from agent.parse import bars, dicts, megatron, prefixes, scan, steps
+from agent.parse import asides, bars, dicts, megatron, prefixes, scan, steps
 from agent.parse.text import clean, unboxed
 
 _ITERATION = re.compile(rb"teration[ \t:=]{1,40}[0-9]")
@@ -33,7 +33,7 @@ def whole(raw: str, block: bytes, end: int) -> Tuple[str, int]:
     if raw.rstrip().endswith("|") and not _may_go_on(raw, block, end):
         return raw, end
     following, ends = lines_from(block, end)
-    text, taken = megatron.joined(raw.rstrip("\n"), following)
+    text, taken = (asides.joined if "memory (" in raw else megatron.joined)(raw.rstrip("\n"), following)
     return text, ends[taken - 1] if taken else end
 
 

@@ -21,6 +21,7 @@ from typing import Any, Callable, Dict, List
 import agent.parse
 from agent.catalogue import loader, npu_codes
 from agent.parse import (
+    asides,
     bars,
     checkpoint,
     checkpoint_formats,
@@ -111,6 +112,7 @@ MADE: Dict[str, Parser] = {
     "wrapped.lines_from": lambda data: wrapped.lines_from(data, -1),
     "megatron.place_of": lambda data: megatron.place_of(_text(data), 1, 0),
     "bars.joined": lambda data: bars.joined(_text(data).partition("\n")[0], _text(data).split("\n")[1:]),
+    "asides.joined": lambda data: asides.joined(_text(data).partition("\n")[0], _text(data).split("\n")[1:]),
     "steps.joined": lambda data: steps.joined(_text(data).partition("\n")[0], _text(data).split("\n")[1:]),
     "dicts.joined": lambda data: dicts.joined(_text(data).partition("\n")[0], _text(data).split("\n")[1:]),
     "prefixes.length": lambda data: prefixes.length(_text(data).partition("\n")[0], _text(data).partition("\n")[2]),

@@ -130,6 +130,41 @@ def test_memory_in_gigabytes() -> None:
     assert found.data == {"iteration": 1, "allocated_mb": 13824.0, "max_allocated_mb": 14080.0, "reserved_mb": 14592.0, "max_reserved_mb": 15360.0, "time": None}
 
 
+MEMORY = "[Rank 3] (after 7 iterations) memory (MB) | allocated: 9008.25 | max allocated: 9712.5 | reserved: 9954.0 | max reserved: 9955.0"
+
+
+@pytest.mark.parametrize("width", [60, 66, 72, 78, 80, 86, 92, 97, 99, 104, 113, 119, 123, 126])
+def test_memory_that_was_wrapped(width: int) -> None:
+    (found,) = reading.read_block(wrapped(MEMORY, width).encode() + b"12 done\n", SCANNER, {})
+    assert [found.data[name] for name in ("allocated_mb", "max_allocated_mb", "reserved_mb", "max_reserved_mb")] == [9008.25, 9712.5, 9954.0, 9955.0]
+
+
+def test_memory_ends_with_its_line() -> None:
+    (found,) = reading.read_block((MEMORY + "\n1234.5\n 1 | 2\n").encode(), SCANNER, {})
+    assert found.data["max_reserved_mb"] == 9955.0
+
+
+def test_bars_whose_carriage_returns_were_lost() -> None:
+    step = "Epoch 0:  %d%%|#   | %d/50 [00:0%d<01:00, 1.0s/it, loss=%s, v_num=2]"
+    line = "Epoch 0:   0%|    | 0/50 [00:00<?, ?it/s]" + step % (2, 1, 1, "3.5") + step % (4, 2, 2, "3.5") + step % (4, 2, 2, "3.25") + "\n"
+    assert [(one.data["iteration"], one.data["lm_loss"]) for one in reading.read_block(line.encode(), SCANNER, {})] == [(1, 3.5), (2, 3.25)]
+    endless = "Epoch 0:   2%|    | 1/50 [00:01<01:00, 1.0s/it, reduced_train_loss=3.5, Epoch 0:   4%|    | 2/50 [00:02<01:00, 1.0s/it, reduced_train_loss=3.25\n"
+    assert [(one.data["iteration"], one.data["lm_loss"], one.data["extra"]) for one in reading.read_block(endless.encode(), SCANNER, {})] == [(1, 3.5, {}), (2, 3.25, {})]
+
+
+def test_a_save_that_nemo_tells_twice() -> None:
+    text = ("[NeMo I 2026-01-02 10:00:01 nemo_logging:1] Successfully saved checkpoint from iteration      20 to /ckpt/step=19-last.ckpt\n"
+            "[NeMo I 2026-01-02 10:00:01 nemo_logging:1] Async checkpoint save for step 20 (/ckpt/step=19-last.ckpt) finalized successfully.\n")
+    assert [(one.data["event"], one.data["iteration"], one.data["path"]) for one in reading.read_block(text.encode(), SCANNER, {})] == [("saved", 20, "/ckpt/step=19-last.ckpt")]
+    assert [one.data["iteration"] for one in reading.read_block(text.encode().split(b"\n", 1)[1], SCANNER, {})] == [20]
+
+
+def test_what_a_process_raised_is_its_own_though_ray_passed_it_on() -> None:
+    text = ("(TaskRunner pid=11) [ERROR] 2026-01-02-10:00:01 (PID:77, Device:2, RankID:10) ERR02200 DIST call hccl api failed.\n"
+            "(TaskRunner pid=11) EI0002: [PID: 77] 2026-01-02-10:00:01.000.001 The wait execution of the Notify register times out.\n")
+    assert [(one.data["pid"], one.data["rank"], one.data["device"]) for one in reading.read_block(text.encode(), SCANNER, {})] == [(77, 10, 2), (77, 10, 2)]
+
+
 READY = "[Torch] Checkpoint global_step%d is ready now!\n"
 BEGIN = "[Rank 0] [Torch] Checkpoint global_step%d is about to be saved!\n"
 

@@ -49,9 +49,24 @@ def test_ordinary_lines_are_no_faults(line: str) -> None:
     ("EI0001: Environment variable [HCCL_SOCKET_IFNAME] is invalid.", "hccl-config-invalid", "EI0001"), ("EL0003: The argument is invalid.", "cann-error-code", "EL0003"), ("ret is -8012", "dcmi-return-code", "-8012"), ("error code is 507035", "npu-core-exception", "507035"),
     ("retCode=507018", "npu-aicpu-exception", "507018"), ("ErrCode=507053", "hbm-uce", "507053"), ("aclrtSynchronizeStream failed, ret 507033", "npu-start-failed", "507033"), ("error code is 507054", "hbm-multi-bit-ecc", "507054"),
     ("error code is 500001", "acl-init-failed", "500001"), ("ray.exceptions.RayTaskError(RuntimeError): ray::WorkerDict.update_actor() (pid=12, ip=10.0.0.1)", "python-exception", None),
+    ("aclrtSynchronizeStream(stream) failed: 507034 (main.cpp:12)", "npu-vector-core-timeout", "507034"), ("Kernel task happen error, retCode=0x30, [vector core timeout].", "npu-vector-core-timeout", "507034"),
+    ("Message info[0]:RTS_HWTS: aicore exception, slot_id=1", "npu-aicore-exception", "507015"), ("[Error]: The vector core execution is abnormal.", "npu-core-exception", "507035"),
+    ("slurmstepd: error: Detected 1 oom-kill event(s) in StepId=7.batch cgroup.", "host-oom-kill", None), ("slurmstepd: error: Exceeded job memory limit", "host-oom-kill", None),
+    ("The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR", "ray-worker-died", None),
     ("Rank 3: found NaN in local forward loss calculation. Device: 3, node: a", "nan-in-grad", None), ("[rank3]: AssertionError", "python-exception", None)])
 def test_faults_without_their_usual_frame(line: str, rule: str, code: Optional[str]) -> None:
     assert [(fault["rule"], fault["code"]) for fault in SCANNER.faults(line)] == [(rule, code)]
+
+
+def test_whom_the_kernel_killed() -> None:
+    for line in ("[Thu Jan  1 10:00:00 2026] Killed process 412 (python) total-vm:1kB", "Jan  1 10:00:00 n1 kernel: Killed process 412 (a b) total-vm:1kB, anon-rss:1kB",
+                 "Memory cgroup out of memory: Killed process 412 (python3) total-vm:1kB", "Out of memory: Kill process 412 (python3) score 9 or sacrifice child"):
+        assert [(fault["rule"], fault["pid"]) for fault in SCANNER.faults(line)] == [("host-oom-kill", 412)]
+
+
+def test_the_rank_of_a_named_process_group() -> None:
+    [fault] = SCANNER.faults("  what():  [PG ID 4 PG GUID 4(tp group) Rank 9] Process group watchdog thread terminated with exception: x")
+    assert fault["rank"] == 9
 
 
 def test_the_device_of_an_error_that_cann_names() -> None:

@@ -56,6 +56,7 @@ def test_our_own_iteration_line() -> None:
     ("迭代 10/100 | 损失 (lm loss): 2.5 | grad norm(梯度范数): 1.5 |", {"iteration": 10, "total": 100, "lm_loss": 2.5, "grad_norm": 1.5}),
     (" iteration 5/ 9 | lm loss: nan | grad norm: inf | loss scale: 1.0 | g      rad norm: -inf |",
      {"lm_loss": "nan", "grad_norm": "-inf"}),
+    ("[INFO|DP=0|PP=0|TP=0]: iteration: 12 / 950 | elapsed_time_per_iteration_ms: 2.5K | tokens_per_sec_per_gpu: 1.5K | lm_loss: 2.5 |", {"elapsed_ms": 2500.0, "tokens_per_s_per_device": 1500.0}),
     ("\x1b[32m iteration 5/ 9 \x1b[0m| lm loss: 2.5 |", {"lm_loss": 2.5}),
 ])
 def test_iteration_lines_of_all_eras(line: str, expected: Dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ PAUSE_S = 0.002
 SWITCH_S = 0.0005
 """The interpreter's own 5 ms, twice on a key's way from thread to thread, are more than all the rest of that way."""
 SWEEP_S = 0.2
-"""A log of 10,000 lines a second is as many objects: a millisecond's sweep each time."""
+"""A large fleet brings thousands of objects a second: a millisecond's sweep once a second, and next to nothing between."""
 SWEEP_ALL_S = 900.0
 QUIET_S = 20.0
 """Nobody is typing when so long no key has come."""

@@ -51,6 +51,8 @@ from console.tui.time_cursor import Moments, TimeCursor
 from console.tui.widgets.bars import Bar, key_line, notice_line, prompt_line, top_line
 
 if TYPE_CHECKING:
+    from textual.driver import Driver
+
     from console.core.intents import Wish
     from console.tui.doings import Doings
     from console.tui.line_editor import LineEditor
@@ -215,6 +217,7 @@ class ConsoleApp(App[Ending]):
     def _begin_turn(self) -> None:
         """A tick in slices. Runs ``fps`` times a second, less often where one takes longer, and while somebody types: letters go first."""
         mono = self.clock.mono_s()
+        self.pacer.awake(1 / self.options.fps)
         typing = self.prompt is not None and mono - self._pressed < TYPED_S
         if not self.slices.busy and not (typing and mono - self._ticked < BEHIND_S):
             self.slices.begin(self._turn())
@@ -457,6 +460,18 @@ class ConsoleApp(App[Ending]):
     # The terminal's answer to our question after a frame (see ``pacing``); Textual knows it as this message.
     def _on_terminal_supports_synchronized_output(self, message: messages.TerminalSupportsSynchronizedOutput) -> None:
         self.pacer.answered()  # Textual calls its own handler of the message as well
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's own, weighed: the pacer has to know how much a frame is, and when a full line holds us up."""
+        app = self
+
+        class Weighed(super().get_driver_class()):  # type: ignore[misc]
+            def write(self, data: str) -> None:
+                began = app.clock.mono_s()
+                super().write(data)
+                app.pacer.wrote(len(data), app.clock.mono_s() - began)
+
+        return Weighed
 
     def post_display_hook(self) -> None:
         if self._driver is not None and not self.is_headless and not self._batch_count:

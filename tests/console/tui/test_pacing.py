@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from console.core.clock import FixedClock
-from console.tui.pacing import FIRST_S, GIVE_UP, LATELY_S, QUESTION, SLOW_S, TIMEOUT_S, Pacer
+from console.tui.pacing import ENOUGH, FIRST_S, GIVE_UP, LATELY_S, QUESTION, SLOW_S, TIMEOUT_S, Pacer
 
 
 def test_the_next_frame_waits_for_the_answer() -> None:
@@ -66,3 +68,91 @@ def test_the_first_answer_is_waited_for_a_moment_only() -> None:
     pacer.answered()
     pacer.painted()
     assert not pacer.unsure
+
+
+EVERY_S = 0.1
+"""Between two turns of the loop."""
+
+
+def later(clock: FixedClock, seconds: float) -> None:
+    clock.move_to(clock.wall_s() + seconds)
+
+
+def turning(clock: FixedClock, pacer: Pacer, turns: int) -> None:
+    """The console has its turns, as it should."""
+    for _ in range(turns):
+        later(clock, EVERY_S)
+        pacer.awake(EVERY_S)
+
+
+def slow(clock: FixedClock, pacer: Pacer) -> None:
+    pacer.painted()
+    turning(clock, pacer, 4)
+    pacer.answered()
+    assert pacer.slow
+
+
+@pytest.mark.parametrize("first", ["the answer", "the turn"])
+def test_an_answer_that_came_while_we_were_not_scheduled_says_nothing_of_the_line(first: str) -> None:
+    clock = FixedClock(100.0)
+    pacer = Pacer(clock)
+    turning(clock, pacer, 3)
+    later(clock, 0.05)
+    pacer.painted()
+    later(clock, 5.0)
+    if first == "the turn":
+        pacer.awake(EVERY_S)
+    pacer.answered()
+    assert not pacer.slow and pacer.slow_s < SLOW_S
+    slow(clock, pacer)  # and it is no excuse for later
+
+
+def test_a_turn_that_was_late_because_the_line_took_nothing_is_the_lines() -> None:
+    clock = FixedClock(100.0)
+    pacer = Pacer(clock)
+    turning(clock, pacer, 3)
+    pacer.painted()
+    later(clock, 5.0)
+    pacer.wrote(100, 5.0)
+    pacer.awake(EVERY_S)
+    pacer.answered()
+    assert pacer.slow and abs(pacer.slow_s - 5.0) < 1e-9
+
+
+def test_a_line_that_takes_much_in_no_time_is_quick_again() -> None:
+    clock = FixedClock(100.0)
+    pacer = Pacer(clock)
+    slow(clock, pacer)
+    for _ in range(4):
+        assert pacer.slow
+        pacer.wrote(ENOUGH // 4 + 1, 0.0)
+        pacer.painted()
+        later(clock, 0.01)
+        pacer.answered()
+    assert not pacer.slow
+
+
+def test_a_slow_line_is_not_taken_for_a_quick_one_by_small_frames() -> None:
+    clock = FixedClock(100.0)
+    pacer = Pacer(clock)
+    slow(clock, pacer)
+    for size in [200, 900, 60] * 100:  # at 20 kB/s, without any way there and back
+        pacer.wrote(size, 0.0)
+        pacer.painted()
+        later(clock, size / 20_000)
+        pacer.answered()
+        assert pacer.slow
+
+
+def test_an_answer_that_may_be_an_older_questions_is_no_sign_of_a_quick_line() -> None:
+    clock = FixedClock(100.0)
+    pacer = Pacer(clock)
+    slow(clock, pacer)
+    pacer.wrote(40_000, 0.0)
+    pacer.painted()
+    turning(clock, pacer, 40)
+    assert pacer.may_paint(), "nobody waits for ever"
+    pacer.wrote(40_000, 0.0)
+    pacer.painted()
+    pacer.answered()
+    assert pacer.slow

@@ -10,12 +10,13 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from console.cli.desk import put
+from console.cli.desk import put, speak
 from console.core.errors import FileError
 
 
 def script(args: argparse.Namespace) -> int:
     """Print what the shell has to read at its start. Raises FileError where argcomplete is missing."""
+    speak(args)
     try:
         from argcomplete.shell_integration import shellcode
     except ImportError:

@@ -10,7 +10,8 @@ from difflib import get_close_matches
 
 from console import files
 from console.cli import commands_of
-from console.cli.desk import put, put_json, say
+from console.cli.desk import put, put_json, say, speak
+from console.core import i18n
 from console.core.errors import FileError
 from console.core.launch.report import table
 from console.core.settings import BY_KEY, SETTINGS, Setting, from_word
@@ -18,6 +19,7 @@ from console.core.settings import BY_KEY, SETTINGS, Setting, from_word
 
 def config(args: argparse.Namespace) -> int:
     """Do what ``args.what`` says. Raises FileError."""
+    speak(args)
     if args.what in ("set", "unset"):
         setting = _setting(args.key)
         if args.what == "set":
@@ -35,10 +37,11 @@ def config(args: argparse.Namespace) -> int:
         put_json({"ok": True, "path": str(files.settings_path()), "settings": [
             {"key": setting.key, "value": given.get(setting.key, setting.default), "set": setting.key in given, "help": setting.help} for setting in shown]})
     else:
-        put(f"{files.settings_path()}{'' if files.settings_path().exists() else '  (not there yet)'}\n")
-        rows = [("", "KEY", "VALUE", "")]
-        rows += [("*" if setting.key in given else " ", setting.key, _word(given.get(setting.key, setting.default)), setting.help) for setting in shown]
-        put("\n".join(table(rows)) + "\n\n* set there; the others are what holds without. The command line always wins.")
+        absent = "" if files.settings_path().exists() else "  " + i18n.say("(not there yet)")
+        put(f"{files.settings_path()}{absent}\n")
+        rows = [("", i18n.say("KEY"), i18n.say("VALUE"), "")]
+        rows += [("*" if setting.key in given else " ", setting.key, _word(given.get(setting.key, setting.default)), i18n.say(setting.help)) for setting in shown]
+        put("\n".join(table(rows)) + "\n\n" + i18n.say("* set there; the others are what holds without. The command line always wins."))
     return 0
 
 
@@ -78,7 +81,7 @@ def _edit() -> int:
     path = files.settings_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        files.write_new(str(path), "".join(f"# {setting.key}: {setting.help}\n" for setting in SETTINGS))
+        files.write_new(str(path), "".join(f"# {setting.key}: {i18n.say(setting.help)}\n" for setting in SETTINGS))
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     try:
         status = subprocess.call([*shlex.split(editor), str(path)])
@@ -86,7 +89,7 @@ def _edit() -> int:
         raise FileError("the editor cannot be started", where="EDITOR", got=editor, expected="a program", fix=str(error))
     files.read_settings()
     if status:
-        say(f"rankdeck: the editor ended with {status}")
+        say("rankdeck: " + i18n.say("the editor ended with {status}", status=status))
     return 1 if status else 0
 
 

@@ -17,19 +17,22 @@ from prometheus_client import CollectorRegistry, generate_latest, start_http_ser
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from console import files
-from console.cli.desk import Desk, at_desk, put, say
+from console.cli.desk import Desk, at_desk, put, say, speak
+from console.core import i18n
 from console.core.errors import FileError
 from console.core.fleet.alarms import SEVERITIES, alarms
 from console.core.fleet.run_views import job_view
 from console.core.fleet.state import FleetState, NodeState
 from console.core.fleet.views import node_rows
 from console.core.launch.inventory import Inventory
+from console.core.spoken import spoken_text
 
 HEALTH = ("OK", "Warning", "Alarm", "Critical")
 
 
 def export(args: argparse.Namespace) -> int:
     """Print, write or serve the metrics. Exit status 1 when a node did not answer. Raises FileError."""
+    speak(args)
     address = listening(args.listen) if args.listen else None
     if args.output and not Path(args.output).absolute().parent.is_dir():
         raise FileError("there is no such directory", where="--output", got=str(Path(args.output).parent), expected="an existing one")
@@ -41,7 +44,7 @@ def export(args: argparse.Namespace) -> int:
         if address is None and not args.output:
             put(generate_latest(registry).decode("utf-8"))
             for node, why in missing.items():
-                say(f"rankdeck: {node} is not up: {why}")
+                say("rankdeck: " + i18n.say("{node} is not up: {why}", node=node, why=spoken_text(why)))
             return 1 if missing else 0
         if address is not None:
             _serve(registry, address)
@@ -145,7 +148,7 @@ def _serve(registry: CollectorRegistry, address: tuple[str, int]) -> None:
         start_http_server(address[1], address[0], registry=registry)
     except OSError as error:
         raise FileError("cannot listen there", where="--listen", got=f"{address[0]}:{address[1]}: {error.strerror or error}", expected="a free port of this machine")
-    say(f"rankdeck: http://{address[0]}:{address[1]}/metrics until interrupted")
+    say("rankdeck: " + i18n.say("{url} until interrupted", url=f"http://{address[0]}:{address[1]}/metrics"))
 
 
 def _write(path: Path, text: bytes) -> None:

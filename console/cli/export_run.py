@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from console.cli.desk import put_json, say
-from console.core import event_file
+from console.cli.desk import put_json, say, speak
+from console.core import event_file, i18n
 from console.core.errors import FileError
 from console.core.events import RecordArrived
 from console.core.fleet.compare import starts
@@ -41,6 +41,7 @@ VALIDATION = {"lm_loss": "valid/lm_loss", "ppl": "valid/ppl"}
 
 def run(args: argparse.Namespace) -> int:
     """Write what is asked for; exit status 0. Raises FileError."""
+    speak(args)
     if args.csv and args.tensorboard:
         raise FileError("one kind at a time", where="--csv, --tensorboard", got="both", fix="Run it twice")
     if args.json and not args.tensorboard and args.csv in ("", "-"):
@@ -61,11 +62,11 @@ def run(args: argparse.Namespace) -> int:
         store.close()
     pruned = store.state.pruned.get((args.job, "iteration"), 0)
     if pruned:
-        say(f"rankdeck: {pruned} iterations of this job had to be dropped from the history and are not in it")
+        say("rankdeck: " + i18n.say("{n} iterations of this job had to be dropped from the history and are not in it", n=pruned))
     if args.json:
         put_json({"ok": True, "job": args.job, "fleet": store.fleet, "rows": rows, "files": files, "dropped": pruned})
     elif files:
-        say(f"rankdeck: {rows} iterations in {', '.join(files)}")
+        say("rankdeck: " + i18n.say("{n} iterations in {files}", n=rows, files=", ".join(files)))
     return 0
 
 

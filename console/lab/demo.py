@@ -23,7 +23,8 @@ from typing import Any
 
 from console.core import i18n
 from console.core.errors import ConsoleError, FileError
-from console.core.spoken import spoken
+from console.core.i18n import phrase
+from console.core.spoken import spoken, spoken_text
 from console.desk import ScreenFeed
 from console.lab import faults, fleet, remains
 from console.lab.desk import Desk
@@ -53,6 +54,8 @@ def main(args: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {text}", file=sys.stderr, flush=True)
 
+    if not (args.headless and args.json):
+        i18n.use(catalogue(args.lang, os.environ))
     with _signals_as_exits():
         if args.stop:
             return _stop(say)
@@ -71,16 +74,16 @@ def _headless(args: argparse.Namespace, say: Callable[[str], None]) -> int:
         document = _rehearse(demo, iterations, wanted, rng, seed, say)
     finally:
         _deafen()
-        say("ending the demo")
+        say(i18n.say("ending the demo"))
         clean = demo.leave(say=say)
     if args.json:
         json.dump(document, sys.stdout, allow_nan=False)
         print(flush=True)
-        say(f"seed {seed}")
+        say(i18n.say("seed {n}", n=seed))
     else:
         print(summary(document))
     if not document["ok"]:
-        print(f"rankdeck demo: {document.get('why', 'the job did not finish')}", file=sys.stderr)
+        print(f"rankdeck demo: {spoken_text(document.get('why', phrase('the job did not finish')))}", file=sys.stderr)
     return 0 if document["ok"] and clean else 1
 
 
@@ -106,7 +109,7 @@ def _rehearse(demo: fleet.DemoFleet, iterations: int, wanted: list[faults.Fault]
                     break
                 why = run.failure(desk.store.state, now)
                 if not why and now - began > limit_s:
-                    why = f"not finished within {limit_s:.0f} s"
+                    why = phrase("not finished within {s:.0f} s", s=limit_s)
         except ConsoleError as error:
             why = str(error)
         finally:
@@ -125,7 +128,6 @@ def _interactive(args: argparse.Namespace, say: Callable[[str], None]) -> int:
     if not text and not sys.stdout.isatty():
         raise fleet.UsageError("the demo's screen needs a terminal", where="rankdeck demo", got="output that is none",
                                fix="Use rankdeck demo --headless, or --plain")
-    i18n.use(catalogue(args.lang, os.environ))
     _clear_orphans(say)
     demo = _running(say)
     if demo is None:
@@ -149,7 +151,7 @@ def _interactive(args: argparse.Namespace, say: Callable[[str], None]) -> int:
         print(f"  {i18n.say('look at it again:')}  rankdeck demo  |  XDG_STATE_HOME={demo.state_home} rankdeck open -i {demo.fleet_file}\n"
               f"  {i18n.say('end it:')}  rankdeck demo --stop")
     if args.fault:
-        print(f"seed {seed}")
+        print(i18n.say("seed {n}", n=seed))
     return status
 
 
@@ -216,7 +218,7 @@ def _running(say: Callable[[str], None]) -> fleet.DemoFleet | None:
     for root in remains.roots():
         found = fleet.attach(root)
         if found is not None:
-            say(f"taking up the demo that is running in {root}")
+            say(i18n.say("taking up the demo that is running in {root}", root=root))
             return found
     return None
 
@@ -226,19 +228,19 @@ def _stop(say: Callable[[str], None]) -> int:
     clean, ended = True, 0
     for root in remains.roots():
         if fleet.in_use(root):
-            print(f"the demo in {root} is in use; it ends with its console", file=sys.stderr)
+            print(i18n.say("the demo in {root} is in use; it ends with its console", root=root), file=sys.stderr)
             continue
-        say(f"ending the demo in {root}")
+        say(i18n.say("ending the demo in {root}", root=root))
         clean = remains.clear(root, say=say) and clean
         ended += 1
-    print(f"{ended} ended" if ended else "no demo was left running", file=sys.stderr)
+    print(i18n.say("{n} ended", n=ended) if ended else i18n.say("no demo was left running"), file=sys.stderr)
     return 0 if clean else 1
 
 
 def _clear_orphans(say: Callable[[str], None]) -> None:
     for root in remains.roots():
         if fleet.orphaned(root):
-            say(f"clearing what a dead demo left in {root}")
+            say(i18n.say("clearing what a dead demo left in {root}", root=root))
             remains.clear(root, say=say)
 
 
@@ -251,7 +253,7 @@ def _last_words(demo: fleet.DemoFleet, say: Callable[[str], None]) -> None:
     logs = sorted(demo.work_dir.glob(".rankdeck/*/*/*/launcher.log")) + sorted(demo.work_dir.glob(".rankdeck/*/*/*/round-*/*.log"))
     for path in logs[-8:]:
         lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-        say(f"{'/'.join(path.parts[-3:])}: " + (" | ".join(lines[-3:])[-600:] or "empty"))
+        say(f"{'/'.join(path.parts[-3:])}: " + (" | ".join(lines[-3:])[-600:] or i18n.say("empty")))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from console import desk, files
 from console.core.errors import LaunchError
 from console.core.events import FleetEvent, LaunchProgress, LinkChanged
 from console.core.launch.problems import problem_text
+from console.core.launch.progress import progress_text
 from console.lab.fleet import DemoFleet
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class Desk(desk.Desk):
         def tell(event: FleetEvent) -> None:
             self.store.ingest([event])
             if isinstance(event, LaunchProgress) and event.state in ("done", "failed"):
-                say(f"{event.node}: {event.phase} {event.state}{': ' + event.why if event.why else ''}")
+                say(progress_text(replace(event, took_s=None), event.job))
 
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self.clock.wall_s()))
         job = files.read_job(str(self.fleet.job_file))

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from console.core import i18n
 from console.lab import npu_sim
 from console.lab.fleet import DemoFleet, UsageError
 
@@ -162,7 +163,7 @@ class Injector(threading.Thread):
             return False
         self.done.append(Injected(fault=fault, at=time.time(), node=node, rank=worker.rank,  # noqa: TID251 - an edge
                                   local_rank=worker.local_rank, pid=worker.pid, iteration=seen))
-        self._say(f"fault {fault.name}: killed a rank at iteration {seen}")
+        self._say(i18n.say("fault {name}: killed a rank at iteration {n}", name=fault.name, n=seen))
         return True
 
     def _nodes(self) -> Iterable[str]:

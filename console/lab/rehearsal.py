@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from console.core.fleet.state import AttemptState, FleetState, RunState
+from console.core.i18n import Phrase, joined, phrase, say
+from console.core.spoken import spoken_text
 from console.core.triage.attribute import RootCause, root_cause
 from console.lab.faults import Injected
 
@@ -75,14 +77,14 @@ class Rehearsal:
         if self.final_at is None and attempt is not None:
             ends = self._ends(attempt)
             if len(ends) == len(self.nodes):
-                return "the job ended before its final iteration: " + "; ".join(
-                    f"{node}: " + (f"signal {data['signal']}" if data.get("signal") else f"exit status {data.get('code')}")
-                    for node, data in sorted(ends.items()))
+                return phrase("the job ended before its final iteration: {ends}", ends=joined("; ", (
+                    phrase("{node}: signal {n}", node=node, n=data["signal"]) if data.get("signal") else phrase("{node}: exit status {n}", node=node, n=data.get("code"))
+                    for node, data in sorted(ends.items()))))
             gone = {node: text for node, text in attempt.node_states.items() if text in ("aborted", "expired")}
             if gone:
-                return "the launch did not stand: " + ", ".join(f"{node} {text}" for node, text in sorted(gone.items()))
+                return phrase("the launch did not stand: {nodes}", nodes=joined(", ", (phrase("{what} {text}", what=node, text=phrase(text)) for node, text in sorted(gone.items()))))
         if self.final_at is None and now - self._moved_at > STALL_LIMIT_S:
-            return f"no new iteration for {STALL_LIMIT_S:.0f} s (newest: {self._newest} of {self.iterations})"
+            return phrase("no new iteration for {s:.0f} s (newest: {n} of {total})", s=STALL_LIMIT_S, n=self._newest, total=self.iterations)
         return ""
 
     def over(self, state: FleetState, now: float) -> bool:
@@ -129,19 +131,19 @@ class Rehearsal:
             return
         if self.first_at is None:
             self.first_at = self._moved_at = now
-            self._say(f"first iteration, loss {newest[1]:.4f}")
+            self._say(say("first iteration, loss {loss:.4f}", loss=newest[1]))
         if newest[0] != self._newest:
             if newest[0] * 10 // self.iterations > self._newest * 10 // self.iterations:
-                self._say(f"iteration {newest[0]} of {self.iterations}, loss {newest[1]:.4f}")
+                self._say(say("iteration {n} of {total}", n=newest[0], total=self.iterations) + say(", loss {loss:.4f}", loss=newest[1]))
             self._newest, self._moved_at = newest[0], now
         for iteration, seen in run.checkpoints.items():
             if seen.state == "saved" and iteration not in self._told_saves:
                 self._told_saves.add(iteration)
-                self._say(f"checkpoint {iteration} saved")
+                self._say(say("checkpoint {n} {state}", n=iteration, state=say("saved")))
         # Trained again after a restart: still the way there, so the final one counts only once it stands.
         if newest[0] >= self.iterations and self.final_at is None:
             self.final_at = now
-            self._say("final iteration reached")
+            self._say(say("final iteration reached"))
 
     def _cause(self, state: FleetState, now: float) -> None:
         cause = root_cause(state, self.job)
@@ -151,11 +153,11 @@ class Rehearsal:
         incident = next((one for one in reversed(self.incidents) if place not in one.known), None)
         if incident is None:
             if place not in self._failed:
-                self._say(f"a rank failed that nobody asked to: {_who(cause)}")
+                self._say(say("a rank failed that nobody asked to: {who}", who=say(_who(cause))))
         elif incident.cause is None or _who(incident.cause) != _who(cause):
             # The first answer may rest on half of the records; the time is that of the answer that stood.
             incident.cause, incident.detected_at = cause, now
-            self._say(f"incident: {_who(cause)} failed first ({cause.first.code}, {cause.confidence} confidence)")
+            self._say(say("incident: {who} failed first ({code}, {sure} confidence)", who=say(_who(cause)), code=cause.first.code, sure=say(cause.confidence)))
         self._failed.add(place)
 
     def _resumption(self, run: RunState, incident: Incident, now: float) -> None:
@@ -166,11 +168,11 @@ class Rehearsal:
             if (attempt, number) > place and incident.resumed_from is None:
                 incident.resumed_from = iteration
                 self._moved_at = now
-                self._say(f"round {number} loaded checkpoint {iteration}")
+                self._say(say("round {round} loaded checkpoint {n}", round=number, n=iteration))
         # The load and the iterations are told by different nodes and may arrive in either order.
         if incident.resumed_at is None and any(standing > place for standing in run.standing.values()):
             incident.resumed_at = self._moved_at = now
-            self._say(f"training again, {now - incident.injected.at:.1f} s after the fault")
+            self._say(say("training again, {s:.1f} s after the fault", s=now - incident.injected.at))
 
     def _ends(self, attempt: AttemptState) -> dict[str, Any]:
         return {node: attempt.exits[node, number, local_rank].data
@@ -178,27 +180,27 @@ class Rehearsal:
 
 
 def summary(document: dict[str, Any]) -> str:
-    """The document for people: a few lines."""
-    iterations = document["iterations"]
-    lines = [f"{document['job']}: {'finished' if document['ok'] else 'FAILED'}, iterations {iterations['first']} to {iterations['last']} "
-             f"({iterations['count']}), {document['world_size']} ranks on {len(document['nodes'])} nodes, "
-             f"checkpoints {', '.join(map(str, document['checkpoints'])) or 'none'}"]
+    """The document for people, in the language in use: a few lines."""
+    iterations, ok = document["iterations"], document["ok"]
+    lines = [say("{job}: {how}, iterations {first} to {last} ({n}), {ranks} ranks on {nodes} nodes, checkpoints {saves}", job=document["job"], how=say("finished" if ok else "FAILED"),
+                 first=iterations["first"], last=iterations["last"], n=iterations["count"], ranks=document["world_size"], nodes=len(document["nodes"]),
+                 saves=", ".join(map(str, document["checkpoints"])) or say("none"))]
     if document["time_to_first_iteration_s"] is not None:
-        lines.append(f"first iteration after {document['time_to_first_iteration_s']:.1f} s")
+        lines.append(say("first iteration after {s:.1f} s", s=document["time_to_first_iteration_s"]))
     for fault in document["faults"]:
         injected, cause = fault["injected"], fault["root_cause"]
-        lines.append(f"fault {injected['name']} on {injected['node']} rank {injected['rank']} at iteration {injected['iteration']}: " + (
-            f"found {cause['node']} rank {cause['rank']} ({cause['code']}) after {fault['detected_after_s']:.1f} s" if cause else "not found"))
+        found = say("found {node} rank {rank} ({code}) after {s:.1f} s", node=cause["node"], rank=cause["rank"], code=cause["code"], s=fault["detected_after_s"]) if cause else say("not found")
+        lines.append(say("fault {name} on {node} rank {rank} at iteration {n}: {found}", name=injected["name"], node=injected["node"], rank=injected["rank"], n=injected["iteration"], found=found))
     if document["resume_s"] is not None:
-        lines.append(f"resumed from checkpoint {document['resumed_from']}, training again after {document['resume_s']:.1f} s")
+        lines.append(say("resumed from checkpoint {n}, training again after {s:.1f} s", n=document["resumed_from"], s=document["resume_s"]))
     if document.get("why"):
-        lines.append(f"why: {document['why']}")
-    lines.append(f"seed {document['seed']}")
+        lines.append(say("why: {why}", why=spoken_text(document["why"])))
+    lines.append(say("seed {n}", n=document["seed"]))
     return "\n".join(lines)
 
 
-def _who(cause: RootCause) -> str:
-    return f"rank {cause.first.rank} on {cause.first.node} in round {cause.first.round}"
+def _who(cause: RootCause) -> Phrase:
+    return phrase("rank {rank} on {node} in round {round}", rank=cause.first.rank, node=cause.first.node, round=cause.first.round)
 
 
 def _number(value: float) -> float | str:

@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from console.core import i18n
+
 MARK = "RANKDECK_DEMO_ROOT"
 GRACE_S = 3.0
 KILL_S = 10.0
@@ -84,14 +86,14 @@ def clear(root: Path, *, say: Callable[[str], None] = lambda text: None) -> bool
     """End a demo and remove its directory; True when nothing is left. Safe to call twice, and by two at once."""
     left = end_all(root)
     if left:
-        say(f"processes of the demo that would not end: {', '.join(map(str, left))}")
+        say(i18n.say("processes of the demo that would not end: {pids}", pids=", ".join(map(str, left))))
     for _ in range(3):
         shutil.rmtree(root, ignore_errors=True)
         if not root.exists():
             break
         time.sleep(_POLL_S)
     if root.exists():
-        say(f"cannot remove {root}")
+        say(i18n.say("cannot remove {root}", root=root))
     return not left and not root.exists()
 
 

@@ -1,6 +1,6 @@
 """Chinese for what the commands say of their work while it is under way, and at its end; part of ``words_zh``.
 
-Documents and the usage of the command line stay English.
+Documents stay English; ``words_zh_help`` has the usage of the command line.
 """
 
 from __future__ import annotations
@@ -50,6 +50,23 @@ COMMANDS: Mapping[str, str] = {
     # The demo.
     "setting up a demo fleet of four nodes": "正在准备四个节点的演示集群", "starting four SSH servers on loopback": "正在回环地址上启动四个 SSH 服务", "ending the demo": "正在结束演示",
     "The demo goes on without a screen for up to {n:.0f} hours.": "演示在无界面下最多继续 {n:.0f} 小时。", "look at it again:": "再次查看：", "end it:": "结束：", "another console still has the demo in {root}; it stays": "另一个控制台仍在使用 {root} 中的演示；保留",
+    "taking up the demo that is running in {root}": "接手正在 {root} 中运行的演示", "the demo in {root} is in use; it ends with its console": "{root} 中的演示正在使用；随其控制台结束", "ending the demo in {root}": "正在结束 {root} 中的演示",
+    "{n} ended": "已结束 {n} 个", "no demo was left running": "没有保留运行的演示", "clearing what a dead demo left in {root}": "正在清理已死的演示在 {root} 中的残留", "empty": "空", "seed {n}": "种子 {n}",
+    "processes of the demo that would not end: {pids}": "未能结束的演示进程：{pids}", "cannot remove {root}": "无法删除 {root}", "the job did not finish": "作业没有完成", "not finished within {s:.0f} s": "{s:.0f} 秒内没有完成",
+    "the job ended before its final iteration: {ends}": "作业在最后一次迭代之前结束：{ends}", "{node}: signal {n}": "{node}：信号 {n}", "{node}: exit status {n}": "{node}：退出状态 {n}", "the launch did not stand: {nodes}": "启动没有成立：{nodes}",
+    "no new iteration for {s:.0f} s (newest: {n} of {total})": "{s:.0f} 秒没有新的迭代（最新：{n}/{total}）", "first iteration, loss {loss:.4f}": "第一次迭代，损失 {loss:.4f}", "final iteration reached": "已到达最后一次迭代",
+    "a rank failed that nobody asked to: {who}": "有 rank 无故失败：{who}", "incident: {who} failed first ({code}, {sure} confidence)": "故障：{who}最先出错（{code}，置信度{sure}）", "rank {rank} on {node} in round {round}": "{node} 上的 rank {rank}（第 {round} 轮）",
+    "round {round} loaded checkpoint {n}": "第 {round} 轮已加载检查点 {n}", "training again, {s:.1f} s after the fault": "已恢复训练，距故障 {s:.1f} 秒", "FAILED": "失败", "fault {name}: killed a rank at iteration {n}": "故障 {name}：在迭代 {n} 杀掉一个 rank",
+    "{job}: {how}, iterations {first} to {last} ({n}), {ranks} ranks on {nodes} nodes, checkpoints {saves}": "{job}：{how}，迭代 {first} 至 {last}（{n}），{nodes} 个节点上的 {ranks} 个 rank，检查点 {saves}", "first iteration after {s:.1f} s": "{s:.1f} 秒后第一次迭代",
+    "found {node} rank {rank} ({code}) after {s:.1f} s": "{s:.1f} 秒后找到 {node} rank {rank}（{code}）", "fault {name} on {node} rank {rank} at iteration {n}: {found}": "故障 {name}，{node} rank {rank}，迭代 {n}：{found}",
+    "resumed from checkpoint {n}, training again after {s:.1f} s": "从检查点 {n} 恢复，{s:.1f} 秒后重新训练", "why: {why}": "原因：{why}",
+    # Export, export-run, config.
+    "{url} until interrupted": "{url}，直到被中断", "{n} iterations of this job had to be dropped from the history and are not in it": "此作业有 {n} 次迭代已不得不从历史中丢弃，不在其中", "{n} iterations in {files}": "{n} 次迭代，在 {files}",
+    "(not there yet)": "（尚不存在）", "VALUE": "值", "* set there; the others are what holds without. The command line always wins.": "* 已在那里设置；其余为未设置时的值。命令行始终优先。", "the editor ended with {status}": "编辑器以 {status} 结束", "interrupted": "已中断",
+    "fleet file, for commands without -i (a job file's own goes first)": "集群文件，用于没有 -i 的命令（作业文件自己的优先）", "who you are, for the nodes' audit trail (empty: your login)": "操作者名，记入节点的审计（空：登录名）", "one of `rankdeck layouts`": "`rankdeck layouts` 之一",
+    "a view to begin with": "起始视图", "colours; NO_COLOR outranks it": "颜色；NO_COLOR 优先于它", "en or zh (empty: by the locale)": "en 或 zh（空：按区域设置）", "most frames a second": "每秒最多帧数", "a console that cannot be armed": "不能解锁的控制台",
+    "ring the terminal's bell on a new alarm": "有新告警时响铃", "send the terminal a desktop notification (OSC 9), for terminals that show them": "向终端发送桌面通知（OSC 9），适用于支持的终端",
+    "shell command run on a new alarm, with the alarm as JSON on its standard input": "有新告警时运行的 shell 命令，标准输入为告警的 JSON", "the least that is told": "提示的最低级别",
     # Import.
     "{name}: written to {path}": "{name}：已写入 {path}", "{severity} in {name}: {text}": "{name} 中的{severity}：{text}", "{name}: not carried over ({where}): {what}: {why}": "{name}：未带入（{where}）：{what}：{why}",
 }

@@ -9,6 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 ERRORS: Mapping[str, str] = {
+    # The demo.
+    "Is the demo extra installed (pip install 'rankdeck[demo]')? The server's last words: none": "是否已安装 demo 附加包（pip install 'rankdeck[demo]'）？服务的最后输出：无",
+    "Is the demo extra installed (pip install 'rankdeck[demo]')? The server's last words: {0}": "是否已安装 demo 附加包（pip install 'rankdeck[demo]'）？服务的最后输出：{0}",
+    "It comes with a later version; rank-killed@20 can be tried now": "以后的版本会有；现在可以试 rank-killed@20", "Name an earlier one, or raise --iterations": "指定更早的迭代，或调大 --iterations",
+    "Use rankdeck demo --headless, or --plain": "使用 rankdeck demo --headless 或 --plain", "four servers on 127.0.1.1 to 127.0.1.4": "127.0.1.1 到 127.0.1.4 上的四个服务", "no such fault": "没有这种故障", "no answer within {0} s": "{0} 秒内无回应", "output that is none": "不是终端的输出",
+    "the demo's SSH servers did not come up": "演示的 SSH 服务没有启动", "the demo's job has problems": "演示的作业有问题", "the demo's screen needs a terminal": "演示的界面需要终端", "the fault {0} is not there yet": "尚无故障 {0}",
+    "the job never gets to this iteration with something left to do": "作业到不了此迭代，或到达时已无事可做", "when should it happen?": "应在何时发生？", "{0}@20 (iteration) or {1}@30s (time)": "{0}@20（迭代）或 {1}@30s（时间）",
     # How the four parts are joined.
     "{where}: {what}": "{where}：{what}", "{what} (got {got})": "{what}（实际：{got}）", "{what} (got {got}, expected {expected})": "{what}（实际：{got}；应为：{expected}）", "{text}. {fix}": "{text}。{fix}",
     # Commands: what failed.

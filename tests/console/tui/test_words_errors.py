@@ -33,7 +33,7 @@ VALUES = {
     # What is typed, or the value itself.
     "argcomplete", "pip install argcomplete", "--why TEXT", "rankdeck exec NODE -- COMMAND [ARGUMENT...]", "theme: dark", "UTF-8", "publickey", "[user@]host[:port]", "ProxyJump", "[{pane: loss}, ...]", "rank {0}", "-i FLEET",
     # Seen on standard error only, and too wide as templates.
-    "no {0}", "{0} nodes", "{0} to {1}", "{0}, with {1}",
+    "no {0}", "{0} nodes", "{0} to {1}", "{0}, with {1}", "{0}@1 to {1}@{2}",
     # ``what`` comes from a few callers, which the catalogue has in full.
     "{0} failed", "cannot {0}: the console is read-only",
     # Several sentences, which are looked for one by one.
@@ -45,7 +45,7 @@ def _name(node: ast.expr) -> str:
 
 
 def _trees() -> list[tuple[Path, ast.Module]]:
-    return [(path, ast.parse(path.read_text("utf-8"))) for path in sorted(CONSOLE.rglob("*.py")) if path.relative_to(CONSOLE).parts[0] != "lab"]
+    return [(path, ast.parse(path.read_text("utf-8"))) for path in sorted(CONSOLE.rglob("*.py"))]
 
 
 def _kinds(trees: list[tuple[Path, ast.Module]]) -> set[str]:

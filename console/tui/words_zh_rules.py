@@ -65,6 +65,10 @@ RULES: Mapping[str, str] = {
     "with the transformers of the vendor's images Llama 2's tokenizer files have to be edited by hand before training": "使用厂商镜像中的 transformers 时，训练前须手工修改 Llama 2 的 tokenizer 文件",
     # Loading and saving.
     "not a time limit": "不是时限", "D-HH:MM:SS, e.g. 6-00:00:00 or 0-12:30:00": "D-HH:MM:SS，例如 6-00:00:00 或 0-12:30:00", "the job would be stopped at once": "作业会立即被停止", "leave it out for none": "不限时就不写",
+    "adapters are trained on weights that are drawn from the seed": "适配器将在由随机种子生成的权重上训练",
+    "answers are taught to weights that are drawn from the seed": "回答将教给由随机种子生成的权重",
+    "converted weights (user_converted_ckpt_path)": "转换好的权重（user_converted_ckpt_path）",
+    "set checkpoint.load_dir, or checkpoint.load to none if that is meant": "设置 checkpoint.load_dir；若本意如此，把 checkpoint.load 设为 none",
     "to load weights it has to be said from where": "要加载权重，须写明从何处", "to load weights and optimizer it has to be said from where": "要加载权重和优化器，须写明从何处", "a directory (user_converted_ckpt_path)": "目录（user_converted_ckpt_path）",
     "set checkpoint.load_dir, or checkpoint.load to none": "设置 checkpoint.load_dir，或把 checkpoint.load 设为 none", "to go on with a run its optimizer has to be loaded": "要继续训练，须加载其优化器",
     "the vendor's LoRA cannot go on from a checkpoint": "厂商的 LoRA 不能从检查点继续", "lora with resume": "lora 加 resume", "weights only": "只加载权重",

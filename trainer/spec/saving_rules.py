@@ -60,6 +60,9 @@ def _loading(spec: JobSpec, facts: Facts) -> Iterator[Finding]:
     elif checkpoint.load == "none" and checkpoint.load_dir:
         yield warning("M3", path, "nothing is loaded, so this directory has no meaning", checkpoint.load_dir, "nothing",
                       "take it out, or set checkpoint.load")
+    elif spec.run.mode in ("sft", "lora") and checkpoint.load == "auto" and loads(spec) == "none" and (spec.run.mode == "lora" or facts.saved_iteration is None):
+        yield warning("M3", path, f"{'adapters are trained on' if spec.run.mode == 'lora' else 'answers are taught to'} weights that are drawn from the seed", "nothing",
+                      "converted weights (user_converted_ckpt_path)", "set checkpoint.load_dir, or checkpoint.load to none if that is meant")
     if factory and spec.run.mode == "retrain" and loads(spec) != "resume":
         yield error("M3", ("checkpoint", "load"), "to go on with a run its optimizer has to be loaded", loads(spec), "resume (ckpt_load_type 2)",
                     "set checkpoint.load")

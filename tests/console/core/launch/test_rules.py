@@ -94,6 +94,8 @@ BREAKS: list[tuple[str, str, str, tuple[dict[str, Any], ...]]] = [
     ("W4", "warning", "model.family", ({"preflight": {"waive": []}},)),
     ("M3", "error", "checkpoint.load_dir", ({"checkpoint": {"load": "resume", "load_dir": ""}}, FACTORY)),
     ("M3", "warning", "checkpoint.load_dir", ({"checkpoint": {"load": "none"}}, FACTORY)),
+    ("M3", "warning", "checkpoint.load_dir", ({"checkpoint": {"load_dir": ""}},)),
+    ("M3", "warning", "checkpoint.load_dir", ({"run": {"mode": "lora"}, "checkpoint": {"load_dir": ""}}, OWN)),
     ("M3", "error", "checkpoint.load", ({"run": {"mode": "retrain"}, "checkpoint": {"load": "weights"}}, FACTORY)),
     ("M4", "warning", "checkpoint.auto_resume", ({"checkpoint": {"auto_resume": True}}, FACTORY)),
     ("M5", "error", "checkpoint.load", ({"run": {"mode": "lora"}, "checkpoint": {"load": "resume"}},)),
@@ -177,6 +179,13 @@ def test_what_breaks_a_rule_is_said(rule: str, severity: str, where: str, layers
 def test_what_only_the_nodes_can_tell(rule: str, facts: Facts, layers: tuple[dict[str, Any], ...]) -> None:
     assert [problem.severity for problem in found(rule, *layers, facts=facts)] == ["error"]
     assert not [problem for problem in found(rule, *layers) if problem.severity == "error"]
+
+
+@pytest.mark.parametrize(("layer", "facts"), [
+    ({"checkpoint": {"load_dir": "", "load": "none"}}, Facts()), ({"run": {"mode": "pretrain"}, "checkpoint": {"load_dir": ""}}, Facts()),
+    ({"checkpoint": {"load_dir": ""}}, Facts(saved_iteration=100))])
+def test_weights_from_the_seed_that_are_meant_are_no_news(layer: dict[str, Any], facts: Facts) -> None:
+    assert found("M3", layer, facts=facts) == []
 
 
 def test_a_checkpoint_that_can_be_cut_anew_may_be() -> None:

@@ -134,11 +134,17 @@ def audit_rows(state: FleetState) -> tuple[Happening, ...]:
     for node, time, data in islice(reversed(state.audit), 1000):
         ok = data.get("ok") is not False
         args: Mapping[str, Any] = data.get("args") or {}
+        given = " ".join(f"{key}={value}" for key, value in args.items())
         rows.append(Happening(
-            time=our_time(state, node, time), node=node, rank=None, what=f"{data.get('operator') or '?'} {data.get('op') or '?'}",
+            time=our_time(state, node, time), node=node, rank=None, what=_done(str(data.get("operator") or "?"), str(data.get("op") or "?")),
             badge=Badge(glyph="✓", text="done", tone="plain") if ok else Badge(glyph="✗", text="refused", tone="warn"),
-            detail=" ".join(f"{key}={value}" for key, value in args.items()) + (f" ({data['why']})" if data.get("why") else "")))
+            detail=joined("", (given, phrase(" ({why})", why=phrase(str(data["why"]))))) if data.get("why") else given))
     return tuple(rows)
+
+
+@lru_cache(maxsize=512)
+def _done(operator: str, op: str) -> str:
+    return phrase("{who} {how}", who=operator, how=phrase(op))
 
 
 def our_time(state: FleetState, node: str, time: float) -> float:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.wire import OPS
 from console.core import i18n
-from console.core.fleet.happenings import timeline_rows
+from console.core.fleet.happenings import audit_rows, timeline_rows
+from console.core.fleet.state import FleetState
 from console.core.preflight.device_checks import DCMI_CODES
 from console.core.preflight.facts import REASONS
 from console.core.preflight.table import CHECKS, judge, report_mapping, report_text
@@ -108,6 +110,14 @@ def test_what_happened_is_told_in_the_language() -> None:
     finally:
         i18n.use({})
     assert "检查点 90 已保存" in told and "checkpoint 90 saved" in {row.what for row in rows}
+
+
+def test_who_did_what_is_told_in_the_language(chinese: None) -> None:
+    assert sorted(op for op, (access, *_) in OPS.items() if access == "write" and not re.search("[\u4e00-\u9fff]", i18n.say(op))) == []
+    refused = {"operator": "lin", "op": "abort", "args": {"attempt": "a"}, "ok": False, "why": "attempt a was committed"}
+    (row,) = audit_rows(FleetState(audit=(("n0", 5.0, refused),)))
+    assert (row.what, row.detail) == ("lin abort", "attempt=a (attempt a was committed)")
+    assert (i18n.told(row.what), i18n.told(row.detail)) == ("lin 中止", "attempt=a（尝试 a 已提交）")
 
 
 def _calls_of_the_core() -> Iterator[ast.Call]:

@@ -51,14 +51,15 @@ def _document_of(text: str) -> Optional[Dict[str, Any]]:
     table = npu_table.parse(passed_on.unwrapped(text))
     if table["devices"] or table["processes"] or table["tool_version"]:
         return dict(table, output="table")
-    watch = npu_watch.parse(text)
+    unfolded = passed_on.unfolded(text)
+    watch = npu_watch.parse(unfolded)
     if npu_watch.recognised(watch):
         latest = {(row.get("npu_id"), row.get("chip_id")): row for row in watch["rows"]}
         return _document("watch", watch, [_device(row) for row in latest.values()], watch["complete"])
-    mapping = npu_mapping.parse(text)
+    mapping = npu_mapping.parse(unfolded)
     if npu_mapping.recognised(mapping):
         return _document("mapping", mapping, [_device(row) for row in mapping["devices"]], mapping["complete"])
-    topology = npu_topology.parse(text)
+    topology = npu_topology.parse(unfolded)
     if npu_topology.recognised(topology):
         return _document("topo", topology, [], topology["complete"])
     networks = hccn_many.parse(text)

@@ -10,12 +10,15 @@ import re
 from collections import Counter
 from typing import List, Optional, Tuple
 
+from agent.parse import pasted
+from agent.parse.text import unboxed, uncoloured
+
 # "node-1: " (pdsh, ansible, clush), "npu-1  | " (compose), "node-1<TAB>" (parallel --tag)
 _NODE = re.compile(r"([A-Za-z][\w.-]{0,63}): ?")
 _TAGGED = re.compile(r"([A-Za-z][\w.-]{0,63})(?: {0,12}\| ?|\t|(?=\s*\Z))")
 _MARKS = (
-    re.compile(r"(?:> ?){1,3}"),                                        # a mail
-    re.compile(r"[#+](?: |(?=\s*\Z))"),                              # a comment, a patch
+    re.compile(r" {0,16}(?:> ?){1,3}"),                                 # a mail
+    re.compile(r" {0,16}(?:[#+*]|//|--|;)(?: |(?=\s*\Z))"),         # a comment, a patch
     re.compile(r"\[[0-9]{1,4},[0-9]{1,6}\]<std(?:out|err)>: ?"),        # mpirun
     # "[default0]:" (torchrun), "[pod/train-0/main] " (kubectl --prefix), "[2025-03-01 10:00:00] " (ts); hccn_tool's own names a device
     re.compile(r"\[(?!dev(?:id|ice) )[^\[\]|]{1,160}\]:? ?"),
@@ -28,12 +31,20 @@ _MARKS = (
     re.compile(r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} \S{1,64} (?!(?:status|address|mode|info|gateway|statistics):)[\w./-]{1,64}(?:\[[0-9]{1,9}\])?: ?"),
     re.compile(r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} ?"),
 )
+# These no tool prints before a line of its own, so that one line is enough to know them.
+_CLEAR = (_MARKS[2], _MARKS[4], _MARKS[7], _MARKS[8], re.compile(r"\[(?:[a-z]{2,20}[0-9]{1,6}|pod/[^\[\]|]{1,160}|[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}[T _][0-9:.,]{8,15}[Z0-9:+-]{0,6})\]:? ?"))
 _TWICE = 2
 """So many marks may stand before one another: kubectl's, and the time of the engine's log."""
 # "node1 | CHANGED | rc=0 >>": ansible's line above the output, which looks like a row of a table
 _ANSIBLE = re.compile(r"(?m)^[\w.-]{1,64} \| [A-Z]+!? \| rc=\d{1,3} >>[ \t]*\r?\n")
 _REFUSED = re.compile(r"non-zero return code\s*\Z")    # what ansible writes behind the last line then, without a newline between
 _BORDER = re.compile(r"\+[-=]{20,}")
+_TITLES = re.compile(r"\s{0,20}(?:NPU ID {2,40}\S|NpuID\(Idx\) {1,20}\S|((?:NPU|Phy-ID)0[ \t]{1,20}(?:NPU|Phy-ID)1\b))")
+_TITLE_GOES_ON = re.compile(r"[ \t]{0,30}[A-Za-z(%)]")
+_TITLE_ENDS = re.compile(r" (?:ID|Logic|Phy-ID|Name|Core|Cpu|BW|Util|Cube|Affinity)\b")
+# Of the links between devices: a row begins with a device, too, but has links behind it.
+_LINKS_GO_ON = re.compile(r"[ \t]{0,30}(?:(?:NPU|Phy-ID|NIC)?[0-9]{1,3}[ \t]{1,20}){0,16}(?:(?:NPU|Phy-ID|NIC)[0-9]{1,3}|(?:CPU )?Affinity)\s*\Z")
+_ROW = re.compile(r"[ \t]{0,20}(?:NPU|Phy-ID|NIC)?[0-9]{1,9}[ \t]")
 _BORDER_PIECE = re.compile(r"^[-=+]+\s*$")
 _PIECES = 4
 _KEYS = frozenset(("ipaddr", "netmask", "Speed", "Temperature", "Health"))
@@ -41,11 +52,14 @@ _KEYS = frozenset(("ipaddr", "netmask", "Speed", "Temperature", "Health"))
 
 def bare(text: str) -> str:
     """The text without what was put before every line of it, or blank between any two, in passing it on; else as it is."""
-    lines = text.splitlines(True)
+    text = pasted.page(uncoloured(text))
+    if text.startswith('{"log":"'):    # an engine's own file
+        text = "".join(unboxed(line) + "\n" for line in text.splitlines())
+    lines = pasted.listed(text.splitlines(True))
     if len(lines) >= 6 and not "".join(lines[1::2]).strip():
         lines = lines[::2]
     for _ in range(_TWICE):
-        stripped = _stripped(lines)
+        stripped = pasted.without_margin(lines) or _stripped(lines)
         if stripped is None:
             break
         lines = stripped
@@ -77,6 +91,27 @@ def unwrapped(text: str) -> str:
     return "\n".join(joined) + ("\n" if text.endswith("\n") else "")
 
 
+def unfolded(text: str) -> str:
+    """The text with the rows of a listing with titles (``info -m``, ``info watch``) put together that a terminal broke."""
+    lines = text.splitlines()
+    first, titles = next(((number, _TITLES.match(line)) for number, line in enumerate(lines) if _TITLES.match(line)), (0, None))
+    if titles is None or first + 3 > len(lines):
+        return text
+    goes_on = _LINKS_GO_ON if titles.group(1) else _TITLE_GOES_ON
+    if not goes_on.match(lines[first + 1]):
+        return text
+    last = next((number for number in range(first, len(lines)) if not lines[number].strip()), len(lines))
+    width = max(len(line) for line in lines[first:last])
+    pieces = 3 if last - first > 3 and goes_on.match(lines[first + 2]) else 2
+    # Where only blanks stood at the end of all lines, their number is lost: two part what a title's own blank does not.
+    joined = ["".join((" " if line[:1] == " " and not _TITLE_ENDS.match(line) else "") + line.ljust(width) for line in lines[place:place + pieces]).strip()
+              for place in range(first, last - (last - first) % pieces, pieces)]
+    if not all(_ROW.match(row) for row in joined[1:]):
+        return text
+    rest = lines[last - (last - first) % pieces:]
+    return "\n".join(lines[:first] + joined + rest) + ("\n" if text.endswith("\n") else "")
+
+
 def of_one_line(text: str) -> Optional[str]:
     """The only written line of a text without the node's name before it; None where there are more, or no name."""
     written = [line for line in text.splitlines(True) if line.strip()]
@@ -88,7 +123,8 @@ def _stripped(lines: List[str]) -> Optional[List[str]]:
     # Of a line without its end the mark may lack letters: it has no say, and stays as it is.
     written = [line for line in lines if line.strip() and line.endswith(("\n", "\r"))]
     if len(written) < 2:
-        return None
+        clear = next((pattern for pattern in _CLEAR if written and pattern.match(written[0])), None)
+        return [clear.sub("", line, count=1) for line in lines] if clear else None
     for pattern in _MARKS:
         if all(pattern.match(line) for line in written):
             return [pattern.sub("", line, count=1) for line in lines]

@@ -12,7 +12,7 @@ from typing import Dict, Optional
 
 from agent.parse.times import printed_time
 
-__all__ = ["NO_RANK", "clean", "kept", "label", "named_place", "printed_time", "unboxed", "unstamped"]
+__all__ = ["NO_RANK", "clean", "kept", "label", "named_place", "printed_time", "unboxed", "uncoloured", "unstamped"]
 
 # CSI sequences (colours, cursor), OSC sequences (titles, clipboard) up to BEL or ST, and two-byte escapes.
 _ESCAPE = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|[@-Z\\\\^_])")
@@ -50,6 +50,11 @@ def clean(text: str) -> str:
     if "\x1b" in text:
         text = _ESCAPE.sub("", text)
     return _CONTROL.sub("", text).rstrip()
+
+
+def uncoloured(text: str) -> str:
+    """The text, of any number of lines, without escape sequences."""
+    return _ESCAPE.sub("", text) if "\x1b" in text else text
 
 
 def kept(text: str) -> str:

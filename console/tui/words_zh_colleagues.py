@@ -17,5 +17,5 @@ COLLEAGUES: Mapping[str, str] = {
     "Draw other jobs or earlier attempts beside this curve, or the one named; again: no longer.": "在曲线旁对照其他作业或先前的尝试，或指定者；再按一次取消。",
     "Colleagues": "同事", "{n} more here": "另有 {n} 人", "{who} ARMED": "{who} 已解锁", "reason: ": "原因：", "ack": "确认", "text: ": "内容：",
     # Operations, as the audit trail names them.
-    "commit": "提交", "abort": "中止", "lock": "锁定设备", "adopt": "接管", "nonce": "写验证文件", "write_speed": "测写入速度", "remedy": "修复", "retire": "代理换代", " ({why})": "（{why}）",
+    "commit": "提交", "abort": "中止", "lock": "锁定设备", "adopt": "接管", "nonce": "写验证文件", "write_speed": "测写入速度", "retire": "代理换代", " ({why})": "（{why}）",
 }

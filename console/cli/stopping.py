@@ -17,6 +17,7 @@ from console.core.errors import ConsoleError, FileError
 from console.core.launch.report import table
 from console.core.spoken import spoken, spoken_text
 from console.remote.backend import Submission
+from console.remote.everywhere import each
 
 MARGIN_S = 20.0
 """After the grace: SIGKILL, the shim's record, and the way back here."""
@@ -118,15 +119,18 @@ def _await_nothing(desk: Desk, targets: Sequence[Mapping[str, Any]], keep_contai
     deadline_s = desk.clock.mono_s() + CLEAN_S
     found: dict[tuple[str, str], dict[str, Any]] = {}
     waiting = list(targets)
+
+    def look(one: Mapping[str, Any]) -> None:
+        try:
+            args = {"attempt": one["attempt"], "devices": one.get("devices") or []}
+            seen = desk.supervisor.request(str(one["node"]), "left", args)
+            found[_key(one)] = {name: seen.get(name) for name in ("processes", "container", "holders") if seen.get(name) and not (name == "container" and keep_container)}
+        except ConsoleError as error:
+            # An attempt that never ran is not known any more; what else went wrong has been said.
+            found[_key(one)] = {} if "not known" in error.what else {"why": str(error)}
+
     while waiting:
-        for one in waiting:
-            try:
-                args = {"attempt": one["attempt"], "devices": one.get("devices") or []}
-                seen = desk.supervisor.request(str(one["node"]), "left", args)
-                found[_key(one)] = {name: seen.get(name) for name in ("processes", "container", "holders") if seen.get(name) and not (name == "container" and keep_container)}
-            except ConsoleError as error:
-                # An attempt that never ran is not known any more; what else went wrong has been said.
-                found[_key(one)] = {} if "not known" in error.what else {"why": str(error)}
+        each({" ".join(_key(one)): one for one in waiting}, look)
         waiting = [one for one in waiting if found[_key(one)] and "why" not in found[_key(one)]]
         if not waiting or desk.clock.mono_s() >= deadline_s:
             break

@@ -21,6 +21,7 @@ from console.core.fleet.coming_up import Ended, ended_alone, ended_badly, is_tra
 from console.core.fleet.state import FleetState
 from console.core.launch.plan import LaunchPlan, NodePlan
 from console.remote.backend import LaunchBackend, Submission
+from console.remote.everywhere import each
 from console.remote.hold import Hold
 from console.remote.session import Session
 
@@ -124,9 +125,12 @@ class ComingUp:
     def _await_nothing(self, nodes: list[str], limit_s: float) -> str:
         deadline_s = self._clock.mono_s() + limit_s
         left: dict[str, str] = {}
+
+        def look(node: str) -> None:
+            left[node] = self._left(node)
+
         while nodes:
-            for node in nodes:
-                left[node] = self._left(node)
+            each({node: node for node in nodes}, look)
             nodes = [node for node in nodes if left[node]]
             if not nodes or self._clock.mono_s() >= deadline_s:
                 break

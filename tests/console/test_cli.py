@@ -8,7 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +28,7 @@ from console.core.events import FleetEvent, LinkChanged, NodeMet, RecordArrived
 from console.core.launch import inventory
 from tests.console.core.launch.jobs import ATTEMPT
 from tests.console.core.preflight.facts import parts, path
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = {path.name: json.loads(path.read_text()) for path in (ROOT / "console" / "schema").glob("*.schema.json")}
@@ -76,6 +79,7 @@ class Node:
         self.notes: list[str] = []
         self.clock_offset = (0.0, 0.001)
         self.on_commit: Callable[[Node, str], None] = lambda node, attempt: None
+        self.on_left: Callable[[], object] = lambda: None
 
     def record(self, kind: str, **data: Any) -> None:
         full = dict.fromkeys(wire.RECORD_FIELDS[kind]) | data
@@ -113,6 +117,8 @@ class Node:
             self.state(args["attempt"], "aborted")
         elif op == "stop":
             self.state(args["attempt"], "stopped")
+        elif op == "left":
+            self.on_left()
         return {}
 
 
@@ -548,6 +554,14 @@ def test_stop_ends_the_job_and_only_it(nodes: dict[str, Node], capsys: pytest.Ca
     document = check("stop", said.out)
     assert document["ok"] and [one["state"] for one in document["attempts"][0]["nodes"]] == ["stopped", "stopped"]
     assert "stop" not in nodes["n2"].asked and '"op": "stop"' in said.err and "/w/n0" in said.err
+
+
+def test_all_nodes_are_asked_at_once_what_is_left(nodes: dict[str, Node]) -> None:
+    running(nodes, "n0", "n1", "n2")
+    all_of_them = threading.Barrier(3)
+    for node in nodes.values():
+        node.on_left = partial(all_of_them.wait, PATIENCE_S)
+    assert run("stop", "tiny", "-i", "fleet.yaml", "--yes-i-mean", "tiny", "--json") == 0
 
 
 def test_stop_wants_the_name(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
+from typing import Any, cast
+
 import pytest
 
-from console.core.launch.plan import NodeCommand, NodePlan
-from console.remote.coming_up import LINE_MARKS, TAIL_LINES, command_line, last_lines
+from console.core.launch.plan import LaunchPlan, NodeCommand, NodePlan
+from console.remote.backend import LaunchBackend, Submission
+from console.remote.coming_up import LINE_MARKS, TAIL_LINES, ComingUp, command_line, last_lines
+from console.remote.session import Session
+from tests.console.remote.fakes import RealClock
+from tests.patience import PATIENCE_S
 
 
 def node(script: str, ranked: str = "") -> NodePlan:
@@ -26,3 +34,20 @@ def test_the_last_lines_are_those_that_say_something() -> None:
     text = "".join(f"line {at}\n\n" for at in range(50)) + "\x1b[31mRuntimeError\x1b[0m\r\n  \n" + "x" * 1000
     lines = last_lines(text).split("\n")
     assert len(lines) == TAIL_LINES and len(lines[-1]) == LINE_MARKS and "RuntimeError" in lines[-2] and "\x1b" not in lines[-2]
+
+
+def test_all_nodes_are_asked_at_once_what_is_left() -> None:
+    together = threading.Barrier(2)
+
+    class Links:
+        def session(self, node: str, timeout_s: float = 15.0) -> Session:
+            return cast(Session, self)
+
+        def request(self, op: str, args: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+            assert op == "left"
+            together.wait(PATIENCE_S)
+            return {}
+
+    plan = LaunchPlan(job="j", attempt="A", problems=(), derived={}, nodes=())
+    coming = ComingUp(plan, Submission(job="j", attempt="A", epoch=1, nodes=("n0", "n1")), Links(), cast(LaunchBackend, None), RealClock())
+    assert coming._await_nothing(["n0", "n1"], PATIENCE_S) == ""

@@ -18,7 +18,8 @@ _silu_backward = torch.ops.aten.silu_backward.grad_input
 def turned(t: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool) -> torch.Tensor:
     """Heads [seq, batch, heads, width] turned by the angles [seq, 1, 1, width], which get no gradient.
 
-    Pairs are a head's two halves, or where ``interleaved`` its neighbours. What comes back lies in memory as
+    Pairs are a head's two halves, or where ``interleaved`` its neighbours; both of a pair have the same angle, on which
+    the gradient relies. What comes back lies in memory as
     [batch, heads, seq, width], as torch's attention reads it best.
     """
     turned: torch.Tensor = _Turned.apply(t, cos, sin, interleaved)

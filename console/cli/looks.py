@@ -57,6 +57,7 @@ def ps(args: argparse.Namespace) -> int:
 
 def layouts(args: argparse.Namespace) -> int:
     """List layouts by name. Exit status 1 when one of them cannot be used."""
+    speak(args)
     entries = []
     for name, path in sorted(files.layouts().items()):
         try:
@@ -67,8 +68,8 @@ def layouts(args: argparse.Namespace) -> int:
     if args.json:
         put_json({"ok": not any(entry["error"] for entry in entries), "layouts": entries})
     else:
-        put("\n".join(table([(entry["name"], entry["title"] or "-", entry["path"]) for entry in entries])) if entries else i18n.say("no layouts"))
+        put("\n".join(table([(entry["name"], i18n.say(entry["title"]) or "-", entry["path"]) for entry in entries])) if entries else i18n.say("no layouts"))
         for entry in entries:
             if entry["error"]:
-                say(f"rankdeck: {entry['error']}")
+                say(f"rankdeck: {spoken_text(entry['error'])}")
     return 1 if any(entry["error"] for entry in entries) else 0

@@ -17,6 +17,7 @@ from console.core.fleet.views import duration_text, natural_key
 from console.core.i18n import say
 from console.core.intents import ReconnectNode, StopJob, Wish
 from console.core.spoken import spoken
+from console.tui import outside
 from console.tui.actions import BY_NAME, complete, parse, seconds
 from console.tui.drill_doings import DrillDoings
 from console.tui.line_editor import LineEditor
@@ -68,7 +69,7 @@ class Doings(DrillDoings):
         self._app.leave("quit", say("{job} keeps running.", job=clip(run.job, 60)) if run is not None and live and not self._app.context.cursor.replay else "")
 
     def suspend(self, argument: str) -> None:
-        self._app.action_suspend_process()
+        outside.suspend(self._app)
 
     def help(self, argument: str) -> None:
         from console.tui.screens.help_screen import HelpScreen

@@ -9,11 +9,14 @@ from __future__ import annotations
 import base64
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from textual.app import SuspendNotSupported
 
 from console.core.i18n import say
 
@@ -70,6 +73,24 @@ def shell(app: ConsoleApp, node: str, argv: list[str]) -> None:
             status = 127
     app.refresh(layout=True)
     app.tell(say("shell on {node} ended", node=node) + (f" ({status})" if status else ""), "good" if status == 0 else "warn")
+
+
+def suspend(app: ConsoleApp) -> None:
+    """Give the terminal back to the shell until ``fg``, as the terminal's own ctrl+z would.
+
+    The signal goes to the whole process group: ``make`` or ``time``, in front of the console, would otherwise wait for it
+    and keep the shell from its prompt. Where no shell could continue it (``ssh -t host rankdeck open``), the kernel lets it
+    pass, and the screen comes back at once.
+    """
+    try:
+        with app.suspend():
+            ours = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+            try:
+                os.killpg(0, signal.SIGTSTP)
+            finally:
+                signal.signal(signal.SIGTSTP, ours)
+    except SuspendNotSupported:
+        return
 
 
 def _tmux_buffer(text: str) -> bool:

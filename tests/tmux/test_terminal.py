@@ -162,9 +162,10 @@ def test_it_follows_the_size_of_the_window(terminal: Terminal) -> None:
     terminal.back_at_the_prompt()
 
 
-def test_it_is_suspended_and_comes_back(terminal: Terminal) -> None:
+@pytest.mark.parametrize("before", ["", "sh -c '\"$@\"; true' wrapper"])
+def test_it_is_suspended_and_comes_back(terminal: Terminal, before: str) -> None:
     terminal.start()
-    terminal.console()
+    terminal.console(before)  # by itself, and behind something that waits for it, as make does
     terminal.press("C-z")
     until(lambda: terminal.text().rstrip().endswith("prompt$"), f"the shell, but the screen is\n{terminal.text()}")
     terminal.type("echo still $((40 + 2))")

@@ -95,7 +95,7 @@ _LOGS = (
     Action(name="log", keys=("l",), label="log", help="The log of what is selected, of a rank or of a launcher; in the log: the next one.", takes="log"),
     Action(name="log-back", keys=("L",), help="Show the previous log.", pane="logs"),
     Action(name="merged", keys=("M",), help="All ranks' logs as one, by corrected time, or one log.", pane="logs"),
-    Action(name="previous-attempt", keys=("p",), help="The same log of the attempt before; again: back.", pane="logs"),
+    Action(name="previous-attempt", keys=("p",), help="The same log before the restart, then of the attempt before; from the first: back.", pane="logs"),
     Action(name="follow", keys=("f",), label="follow", help="Stay at the end of the log, or hold it.", pane="logs"),
     Action(name="wrap", keys=("w",), help="Wrap long lines, or cut them.", pane="logs"),
     Action(name="times", keys=("t",), help="Show each line's corrected time, or not.", pane="logs"),

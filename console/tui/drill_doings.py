@@ -48,8 +48,13 @@ class DrillDoings(TimeDoings):
     def log(self, argument: str) -> None:
         app = self._app
         target = app.navigator.selected() if not argument else None
-        shown = app.host.pane("logs")
-        if target is not None and not isinstance(app.host.current, LogView):
+        shown, pane = app.host.pane("logs"), app.host.current
+        word, start = pane.of_log() if pane is not None and not argument else ("", None)
+        if word:
+            argument = word
+            app.navigator.go("logs")
+            shown = app.host.pane("logs")
+        elif target is not None and not isinstance(pane, LogView):
             argument = str(target.rank) if target.rank >= 0 else target.node
             if target.rank < 0 and target.device >= 0:
                 ranks = [choice for choice in self._choices() if choice.node == target.node and choice.rank is not None]
@@ -66,6 +71,8 @@ class DrillDoings(TimeDoings):
                 shown.cycle(1)
             else:
                 shown.know(app.feed.state)
+                if not isinstance(pane, LogView):
+                    shown.go_back_to(start)
                 if not shown.find_log(argument):
                     app.tell(say("no log of {word} in the newest round", word=argument), "warn")
 

@@ -144,6 +144,10 @@ class Pane(ScrollView, can_focus=True):
         """What Enter opens: a target to drill into, a moment to go to, or nothing."""
         return None
 
+    def of_log(self) -> tuple[str, tuple[str, int | None] | None]:
+        """Whose log tells of what is selected: a rank or a node ("" for none), and of which attempt and round, where that is known."""
+        return "", None
+
     def text_lines(self) -> list[str]:
         """What the pane holds as plain text, for ``y``."""
         return []

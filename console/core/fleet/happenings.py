@@ -34,6 +34,8 @@ class Happening:
     rank: int | None
     what: str
     detail: str
+    start: tuple[str, int | None] | None = None
+    """(attempt, round) of the process that it happened to."""
 
 
 def fault_rows(state: FleetState, run: RunState) -> tuple[Happening, ...]:
@@ -48,8 +50,10 @@ def fault_rows(state: FleetState, run: RunState) -> tuple[Happening, ...]:
             tone = _ROLE_TONES.get(role, "warn")
             code, category = str(data.get("code") or data.get("rule") or ""), str(data.get("category") or "")
             action, text = str(data.get("action") or ""), str(data.get("text") or "")
+            number = data.get("round")
             rows.append(Happening(
                 time=our_time(state, seen.node, seen.time), node=seen.node, rank=data.get("rank"), what=_named(code, category),
+                start=(attempt.attempt, number) if isinstance(number, int) else None,
                 badge=Badge(glyph={"bad": "✗", "warn": "!", "off": "·"}.get(tone, "·"), text=role, tone=tone),
                 detail=_advised(action, text) if action and action != "none" else text))
     return tuple(sorted(rows, key=lambda row: -row.time))
@@ -116,7 +120,8 @@ def _exit_rows(state: FleetState, attempt: AttemptState) -> list[Happening]:
         rows.append(Happening(
             time=our_time(state, node, data.get("ended") or seen.time), node=node, rank=data.get("rank"),
             badge=Badge(glyph="✗" if tone == "bad" else "▾", text="exit", tone=tone), what=phrase("{who} {how}", who=who, how=how),
-            detail=phrase("round {n}, asked for", n=number) if asked else phrase("round {n}", n=number)))
+            start=None if local_rank == -1 else (attempt.attempt, number),
+            detail=(phrase("asked for") if asked else "") if local_rank == -1 else phrase("round {n}, asked for", n=number) if asked else phrase("round {n}", n=number)))
     return rows
 
 

@@ -302,18 +302,25 @@ def loss_log(run: RunState, attempt: str = "") -> LossLog | None:
     return next((found for found in map(run.carriers.loss_log, places) if found is not None), None)
 
 
-def log_choices(run: RunState, back: int = 0) -> tuple[LogChoice, ...]:
-    """Every log of the newest attempt (``back``: of so many before it), the most telling first: the one that carries the
-    loss; while none does, the last rank of the newest round (Megatron prints it there); then the other ranks, then the launchers' own output."""
-    attempt = run.latest
-    if back and attempt is not None:
-        older = sorted((name for name, known in run.attempts.items() if known.dirs and name < attempt.attempt), reverse=True)
-        attempt = run.attempts[older[back - 1]] if len(older) >= back else None
-    if attempt is None:
+def log_starts(run: RunState) -> tuple[tuple[str, int | None], ...]:
+    """(attempt, round) of everything that wrote logs, the newest first; an attempt without ranks has the round None."""
+    newest = run.latest
+    if newest is None:
         return ()
+    names = [newest.attempt, *sorted((name for name, known in run.attempts.items() if known.dirs and name < newest.attempt), reverse=True)]
+    return tuple((name, number) for name in names for number in sorted(run.attempts[name].ranks, reverse=True) or (None,))
+
+
+def log_choices(run: RunState, start: tuple[str, int | None] | None = None) -> tuple[LogChoice, ...]:
+    """Every log of the newest start (or of that one of ``log_starts``), the most telling first: the one that carries the loss;
+    while none does, the last rank (Megatron prints it there); then the other ranks, then the launchers' own output."""
+    starts = log_starts(run)
+    if not starts or (start is not None and start not in starts):
+        return ()
+    name, number = start or starts[0]
+    attempt = run.attempts[name]
     choices = []
-    if attempt.ranks:
-        number = max(attempt.ranks)
+    if number is not None:
         places = attempt.ranks[number]
         order = sorted(places, key=lambda rank: (rank != max(places), rank))
         choices = [LogChoice(node=places[rank].node, rank=rank, round=number,
@@ -321,7 +328,7 @@ def log_choices(run: RunState, back: int = 0) -> tuple[LogChoice, ...]:
                    for rank in order if places[rank].node in attempt.dirs]
     launchers = sorted(attempt.dirs, key=lambda name: (attempt.node_index.get(name, 1 << 30), natural_key(name)))
     choices += [LogChoice(node=node, rank=None, round=None, path=f"{attempt.dirs[node]}/launcher.log") for node in launchers]
-    carrier = loss_log(run, attempt.attempt)
+    carrier = run.carriers.loss_log((name, number)) if start is not None and number is not None else loss_log(run, name)
     if carrier is not None:
         choices.sort(key=lambda choice: (choice.node, choice.path) != (carrier.node, carrier.file))
     return tuple(choices)

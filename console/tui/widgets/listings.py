@@ -18,6 +18,7 @@ from console.core.fleet.state import FleetState
 from console.core.i18n import say, told
 from console.core.records import dataclass
 from console.core.spoken import spoken_text
+from console.tui.feed import Feed
 from console.tui.lines import Line, Span, fit, folded
 from console.tui.widgets.line_pane import LinePane
 
@@ -72,12 +73,23 @@ class Happenings(LinePane):
     title: ClassVar[str] = ""
     empty: ClassVar[str] = ""
 
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self._listed: Sequence[Happening] = ()
+
     def rows(self, state: FleetState) -> Sequence[Happening]:
         """What to list."""
         raise NotImplementedError
 
+    def of_log(self) -> tuple[str, tuple[str, int | None] | None]:
+        """That of the process, or the node, of the selected line."""
+        if self.selected is None or not 0 < self.selected <= len(self._listed):
+            return "", None
+        row = self._listed[self.selected - 1]
+        return row.node if row.rank is None else str(row.rank), row.start
+
     def draw(self, state: FleetState, now: float, width: int, height: int) -> list[Line]:
-        rows = self.rows(state)[:500]
+        rows = self._listed = self.rows(state)[:500]
         self.retitle(say(self.title) + (f"  {len(rows)}" if rows else ""))
         self.items = [None, *(row.time for row in rows)] if rows else ()
         if not rows:

@@ -21,7 +21,7 @@ from textual.geometry import Size
 from textual.strip import Strip
 
 from console.core.fleet.fleet_look import matcher
-from console.core.fleet.run_views import LogChoice, log_choices, merge_choices
+from console.core.fleet.run_views import LogChoice, log_choices, log_starts, merge_choices
 from console.core.fleet.state import FleetState
 from console.core.i18n import say
 from console.tui.feed import Feed
@@ -94,8 +94,8 @@ class LogView(Pane):
         super().__init__(feed)
         self.follow = True
         self.wrap = self.times = self.merged = False
-        self.back = 0
-        """How many attempts before the newest."""
+        self.start: tuple[str, int | None] | None = None
+        """Whose logs these are: one of ``log_starts``; None: of the newest, whichever that is."""
         self.choice: LogChoice | None = None
         self.pattern = ""
         self.marks: set[int] = set()
@@ -103,6 +103,7 @@ class LogView(Pane):
         """Number of the line that was last gone to."""
         self._find: re.Pattern[str] | None = None
         self._choices: tuple[LogChoice, ...] = ()
+        self._starts: tuple[tuple[str, int | None], ...] = ()
         self._pin: tuple[str, int | str] | None = None
         self._followed: tuple[LogChoice, ...] = ()
         self._book = LogBook([])
@@ -123,7 +124,10 @@ class LogView(Pane):
     def know(self, state: FleetState) -> None:
         """Which logs there are."""
         self._state = state
-        self._choices = log_choices(state.current, self.back) if state.current is not None else ()
+        self._starts = log_starts(state.current) if state.current is not None else ()
+        if self.start not in self._starts:
+            self.start = None
+        self._choices = log_choices(state.current, self.start) if state.current is not None else ()
 
     def show(self, state: FleetState, now: float) -> None:
         for _ in self.showing(state, now):
@@ -161,6 +165,12 @@ class LogView(Pane):
         if found is not None:
             self.choose(found)
         return found is not None
+
+    def go_back_to(self, start: tuple[str, int | None] | None) -> None:
+        """Show the logs of that start; of the newest, and of those that come after it, when it is the newest or not known (None)."""
+        if self._state is not None:
+            self.start = None if self._starts[:1] == (start,) else start
+            self.know(self._state)
 
     def choose(self, choice: LogChoice) -> None:
         """Show this log and stay with its rank."""
@@ -227,14 +237,26 @@ class LogView(Pane):
             self.merged = not self.merged
             self._turn_to(self.choice)
         elif name == "previous-attempt":
-            run = self._state.current if self._state is not None else None
-            older = run is not None and bool(log_choices(run, self.back + 1))
-            if not older and not self.back:
-                self.post_message(self.Say(say("there is no attempt before this one"), "warn"))
-            self.back = self.back + 1 if older else 0
-            if self._state is not None:
-                self.know(self._state)
-                self._turn_to(pick(self._choices, self._pin))
+            self._one_start_back()
+
+    def _one_start_back(self) -> None:
+        """To the log of the round before, then of the attempt before; from the first of all to the newest. A launcher has one log an attempt."""
+        run = self._state.current if self._state is not None else None
+        if run is None or self._state is None:
+            return
+        at = self._starts.index(self.start) + 1 if self.start is not None else 1
+        older = (start for start in self._starts[at:] if not self._shows(log_choices(run, start)))
+        found = next(older, None)
+        if found is None and self.start is None:
+            self.post_message(self.Say(say("there is no start before this one"), "warn"))
+        self.start = found
+        self.know(self._state)
+        self._turn_to(pick(self._choices, self._pin))
+
+    def _shows(self, choices: Sequence[LogChoice]) -> bool:
+        """Whether the log that would be shown of these is the one on the screen."""
+        found = pick(choices, self._pin)
+        return found is None or (not self.merged and self.choice is not None and (found.node, found.path) == (self.choice.node, self.choice.path))
 
     def set_filter(self, pattern: str) -> None:
         """Show only what passes (``LogBook.filter``)."""
@@ -260,7 +282,8 @@ class LogView(Pane):
         elif number is None and step > 0:
             number = self._book.find(pattern, 0, 1)
         if number is None:
-            self.post_message(self.Say(say("not found"), "warn"))
+            self.post_message(self.Say(say("no error in this log; p shows the one before the restart") if pattern is BAD and self._starts[1:] else
+                                       say("no error in this log") if pattern is BAD else say("not found"), "warn"))
         else:
             self.at = number
             self._hold_around(number)
@@ -354,10 +377,13 @@ class LogView(Pane):
         else:
             who = say("launcher") if self.choice.rank is None else say("rank {rank}", rank=self.choice.rank)
             parts = [f"{say('Log')}  {who}", self.choice.node]
-            if self.choice.round:
+            if self.choice.round or (self.choice.round is not None and self.start is not None):
                 parts.append(say("round {n}", n=self.choice.round))
-        if self.back:
-            parts.append(say("attempt −{n}", n=self.back))
+        back = list(dict.fromkeys(name for name, _ in self._starts)).index(self.start[0]) if self.start is not None else 0
+        if back:
+            parts.append(say("attempt −{n}", n=back))
+        elif self.start is not None and self.merged:
+            parts.append(say("round {n}", n=self.start[1]))
         came = self._book.base + len(self._book.texts) - self._left_at
         parts.append(say("following") if self.follow else say("held, {n} newer", n=came))
         if self.pattern:

@@ -11,6 +11,7 @@ from console.core.fleet.state import FleetState
 from console.core.fleet.views import age_text
 from console.core.i18n import say, told
 from console.core.triage.attribute import Candidate, root_cause
+from console.tui.feed import Feed
 from console.tui.lines import Line, clip, width_of
 from console.tui.widgets.line_pane import LinePane
 
@@ -32,6 +33,14 @@ class Verdict(LinePane):
     pane_name: ClassVar[str] = "verdict"
     wanted_rows = 1
 
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self._log: tuple[str, tuple[str, int | None] | None] = ("", None)
+
+    def of_log(self) -> tuple[str, tuple[str, int | None] | None]:
+        """That of the first to fail, whatever is selected."""
+        return self._log
+
     def showing(self, state: FleetState, now: float) -> Iterator[None]:
         yield from super().showing(state, now)
         if not self.display:
@@ -49,7 +58,7 @@ class Verdict(LinePane):
 
     def _lines_of(self, state: FleetState, now: float, width: int, height: int) -> list[Line]:
         self.retitle(say("Who broke first"))
-        self.items = ()
+        self.items, self._log = (), ("", None)
         run = state.current
         if run is None:
             return [[("  " + say("no job is known"), "dim")]]
@@ -78,6 +87,7 @@ class Verdict(LinePane):
         if cause.alternatives:
             lines.append([("    " + say("next best: ") + ",  ".join(f"{who(other)} ({say(other.role)})" for other in cause.alternatives), "dim")])
         lines.append(status)
+        self._log = (first.node if first.rank is None else str(first.rank), (cause.attempt, first.round))
         self.items = [Target(kind="rank", node=first.node, rank=first.rank) if first.rank is not None else Target(kind="node", node=first.node),
                       *([None] * (len(lines) - 1))]
         return lines

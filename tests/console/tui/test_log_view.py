@@ -154,6 +154,44 @@ async def test_merged_asks_for_every_rank_and_lets_go_again() -> None:
         assert "rank 15 · atlas-02" in screen.text()
 
 
+def restarted(feed: scene.FakeFeed) -> scene.FakeFeed:
+    """The newest attempt's ranks were started again on one node; the log of the new round has no error."""
+    record = scene.Recorder()
+    feed.pending.append(record("atlas-01", "rank_map", scene.NOW, job=scene.JOB, attempt=scene.SECOND, round=1, restart_count=1, world_size=2, complete=True,
+                               ranks={"rank": [1], "local_rank": [0], "group_rank": [1], "pid": [9], "start_ticks": [1]}))
+    return feed
+
+
+async def test_what_a_rank_said_before_a_restart_in_place_can_still_be_read() -> None:
+    async with opened(feed=restarted(scene.full_feed())) as screen:
+        await screen.press("5", "e")
+        assert "rank 1 · atlas-01 · round 1" in screen.text() and "no error in this log; p shows the one before the restart" in screen.text()
+        await screen.press("p")
+        assert screen.feed.intents[-1] == FollowLog(node=scene.LOG[0], path=scene.LOG[1]) and "rank 15 · atlas-02 · round 0 · following" in screen.text()
+        await screen.press("p")
+        assert screen.feed.intents[-1] == FollowLog(node="atlas-02", path=f"{BASE}/{scene.FIRST}/atlas-02/round-00/local_rank-7.log") and "attempt −1" in screen.text()
+        await screen.press("p")
+        assert "rank 1 · atlas-01 · round 1" in screen.text()
+
+
+async def test_the_log_of_the_round_before_stays_when_another_round_begins() -> None:
+    async with opened(feed=restarted(scene.full_feed())) as screen:
+        await screen.press("5", "p")
+        record = scene.Recorder()
+        screen.feed.pending.append(record("atlas-01", "rank_map", scene.NOW, job=scene.JOB, attempt=scene.SECOND, round=2, restart_count=2, world_size=2, complete=True,
+                                          ranks={"rank": [1], "local_rank": [0], "group_rank": [1], "pid": [10], "start_ticks": [1]}))
+        await screen.later(1.0)
+        assert "rank 15 · atlas-02 · round 0" in screen.text()
+
+
+async def test_a_launcher_has_one_log_for_all_rounds() -> None:
+    async with opened(feed=restarted(scene.full_feed())) as screen:
+        await screen.press("5")
+        await screen.command("log atlas-02")
+        await screen.press("p")
+        assert screen.feed.intents[-1] == FollowLog(node="atlas-02", path=f"{BASE}/{scene.FIRST}/atlas-02/launcher.log") and "attempt −1" in screen.text()
+
+
 async def test_the_attempt_before() -> None:
     async with opened() as screen:
         await screen.press("5", "p")

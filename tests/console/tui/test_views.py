@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from textual.app import SuspendNotSupported
 
 from console.core.events import LinkChanged
 from console.core.fleet.drill import Target
+from console.core.intents import FollowLog
 from console.core.layout import Box, LayoutSpec
 from console.tui import outside
 from console.tui.app import ConsoleApp
 from console.tui.layout_host import shares
 from console.tui.views import KEYS, VIEWS
+from console.tui.widgets.incident import Timeline
 from tests.console.tui import scene
 from tests.console.tui.test_app import opened
 
@@ -264,6 +270,38 @@ async def test_a_shell_wants_arming_and_a_node(monkeypatch: pytest.MonkeyPatch) 
         assert opened_shells == [("atlas-02", ["ssh", "-t", "atlas-02"]), ("atlas-04", ["ssh", "-t", "atlas-04"])]
 
 
+def broken(*, restarted: bool = False) -> scene.FakeFeed:
+    """Rank 14 was the first to fail; ``restarted``: and started again since."""
+    feed = scene.full_feed()
+    feed.pending += scene.broken_events()
+    if restarted:
+        feed.pending.append(scene.Recorder()("atlas-02", "rank_map", scene.NOW, job=scene.JOB, attempt=scene.SECOND, round=1, restart_count=1, world_size=1, complete=True,
+                                             ranks={"rank": [14], "local_rank": [6], "group_rank": [1], "pid": [9], "start_ticks": [1]}))
+    return feed
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_the_log_of_a_verdict_is_that_of_the_first_to_fail_when_it_failed(restarted: bool) -> None:
+    async with opened(feed=broken(restarted=restarted)) as screen:
+        await screen.press("6", "shift+tab", "l")
+        assert screen.app.navigator.view == "logs" and "Log  rank 14 · atlas-02" in screen.text() and ("round 0" in screen.text()) == restarted
+        assert screen.feed.intents[-1] == FollowLog(node="atlas-02", path=scene.LOG[1].replace("local_rank-7", "local_rank-6"))
+
+
+async def test_a_line_of_the_time_line_opens_the_log_of_its_process_in_its_round() -> None:
+    async with opened(feed=broken(restarted=True), size=(160, 48)) as screen:
+        await screen.press("6")
+        pane = screen.app.host.current
+        assert isinstance(pane, Timeline)
+        pane.select(next(at for at, line in enumerate(pane.text_lines()) if "rank 14 exit 1" in line))
+        await screen.press("l")
+        assert "rank 14 · atlas-02 · round 0" in screen.text()
+        await screen.command("log 14")
+        await screen.press("1")
+        await screen.command("log 14")
+        assert "rank 14 · atlas-02 · round 1" in screen.text(), "from elsewhere: the newest"
+
+
 async def test_copying_and_writing_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.delenv("TMUX", raising=False)
@@ -279,6 +317,30 @@ async def test_copying_and_writing_the_screen(tmp_path: Path, monkeypatch: pytes
         assert "Who broke first" in (tmp_path / "mine.txt").read_text("utf-8")
         await screen.command("snapshot /proc/no/such")
         assert "not written" in screen.text()
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_suspending_gives_the_screen_back_and_stops_all_that_wait_for_the_console(monkeypatch: pytest.MonkeyPatch, supported: bool) -> None:
+    told: list[object] = []
+
+    class App:
+        @contextmanager
+        def suspend(self) -> Iterator[None]:
+            if not supported:
+                raise SuspendNotSupported
+            told.append("screen given back")
+            yield
+            told.append("screen taken again")
+
+    monkeypatch.setattr("os.killpg", lambda group, number: told.append((group, number, signal.getsignal(signal.SIGTSTP))))
+    before = signal.signal(signal.SIGTSTP, lambda *rest: None)
+    try:
+        ours = signal.getsignal(signal.SIGTSTP)
+        outside.suspend(App())  # type: ignore[arg-type]
+        assert told == (["screen given back", (0, signal.SIGTSTP, signal.SIG_DFL), "screen taken again"] if supported else [])
+        assert signal.getsignal(signal.SIGTSTP) == ours
+    finally:
+        signal.signal(signal.SIGTSTP, before)
 
 
 def test_what_is_too_long_for_a_clipboard_goes_to_a_file() -> None:

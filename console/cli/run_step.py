@@ -63,7 +63,8 @@ def run_step(args: argparse.Namespace) -> int:
                 document["nodes"] = [_end_mapping(made, end) for end in error.ends]
             say(f"rankdeck: {spoken(error)}")
         except KeyboardInterrupt:
-            say(i18n.say("{job} goes on; rankdeck attach {job} watches it, rankdeck stop {job} ends it", job=made.job))
+            if document["nodes"]:  # what was not started yet has been undone
+                say(i18n.say("{job} goes on; rankdeck attach {job} watches it, rankdeck stop {job} ends it", job=made.job))
             raise
     if args.json:
         put_json(document)

@@ -283,6 +283,20 @@ def test_unreadable_input_is_2(nodes: dict[str, Node], capsys: pytest.CaptureFix
 # --- launch -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("started", [False, True])
+def test_of_a_step_that_is_interrupted_only_what_was_started_goes_on(started: bool, nodes: dict[str, Node], capsys: pytest.CaptureFixture[str],
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*given: Any) -> None:
+        raise KeyboardInterrupt
+
+    # A submission that is interrupted has undone itself (test_ssh_backend).
+    monkeypatch.setattr("console.remote.ssh_backend.SshBackend.submit", (lambda *given: None) if started else interrupted)
+    monkeypatch.setattr("console.cli.run_step.see_through", interrupted)
+    Path("job.yaml").write_text(JOB + "data: {format: megatron-bin, prefix: /w/data/o, input: /w/raw.jsonl}\n")
+    assert run("run-step", "job.yaml", "preprocess", "-i", "fleet.yaml") == 130
+    assert ("goes on" in capsys.readouterr().err) == started
+
+
 @pytest.fixture
 def signals() -> Iterator[None]:
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}

@@ -15,10 +15,8 @@ from contextlib import contextmanager
 from console.core import i18n
 from console.core.columns import wrapped
 
-_SET = re.compile(r"^lang:\s*['\"]?(en|zh)\b", re.MULTILINE)
+_SET = r"(?m)^lang:\s*['\"]?(en|zh)\b"
 """``lang: zh`` in the settings file."""
-_HEAD = re.compile(r"(\s+\S.*?\s{2,})?(.*)")
-"""``  status    the same as text``: what is typed, and what it does."""
 
 
 def language(words: Sequence[str], settings: str, environ: Mapping[str, str]) -> str:
@@ -33,7 +31,7 @@ def language(words: Sequence[str], settings: str, environ: Mapping[str, str]) ->
             wanted = words[at + 1] if at + 1 < len(words) else ""
         elif word.startswith("--lang="):
             wanted = word.removeprefix("--lang=")
-    if not wanted and (found := _SET.search(_read(settings))):
+    if not wanted and (found := re.search(_SET, _read(settings))):
         wanted = found[1]
     return chosen(wanted, environ)
 
@@ -72,8 +70,13 @@ def _say_in_place(parser: argparse.ArgumentParser) -> None:
 
 def _lines(text: str) -> str:
     """A text of lines: each is said by itself, behind what is typed."""
-    found = (_HEAD.fullmatch(line) for line in text.splitlines())
-    return "\n".join((line[1] or "") + i18n.say(line[2]) for line in found if line)
+    return "\n".join(typed + i18n.say(does) for typed, does in map(halves, text.splitlines()))
+
+
+def halves(line: str) -> tuple[str, str]:
+    """``  status    the same as text``: what is typed, and what it does; the latter alone of other lines."""
+    typed, between, does = line.rpartition("  ")
+    return typed + between, does
 
 
 class _Wrapped(argparse.HelpFormatter):
@@ -111,4 +114,4 @@ def _read(path: str) -> str:
         return ""
 
 
-__all__ = ["language", "spoken"]
+__all__ = ["halves", "language", "spoken"]

@@ -39,7 +39,7 @@ def _texts() -> Iterator[str]:
     for parser in _parsers(build_parser()):
         raw = isinstance(parser.formatter_class, type) and issubclass(parser.formatter_class, argparse.RawDescriptionHelpFormatter)
         for text in filter(None, (parser.usage, parser.description, parser.epilog)):
-            yield from ((found[2] for line in text.splitlines() if (found := usage._HEAD.fullmatch(line))) if raw else [text])
+            yield from ((usage.halves(line)[1] for line in text.splitlines()) if raw else [text])
         yield from (group.title or "" for group in parser._action_groups if group._group_actions)
         yield from (action.help for action in parser._actions if action.help and action.help != argparse.SUPPRESS)
 

@@ -78,17 +78,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's); returns its exit status."""
     words = argv = _joined(sys.argv[1:] if argv is None else argv)
     settings = _settings_file(words)
-    parser = build_parser("" if settings or "_ARGCOMPLETE" in os.environ else next(iter(words), ""))
-    if not commands_of(parser):  # an option, or no command of ours: whoever is told so is told of all
-        parser = build_parser()
     chinese = _chinese(words)
     if chinese:
         from console.cli import usage
 
-        with usage.spoken(parser):
-            args = _parsed(parser, argv, settings, chinese)
+        with usage.chinese():
+            args = _parsed(argv, settings, usage.say_in_place)
     else:
-        args = _parsed(parser, argv, settings, chinese)
+        args = _parsed(argv, settings, None)
     if isinstance(args, int):
         return args
     # Only now, and it is small: --help must not pay for it.
@@ -114,8 +111,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str], settings: bool, chinese: bool) -> argparse.Namespace | int:
-    """The arguments; or an exit status, where there is nothing to run."""
+def _parsed(argv: Sequence[str], settings: bool, translate: Callable[[argparse.ArgumentParser], None] | None) -> argparse.Namespace | int:
+    """The arguments; or an exit status, where there is nothing to run. ``translate``: says a parser's words in another language."""
+    parser = build_parser("" if settings or "_ARGCOMPLETE" in os.environ else next(iter(argv), ""))
+    if not commands_of(parser):  # an option, or no command of ours: whoever is told so is told of all
+        parser = build_parser()
+    if translate is not None:
+        translate(parser)
     if "_ARGCOMPLETE" in os.environ:
         from console.cli import completion
 
@@ -127,7 +129,7 @@ def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str], settings: bool
         try:
             config.adopt(parser)
         except ConsoleError as error:
-            _fail(error, as_json=False, chinese=chinese)
+            _fail(error, as_json=False, chinese=translate is not None)
             return error.exit_code
     args = parser.parse_args(argv)
     if args.run is None:

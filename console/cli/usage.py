@@ -37,13 +37,12 @@ def language(words: Sequence[str], settings: str, environ: Mapping[str, str]) ->
 
 
 @contextmanager
-def spoken(parser: argparse.ArgumentParser) -> Iterator[None]:
-    """The command line speaks Chinese meanwhile: its help, and what it says of wrong usage."""
+def chinese() -> Iterator[None]:
+    """argparse speaks Chinese meanwhile: what it says of wrong usage, and the heads of help."""
     from console.tui.words_zh_help import HELP
 
     before = {name: vars(argparse)[name] for name in ("_", "ngettext")}
     i18n.use(HELP)
-    _say_in_place(parser)
     # argparse asks gettext, which wants compiled files; these two names are all that it asks by (Python 3.10 to 3.14).
     vars(argparse).update(_=i18n.say, ngettext=lambda one, many, count: i18n.say(one if count == 1 else many))
     try:
@@ -53,7 +52,8 @@ def spoken(parser: argparse.ArgumentParser) -> Iterator[None]:
         vars(argparse).update(before)
 
 
-def _say_in_place(parser: argparse.ArgumentParser) -> None:
+def say_in_place(parser: argparse.ArgumentParser) -> None:
+    """Say the words of the parser, and of those below it, in the language in use, so that its help is in it."""
     raw = isinstance(parser.formatter_class, type) and issubclass(parser.formatter_class, argparse.RawDescriptionHelpFormatter)
     parser.formatter_class = _Raw if raw else _Wrapped
     said = _lines if raw else i18n.say
@@ -63,7 +63,7 @@ def _say_in_place(parser: argparse.ArgumentParser) -> None:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for inner in action.choices.values():
-                _say_in_place(inner)
+                say_in_place(inner)
         elif action.help and action.help != argparse.SUPPRESS:
             action.help = i18n.say(action.help)
 
@@ -114,4 +114,4 @@ def _read(path: str) -> str:
         return ""
 
 
-__all__ = ["halves", "language", "spoken"]
+__all__ = ["chinese", "halves", "language", "say_in_place"]

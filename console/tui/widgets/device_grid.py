@@ -60,11 +60,7 @@ def draw_grid(rows: Sequence[NodeRow], width: int, height: int, look: FleetLook 
     if not rows:
         return [[("  " + say("no node has been heard of yet"), "dim")]]
     devices = max((len(row.cells) for row in rows), default=0)
-    names = min(NAME_CELLS, max(len(row.name) for row in rows))
-    left = 3 + names + 1 + (_LINK_CELLS if width >= 70 else 0)
-    room = width - left - _AGE_CELLS
-    cell_width = room // devices if devices else room
-    density = choose(cell_width, len(rows), height - 1)
+    names, left, cell_width, density = _fitting(rows, width, height)
     if look.value != "load":
         rows = [replace(row, cells=tuple(_measured(cell, look.value) for cell in row.cells)) for row in rows]
         if density in ("bars", "numbers", "compact"):
@@ -87,6 +83,22 @@ def draw_grid(rows: Sequence[NodeRow], width: int, height: int, look: FleetLook 
             lines.append([("   " + clip("└ " + spoken_text(row.note), width - 4), "stale" if row.link.tone == "good" else row.link.tone)])
             spare -= 1
     return lines
+
+
+def _fitting(rows: Sequence[NodeRow], width: int, height: int) -> tuple[int, int, int, str]:
+    """Cells for a name, cells before the first NPU, cells an NPU may take, and the density that they allow."""
+    devices = max((len(row.cells) for row in rows), default=0)
+    names = min(NAME_CELLS, max(len(row.name) for row in rows))
+    left = 3 + names + 1 + (_LINK_CELLS if width >= 70 else 0)
+    room = width - left - _AGE_CELLS
+    cell_width = room // devices if devices else room
+    return names, left, cell_width, choose(cell_width, len(rows), height - 1)
+
+
+def _legend(rows: Sequence[NodeRow], width: int, height: int, value: str) -> str:
+    """What the cells show."""
+    bare = value == "load" and rows and _fitting(rows, width, height)[3] in ("marks", "dense")
+    return "AICore" if bare else say(_LEGENDS[value])
 
 
 def _heading(devices: int, left: int, cell_width: int, names: int, width: int) -> Line:
@@ -311,8 +323,9 @@ class DeviceGrid(LinePane):
         node = next((name for at in range(min(y, len(texts) - 1), -1, -1) for name in self._names if f" {name} " in f"{texts[at]} "), "")
         if not node:
             return
-        head = next((text for text in texts if "NPU 0" in text), "")
-        places = [(cell_len(head[: found.start()]), int(found[1])) for found in re.finditer(r"NPU ([0-9]+)", head)]
+        # In a narrow grid the heading has the numbers alone.
+        head = next(("".join(text for text, _ in line) for line in self._lines if line and line[0][1] == "head" and line[0][0].strip() == say("node")), "")
+        places = [(cell_len(head[: found.start()]), int(found[1])) for found in re.finditer(r"(?:NPU )?\b([0-9]+)\b", head)]
         self.node, self.device = node, next((device for at, device in reversed(places) if x >= at), None)
         self.redraw()
 
@@ -345,7 +358,7 @@ class DeviceGrid(LinePane):
         if look.filter:
             words.append(f"/{look.filter}  {len(members)}")
         self.retitle(say("Fleet") + "  " + " · ".join(words))
-        self.resubtitle(say("✓ OK  ! warning  ✗ alarm  ? unknown") + "   " + say(_LEGENDS[look.value]) + (f"   {say('by {what}', what=say(look.order))}" if look.order != "name" else ""))
+        self.resubtitle(say("✓ OK  ! warning  ✗ alarm  ? unknown") + "   " + _legend(members, width, height, look.value) + (f"   {say('by {what}', what=say(look.order))}" if look.order != "name" else ""))
         self._names = [row.name for row in members]
         self._devices = max((len(row.cells) for row in members), default=0)
         choice = (self.node, self.device)

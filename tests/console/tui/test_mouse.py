@@ -46,6 +46,15 @@ async def test_a_press_chooses_an_npu_in_the_grid() -> None:
         assert screen.app.host.pane("fleet-grid").chosen() == Target(kind="node", node="atlas-02")
 
 
+async def test_a_press_chooses_an_npu_where_the_heading_has_numbers_alone() -> None:
+    async with opened(size=(80, 24)) as screen:
+        await screen.press("1")
+        x, _ = place(screen, " 6  ", after="link")
+        _, y = place(screen, "● atlas-02")
+        await click(screen, (x + 3, y))
+        assert screen.app.host.pane("fleet-grid").chosen() == Target(kind="npu", node="atlas-02", device=6)
+
+
 async def test_a_press_looks_at_a_cell_of_the_check() -> None:
     async with opened(size=(120, 36)) as screen:
         await checked(screen)

@@ -302,6 +302,15 @@ async def test_a_line_of_the_time_line_opens_the_log_of_its_process_in_its_round
         assert "rank 14 · atlas-02 · round 1" in screen.text(), "from elsewhere: the newest"
 
 
+async def test_the_legend_of_the_grid_names_what_its_cells_show() -> None:
+    for width, legend in ((120, "first AICore, then HBM"), (60, "unknown   AICore")):
+        async with opened(size=(width, 36)) as screen:
+            await screen.press("1", "z")
+            assert legend in screen.text(), width
+            await screen.press("v")
+            assert "HBM, %" in screen.text(), width
+
+
 async def test_copying_and_writing_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.delenv("TMUX", raising=False)

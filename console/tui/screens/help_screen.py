@@ -43,8 +43,10 @@ def _entry(keys: str, command: str, text: str, tone: str, width: int) -> list[Li
     left = max(_KEYS, len(keys) + 1)
     head: Line = [(fit(keys, left), "key"), (fit(command, _KEYS + _USAGE - left), "plain")]
     beside = width - _KEYS - _USAGE
+    if beside >= BESIDE and len(command) >= _KEYS + _USAGE - left:  # whole, on a line of its own
+        return [[head[0], (command, "plain")], *([(" " * (_KEYS + _USAGE), "plain"), (part, tone)] for part in _wrapped(text, beside))]
     if beside < BESIDE:  # below instead
-        return [head, *([("  ", "plain"), (part, tone)] for part in _wrapped(text, max(8, width - 2)))]
+        return [[head[0], (command, "plain")], *([("  ", "plain"), (part, tone)] for part in _wrapped(text, max(8, width - 2)))]
     return [[*(head if at == 0 else [(" " * (_KEYS + _USAGE), "plain")]), (part, tone)] for at, part in enumerate(_wrapped(text, beside) or [""])]
 
 

@@ -49,7 +49,7 @@ class PaletteScreen(ModalScreen[str | None]):
         top = max(0, min(self._at - SHOWN // 2, len(found) - SHOWN))
         lines: list[Line] = [[("› ", "key"), (self._text, "strong"), ("▏", "key"), ("   " + say("type to find, enter does it, esc closes"), "dim")], []]
         for at, action in enumerate(found[top : top + SHOWN], top):
-            text = fit(" ".join(key_text(key) for key in action.keys[:1]), 9) + " " + fit(usage(action), 30) + say(action.help)
+            text = fit(" ".join(key_text(key) for key in action.keys[:1]), 9) + " " + fit(usage(action), 29) + " " + say(action.help)
             lines.append([(fit(text, width), "cursor" if at == self._at else "bad" if action.access == "write" else "plain")])
         return lines or [[(say("no such command; ? lists all"), "warn")]]
 

@@ -9,6 +9,7 @@ from console.tui.actions import ACTIONS, BY_KEY, BY_NAME, OWN_KEYS, complete, pa
 from console.tui.app import ConsoleApp
 from console.tui.arming import Arming
 from console.tui.doings import Doings
+from console.tui.screens.help_screen import help_lines
 from console.tui.views import VIEWS
 
 
@@ -77,3 +78,9 @@ def test_arming_ends_by_itself() -> None:
     arming.arm(60)
     arming.disarm()
     assert not arming.armed
+
+
+def test_the_help_shows_every_usage_whole() -> None:
+    for width in (35, 87):
+        lines = ["".join(text for text, _ in line) for line in help_lines(width)]
+        assert [usage(action) for action in ACTIONS if not any(f"{usage(action)} " in f"{line} " for line in lines)] == []

@@ -368,11 +368,16 @@ class ConsoleApp(App[Ending]):
     def perform(self, name: str, argument: str = "") -> None:
         """Do one of ``actions.ACTIONS``; a write is refused here while the console is read-only."""
         if BY_NAME[name].access == "write" and not self.arming.armed:
-            self.tell(say("{name} refused: the console is read-only; :arm first", name=name), "warn")
+            self.tell(say("this console only looks; it cannot be armed") if self.only_looks else say("{name} refused: the console is read-only; :arm first", name=name), "warn")
         else:
             self.doings.do(name, argument)
         if self.is_running:
             self.show()
+
+    @property
+    def only_looks(self) -> bool:
+        """Whether nothing can arm this console: by option, by its layout, or because it shows a history."""
+        return self.options.read_only or self.home_spec.read_only or self.context.cursor.replay
 
     def send(self, intent: Wish) -> None:
         """Hand an intent down; the second lock on writes, whoever made it."""

@@ -302,7 +302,7 @@ class Doings(DrillDoings):
             self._app.tell(say("no node is called {name}", name=argument), "warn")
 
     def arm(self, argument: str) -> None:
-        if self._app.options.read_only or self._app.home_spec.read_only or self._app.context.cursor.replay:
+        if self._app.only_looks:
             self._app.tell(say("this console only looks; it cannot be armed"), "warn")
             return
         try:

@@ -130,14 +130,14 @@ class Plain(PlainViews):
             self.status("")
             return True
         try:
-            action, argument = parse(line.strip().removeprefix(":"))
+            action, argument = parse("help" if line.strip() == "?" else line.strip().removeprefix(":"))
         except ValueError as error:
             self.put(str(error))
             return True
         if action.name == "quit":
             return False
         if action.access == "write" and not self._arming.armed:
-            self.put(say("{name} refused: the console is read-only; :arm first", name=action.name))
+            self.put(say("this console only looks; it cannot be armed") if self._read_only else say("{name} refused: the console is read-only; :arm first", name=action.name))
             return True
         method = getattr(self, "do_" + action.name.replace("-", "_"), None)
         if method is None:
@@ -241,10 +241,14 @@ class Plain(PlainViews):
             self.status("")
 
     def do_earlier(self, argument: str) -> None:
-        self._step(-60.0)
+        from console.tui.time_doings import STEP_S
+
+        self._step(-STEP_S)
 
     def do_later(self, argument: str) -> None:
-        self._step(60.0)
+        from console.tui.time_doings import STEP_S
+
+        self._step(STEP_S)
 
     def _step(self, by_s: float) -> None:
         self._moment = self.now + by_s

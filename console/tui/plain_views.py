@@ -19,6 +19,7 @@ from console.core.i18n import say, told
 from console.core.spoken import spoken_list, spoken_text
 from console.core.triage.attribute import root_cause
 from console.tui.lines import clip
+from console.tui.widgets.incident import folded
 from console.tui.widgets.listings import clock_text, told_detail
 from console.tui.widgets.verdict import who
 
@@ -111,7 +112,7 @@ class PlainViews:
             self.put(f"{say('Who broke first')}: {who(cause.first)}, {say('confidence {word}', word=say(cause.confidence))}")
             for item in cause.first.evidence:
                 self.put(f"  {told(item.get('text') or '')}")
-        self._happenings(timeline_rows(self.state, run))
+        self._happenings(tuple(folded(timeline_rows(self.state, run))))
 
     def do_logs(self, argument: str) -> None:
         self.do_log(argument)

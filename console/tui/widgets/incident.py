@@ -27,13 +27,13 @@ class Timeline(Happenings):
         pattern = self.context.look.filter
         found = matcher(pattern.removeprefix("!"))
         if found is None:
-            return _folded(rows)
+            return folded(rows)
         # As it is read, and as it is written down.
         return [row for row in rows if (found.search(f"{row.node} {row.badge.text} {row.what} {row.detail} {say(row.badge.text)} {told(row.what)}") is not None)
                 != pattern.startswith("!")]
 
 
-def _folded(rows: Sequence[Happening]) -> list[Happening]:
+def folded(rows: Sequence[Happening]) -> list[Happening]:
     """The newest of each row of good saves by itself, three and more before it as one: what went wrong must not scroll out of sight for what went well."""
     found: list[Happening] = []
     at = 0

@@ -292,6 +292,12 @@ async def test_a_job_name_of_ten_thousand_characters_stays_in_its_cell() -> None
     assert screen.app.return_value is not None and len(screen.app.return_value.text) < 100
 
 
+async def test_what_cannot_be_armed_does_not_say_to_arm_it() -> None:
+    async with opened(read_only=True) as screen:
+        await screen.press("S")
+        assert "this console only looks; it cannot be armed" in screen.text() and ":arm first" not in screen.text()
+
+
 async def test_answers_reach_the_status_line() -> None:
     async with opened() as screen:
         screen.feed.said.append(Answer(node="atlas-02", at=scene.NOW, op="stop", ok=False, error="no such attempt\x1b[1m"))

@@ -42,6 +42,24 @@ def test_nothing_is_changed_unless_armed_and_named() -> None:
     assert "only looks" in text and not feed.intents
 
 
+def test_a_console_that_cannot_be_armed_does_not_say_to_arm_it() -> None:
+    text, _ = said("stop", read_only=True)
+    assert "only looks" in text and ":arm first" not in text
+
+
+def test_a_question_mark_is_help_and_a_step_is_as_long_as_it_says() -> None:
+    assert "describe [NODE]" in said("?")[0]
+    assert "05:09:50" in said("earlier")[0] and "05:09:50" in said("earlier", "earlier", "later")[0]
+
+
+def test_good_saves_that_follow_each_other_are_one_line_of_an_incident() -> None:
+    feed = scene.full_feed()
+    record = scene.Recorder()
+    feed.pending += [scene.checkpoint(record, scene.SECOND, number, "saved", scene.NOW - 3 + number / 1000, 1.0) for number in (200, 210, 220, 230, 240)]
+    text, _ = said("incident", feed=feed)
+    assert "checkpoint 240 saved" in text and "saves before it" in text and "checkpoint 210 saved" not in text
+
+
 def test_reading_intents_go_down() -> None:
     _, feed = said("reconnect atlas-04", "log 3", "filter loss", "log 3")
     assert feed.intents[0] == ReconnectNode(node="atlas-04") and isinstance(feed.intents[1], FollowLog) and feed.intents[1].path.endswith("local_rank-3.log")

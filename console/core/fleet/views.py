@@ -123,9 +123,9 @@ _UNKNOWN = Badge(glyph="?", text="unknown", tone="off")
 
 
 def age_text(seconds: float) -> str:
-    """An age in at most four characters: 7s, 12m, 3h, 5d. Below zero (clocks differ) reads 0s."""
+    """An age in at most four characters: 7s, 12m, 3h, 5d, of each unit two at least: 1m would look younger than 97s. Below zero (clocks differ) reads 0s."""
     seconds = max(0.0, seconds)
-    for limit, unit, size in ((100, "s", 1), (100 * 60, "m", 60), (48 * 3600, "h", 3600)):
+    for limit, unit, size in ((120, "s", 1), (120 * 60, "m", 60), (48 * 3600, "h", 3600)):
         if seconds < limit:
             return f"{int(seconds // size)}{unit}"
     return f"{min(999, int(seconds // 86400))}d"

@@ -21,9 +21,10 @@ _BEFORE = re.compile(r"\[before the start of training step\] datetime: ")
 _MEMORY = re.compile(r"\(?after ([0-9]{1,15}) iterations\)? memory \(([MG]i?B)\)")
 # Megatron-Bridge: "... memory (GB) | mem-allocated-gigabytes: 13.367 | mem-max-allocated-gigabytes: 13.4 | ..."
 _MEMORY_NAME = re.compile(r"^mem-|-(?:giga|mega)bytes$")
-# Of one that a terminal broke: what begins the rest, and the number it broke in.
-_MEMORY_FIELD = re.compile(r"^[a-z -]{0,40}(?:(?:: {0,4})?[0-9.]{1,20} {0,2})?(?:\||$)")
-_MEMORY_NUMBER = re.compile(r"[0-9][0-9.]{0,19}\Z")
+# Of fields between bars that a terminal broke: what begins the rest, a field that lacks its value, a number at the end.
+_FIELD_GOES_ON = re.compile(r"^[A-Za-z0-9_/. -]{0,80}(?:(?:: {0,4})?[0-9.]{1,20} {0,2})?(?:\||$)")
+_HALF_FIELD = re.compile(r"\|[ A-Za-z0-9_/-]{0,80}:? {0,2}\Z")
+_ITS_NUMBER = re.compile(r"[0-9][0-9.]{0,19}\Z")
 # "    save-checkpoint ................................: (383764.98, 383765.08)"; with --timing-log-option max the second alone
 _TIMER = re.compile(r"(?:^|[\s\]:>])([\w/-]{1,80}) \.{2,80}: (?:\(([0-9.]{1,20}), ([0-9.]{1,20})\)|([0-9.]{1,20}))\s{0,8}$")
 # "(min, max) time across ranks (ms):", "max time across ranks (ms):": the timers follow, a line each.
@@ -89,20 +90,21 @@ def asides(text: str) -> List[Record]:
 
 
 def joined(text: str, following: Sequence[str]) -> Tuple[str, int]:
-    """(a line of memory with what a terminal wrapped of it put back, how many of the following lines that took)."""
+    """(a line of memory or timers with what a terminal wrapped of it put back, how many of the following lines that took)."""
     whole, taken = kept(text), 0
-    memory = _MEMORY.search(whole)
-    width, place = len(whole), memory.end() if memory else 0
-    if memory is None or width < 40:    # columns
+    begun = _MEMORY.search(whole) or _TIMES.search(whole)
+    width, place = len(whole), begun.end() if begun else 0
+    if begun is None or width < 40:    # columns
         return text, 0
     for line in following:
         line = kept(line)
         piece = line[prefixes.length(text, line, taken + 1):]
-        if not piece.strip() or len(line) > width + 2 or not _MEMORY_FIELD.match(piece):
+        if not piece.strip() or len(line) > width + 2 or not _FIELD_GOES_ON.match(piece):
             break
+        number = _ITS_NUMBER.search(whole[-20:])    # printed with a fraction: without one it goes on
+        cut = number and piece[0] in "0123456789." and ("|" in piece or "." not in number.group())
         before, after = (sum(1 for _ in fields.pairs(part[place:].lstrip(" |"))) for part in (whole, whole + piece))
-        number = _MEMORY_NUMBER.search(whole[-20:])    # printed with a fraction: without one it goes on
-        if after <= before and not (number and piece[0] in "0123456789." and ("|" in piece or "." not in number.group())):
+        if not cut and (after <= before or not (_HALF_FIELD.search(whole[-90:]) or piece.lstrip()[0] in "|:")):
             break
         whole += piece
         taken += 1

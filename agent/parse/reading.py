@@ -69,6 +69,8 @@ def read_block(block: bytes, scanner: scan.Scanner, memory: Memory,
     (a storm of one fault is cut short by its caller). ``spans``: where in the block lines of interest are,
     if that is known already.
     """
+    if b"\xc2" in block:    # one byte is found sooner; a page's blanks: two bytes for two, so that all places stay
+        block = block.replace(b"\xc2\xa0", b"  ")
     found: List[Found] = []
     unneeded: List[Found] = []    # told by DeepSpeed's own lines, which count only where the trainer prints none
     newlines, counted, joined_to = 0, 0, 0

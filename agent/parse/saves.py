@@ -8,9 +8,10 @@ began. Never raises. The iteration is None where the line does not say it.
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, Optional, Pattern, Tuple
+from typing import Any, Dict, Optional, Pattern, Sequence, Tuple
 
-from agent.parse.text import printed_time
+from agent.parse import prefixes
+from agent.parse.text import kept, printed_time
 
 _N = r"[ \t]{1,20}([0-9]{1,15})"
 _RULES: Tuple[Tuple[str, str, Pattern[str]], ...] = (
@@ -57,10 +58,35 @@ _NUMBERED = re.compile(r"(?:checkpoint-|global_step_?|iter_|step[-_=])([0-9]{1,1
 # One rank's file of an iteration below the directory that is saved to.
 _OF_RANK = re.compile(r"/iter_[0-9]{7,15}/mp_rank_[^/]{1,40}/[^/]{1,200}\Z")
 
+# The rest of a path that a terminal broke, and what may stand behind it.
+_PATH_GOES_ON = re.compile(r"(?=\S{0,400}[/_.0-9-])[^\s\[\]()|:'\"<>]{1,400}(?: (?:\[ ?t .{0,99}|in [\w.-]{1,40} format|at iteration .{0,40}|\(.{0,400}))?\s{0,9}\Z")
+_PATH_ENDS = re.compile(r"/[^\s\[\]()|:'\"<>]{0,400}\Z")
+
 ANCHORS = ("fully saved ", "fully loaded ", "async checkpoint save", "finalized successfully",
            "saving model to", "Saving the checkpoint", "Saving a full checkpoint", "Saving a model", "Finished saving the", "Finished loading the", "Saving model checkpoint to",
            "Continuing training from", "...Saving ckpt...", "local_global_step_folder", "save checkpoint", "save the checkpoint", "save a checkpoint",
            "is about to be saved", "is ready now", "Setting global step to", "aving checkpoint", "saving the checkpoint", "checkpoint save failed")
+
+
+def joined(text: str, following: Sequence[str], beside: Sequence[str]) -> Tuple[str, int]:
+    """(a line that ends in a path, with what a terminal wrapped of it put back, how many of the following lines that took).
+
+    ``beside``: lines near it. None of a terminal's lines is longer than one that was wrapped.
+    """
+    whole, taken = kept(text), 0
+    width = len(whole)
+    if not 60 <= width <= 1000 or not _PATH_ENDS.search(whole[-402:]) or any(len(line) > width + 1 for line in beside):
+        return text, 0
+    for line in following:
+        line = kept(line)
+        piece = line[prefixes.length(text, line, taken + 1):]
+        if not _PATH_GOES_ON.match(piece):
+            break
+        whole += piece
+        taken += 1
+        if len(line) < width - 1 or not _PATH_ENDS.search(whole[-402:]):
+            break
+    return (whole, taken) if taken else (text, 0)
 
 
 def event(text: str) -> Optional[Dict[str, Any]]:

@@ -12,7 +12,7 @@ import re
 from typing import AbstractSet, Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from agent.catalogue.loader import Signature, load
-from agent.parse import frequency, stubs, training
+from agent.parse import frequency, prefixes, stubs, training
 from agent.parse.anchors import Search
 from agent.parse.text import NO_RANK, clean, named_place, printed_time
 
@@ -182,6 +182,9 @@ def _groups(signature: Signature, text: str) -> Optional[Dict[str, str]]:
     """The named groups the signature reads from the line; None where the line is not its."""
     assert signature.pattern is not None
     found = signature.pattern.search(text)
+    if found is None and (signature.pattern.pattern[0] == "^" or "|^" in signature.pattern.pattern):    # a line's beginning is its own text's
+        begins = prefixes.behind(text)
+        found = signature.pattern.search(text[begins:]) if begins else None
     return None if found is None else {name: value for name, value in found.groupdict().items() if value is not None}
 
 

@@ -10,6 +10,7 @@ import json
 import re
 from typing import Dict, Optional
 
+from agent.parse import prefixes
 from agent.parse.times import printed_time
 
 __all__ = ["NO_RANK", "clean", "kept", "label", "named_place", "printed_time", "unboxed", "uncoloured", "unstamped"]
@@ -90,7 +91,7 @@ def named_place(text: str) -> Dict[str, int]:
             if 0 <= int(found.group(3)) < NO_RANK:
                 place["rank"] = int(found.group(3))
         else:
-            pid = _PLOG.match(text) or _RAY.match(text)
+            pid = _PLOG.match(text) or (_PLOG.match(text[prefixes.behind(text):]) if "):2" in text else None) or _RAY.match(text)
             if pid:
                 place["pid"] = int(pid.group(1))
     if "[" in text:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import List, Optional, Tuple
 
-from agent.parse import asides, bars, dicts, megatron, prefixes, scan, steps
+from agent.parse import asides, bars, dicts, megatron, prefixes, saves, scan, steps
 from agent.parse.text import clean, unboxed
 
 _ITERATION = re.compile(rb"teration[ \t:=]{1,40}[0-9]")
@@ -21,9 +21,14 @@ def whole(raw: str, block: bytes, end: int) -> Tuple[str, int]:
         following, ends = lines_from(block, end)
         text, taken = dicts.joined(raw, following)
         return text, ends[taken - 1] if taken else end
+    if ("heckpoint" in raw or "uccessfully " in raw) and saves.event(clean(raw)) is not None:
+        following, ends = lines_from(block, end)
+        above = block[max(0, end - len(raw) - 4000):max(0, end - len(raw))].decode("utf-8", "replace").split("\n")[-6:-1]
+        text, taken = saves.joined(raw, following, [clean(line) for line in above[1:] + following])
+        return (text, ends[taken - 1]) if taken else (raw, end)
     if "teration" not in raw:
         text = clean(raw)
-        join = steps.joined if steps.begins(text) else bars.joined if bars.is_open(text) else None
+        join = asides.joined if "time (ms)" in raw else steps.joined if steps.begins(text) else bars.joined if bars.is_open(text) else None
         if join is None:
             return raw, end
         following, ends = lines_from(block, end)
@@ -33,7 +38,7 @@ def whole(raw: str, block: bytes, end: int) -> Tuple[str, int]:
     if raw.rstrip().endswith("|") and not _may_go_on(raw, block, end):
         return raw, end
     following, ends = lines_from(block, end)
-    text, taken = (asides.joined if "memory (" in raw else megatron.joined)(raw.rstrip("\n"), following)
+    text, taken = (asides.joined if "memory (" in raw or ("time (ms)" in raw and not megatron.counts(raw)) else megatron.joined)(raw.rstrip("\n"), following)
     return text, ends[taken - 1] if taken else end
 
 

@@ -32,6 +32,7 @@ from agent.parse import (
     pickled,
     prefixes,
     reading,
+    saves,
     scan,
     steps,
     wrapped,
@@ -115,6 +116,7 @@ MADE: Dict[str, Parser] = {
     "bars.joined": lambda data: bars.joined(_text(data).partition("\n")[0], _text(data).split("\n")[1:]),
     "pasted.listed": lambda data: pasted.listed(_text(data).splitlines(True)),
     "pasted.without_margin": lambda data: pasted.without_margin(_text(data).splitlines(True)),
+    "saves.joined": lambda data: saves.joined(_text(data).partition("\n")[0], _text(data).split("\n")[1:], []),
     "asides.joined": lambda data: asides.joined(_text(data).partition("\n")[0], _text(data).split("\n")[1:]),
     "steps.joined": lambda data: steps.joined(_text(data).partition("\n")[0], _text(data).split("\n")[1:]),
     "dicts.joined": lambda data: dicts.joined(_text(data).partition("\n")[0], _text(data).split("\n")[1:]),
@@ -176,7 +178,7 @@ def stale() -> List[str]:
     """Names in MADE and EXEMPT that are no longer there."""
     there = set(public())
     return [name for name in EXEMPT if name not in there] + [
-        name for name in MADE if not name.startswith("catalogue.") and name not in ("scan.faults", "fields.filled", "checkpoint.survey") and name not in there]
+        name for name in MADE if not name.startswith("catalogue.") and name not in ("scan.faults", "fields.filled", "checkpoint.survey", "pasted.listed", "pasted.without_margin") and name not in there]
 
 
 def _plain(function: Callable[..., Any]) -> Parser:

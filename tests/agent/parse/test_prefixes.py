@@ -35,7 +35,10 @@ def test_a_wrapped_record_with_carriage_returns_goes_on_in_the_next_block() -> N
 
 
 EACH = ["[rank3]: ", "[default7]:", "[default7]:[rank3]: ", "2025-03-01T10:00:00.12345678%dZ ", "2025-03-01T10:00:0%d.1Z stdout F ", " 12: ", "trainer-1  | ", "[1,3]<stdout>:", "node-1: ",
-        "(WorkerDict pid=4112, ip=10.0.0.3) ", "2025-09-05 16:08:1%d,123 - INFO - ", "[2025-09-05 16:08:1%d] ", "[pod/train-worker-0/pytorch] ", "1%d:", "    1%d\t", "10.0.0.1: "]
+        "(WorkerDict pid=4112, ip=10.0.0.3) ", "2025-09-05 16:08:1%d,123 - INFO - ", "[2025-09-05 16:08:1%d] ", "[pod/train-worker-0/pytorch] ", "1%d:", "    1%d\t", "10.0.0.1: ",
+        "Nov 22 10:00:0%d node7 train[812]: ", "2025-03-01T10:00:0%d+08:00 node7 train[812]: ", "<14>1 2025-03-01T10:00:00.%dZ node7 train 812 - - ", "1740800000.12345%d node7 train[812]: ",
+        "2025-03-01 10:00:00.12%d | INFO     | __main__:run:12 - ", "2025-03-01 10:00:00,12%d INFO [train.py:12] ", "I0301 10:00:00.12345%d   812 train.cc:12] ", "2025-03-01 10:00:0%d +0800 CST ",
+        "10:00:0%d ", "stderr: ", "train.log:1%d:", "train.log:", "train\tRUN\t2025-03-01T10:00:00.123456%dZ ", "2025-03-01T10:00:00.12345%dZ 00O ", "> ", "INFO:root:", "[2025-03-01T10:00:00.12%dZ] "]
 
 
 @pytest.mark.parametrize("width", [60, 100, 132, 200])
@@ -98,3 +101,47 @@ def test_a_record_behind_the_hole_of_a_log_that_was_cut_while_written() -> None:
     (found,) = reading.read_block(b"x\n" + b"\0" * 200_000 + RECORD.encode(), SCANNER, {})
     assert (found.kind, found.data) == read(RECORD.encode())[0]
     assert (found.offset, found.line) == (2, 1)
+
+
+BEFORE = [one % 1 if "%" in one else one for one in EACH]
+INFORMING = [one for one in BEFORE if "INFO" in one or one.startswith("I0")]
+
+
+@pytest.mark.parametrize("prefix", [one for one in BEFORE if one not in INFORMING])
+@pytest.mark.parametrize("line, rule", [
+    ("ValueError: no such thing", "python-exception"), ("ModuleNotFoundError: No module named 'megatron'", "module-not-found"), ("KeyboardInterrupt", "keyboard-interrupt"),
+    ("[ERROR] HCCL(77,python):2025-03-01-10:00:00.123.456 [a.cc:1][78]something went wrong", "cann-plog-error")])
+def test_a_fault_that_begins_a_line_behind_what_stands_before_it(line: str, rule: str, prefix: str) -> None:
+    assert [fault["rule"] for fault in SCANNER.faults(prefix + line)] == [rule]
+
+
+@pytest.mark.parametrize("prefix", INFORMING)
+def test_what_a_logger_calls_information_is_no_exception(prefix: str) -> None:
+    assert SCANNER.faults(prefix + "ValueError: no such thing") == []
+
+
+def test_a_page_s_blanks() -> None:
+    assert read(RECORD.replace("  ", "\u00a0 ").encode()) == read(RECORD.encode())
+
+
+SAVE = "  successfully saved checkpoint from iteration    2500 to /data/runs/gpt-13b/attempt_2/checkpoints/all/of/them/in/one/place/iter [ t 1/2, p 1/1 ]\n"
+
+
+@pytest.mark.parametrize("width", [72, 80, 100, 120])
+def test_a_path_that_was_wrapped(width: int) -> None:
+    ((_, whole),) = read(SAVE.encode())
+    broken = "".join(SAVE[at:at + width].rstrip("\n") + "\n" for at in range(0, len(SAVE), width))
+    assert [data["path"] for _, data in read(("x" * width + "\n" + broken).encode())] == [whole["path"]]
+
+
+@pytest.mark.parametrize("after", ["done\n", "Traceback (most recent call last):\n", "  more\n", "[2025-09-05 16:08:14] x/y\n", "/a/line/of/its/own is longer than what stands above it, so that nothing broke it there: " + "x" * 80 + "\n"])
+def test_a_path_ends_with_its_line(after: str) -> None:
+    line = "saving checkpoint at iteration    2500 to /data/runs/gpt-13b/attempt_2/checkpoints/all/of/them\n"
+    assert [data["path"] for kind, data in read((line + after).encode()) if kind == "checkpoint"] == [line.strip().rpartition(" ")[2]] * (2 if "Trace" in after else 1)
+
+
+@pytest.mark.parametrize("width", [60, 80, 90, 100])
+def test_a_line_of_timers_that_was_wrapped(width: int) -> None:
+    line = "time (ms) | forward-compute: 713.96 | backward-compute: 1222.63 | optimizer-inner-step: 173.52 | batch-generator: 12.50"
+    broken = "".join(line[at:at + width] + "\n" for at in range(0, len(line), width)) + " iteration 5/ 9 | lm loss: 2.5 |\n"
+    assert read(broken.encode()) == read((line + "\n iteration 5/ 9 | lm loss: 2.5 |\n").encode())

@@ -185,6 +185,8 @@ def filled(found: Iterable[Pair]) -> Tuple[Dict[str, Any], int]:
             data[field] = value
             count += 1
             continue
+        if unit == "T" and short == "throughput":    # MindFormers: operations a second and device
+            field, kind = "tflops", _TERA
         if not field and short.startswith("train/lr("):    # verl: "train/lr(1e-3):0.01" is 0.01 thousandths
             field, value = "learning_rate", _scaled(value, name[name.find("(") + 1:].rstrip(")"))
         if field == "lm_loss":

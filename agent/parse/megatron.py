@@ -23,6 +23,8 @@ JOIN_LIMIT = 6
 # "[INFO|DP=0|PP=0|TP=0|host]: iteration: 991 / 1000 | consumed_tokens: 634K | ..." (nanotron)
 _COUNTED = re.compile(r"(?<![A-Za-z0-9_/-])([Ii]teration|[Ii]ter|[Ss]tep)[ \t:=]{0,40}\[?[ \t]{0,20}([0-9]{1,15})[ \t]{0,20}/[ \t]{0,20}"
                       r"([0-9]{1,15})(?![0-9/.%])")
+# "{ step:[    1/   10], loss: N/A (non-last PP stage, refer to last stage for real loss), per_step_time:    710ms, ..." (MindFormers of 2026)
+_ELSEWHERE = re.compile(r"loss: N/A \([^()|]{0,200}\),? ?")
 # "Training epoch 1, iteration 0/999 | lr: 2.999e-06 | ... | global_step: 19 |" (NeMo): counted within the epoch
 _EPOCH = re.compile(r"[Ee]poch:? {0,4}([0-9]{1,9}),? {0,4}$")
 # "Evaluating iter 1/5" and the like count something else.
@@ -72,9 +74,12 @@ def _counts(text: str) -> List[Match[str]]:
 def _iteration(match: Match[str], prefix: str, rest: str) -> Optional[Dict[str, Any]]:
     if prefix.rstrip(" \t:]")[-1:] in _OTHER_ENDS and _OTHER_COUNT.search(prefix[-40:]):
         return None
+    elsewhere = _ELSEWHERE.search(rest) if "N/A (" in rest else None
+    if elsewhere:
+        rest = rest[:elsewhere.start()] + rest[elsewhere.end():]
     timers = rest.find("time (ms) |")    # glued on
     data, count = fields.filled(fields.pairs((rest if timers < 0 else rest[:timers]).lstrip(" \t:,")))
-    if not count or (match.group(1).lower() != "iteration" and data["lm_loss"] is None):
+    if not count or (match.group(1).lower() != "iteration" and data["lm_loss"] is None and elsewhere is None):
         return None
     iteration, total = int(match.group(2)), int(match.group(3))
     data.update(iteration=iteration, total=total, time=printed_time(prefix, last=True))

@@ -56,6 +56,10 @@ def test_our_own_iteration_line() -> None:
     ("迭代 10/100 | 损失 (lm loss): 2.5 | grad norm(梯度范数): 1.5 |", {"iteration": 10, "total": 100, "lm_loss": 2.5, "grad_norm": 1.5}),
     (" iteration 5/ 9 | lm loss: nan | grad norm: inf | loss scale: 1.0 | g      rad norm: -inf |",
      {"lm_loss": "nan", "grad_norm": "-inf"}),
+    ("{ step:[    4/   60], loss:   9.250000, per_step_time:    700ms, load_balancing_loss:   1.125000, lr: 1.000000e-05, grad_norm:   2.500000, throughput:  25.50T }",
+     {"iteration": 4, "total": 60, "lm_loss": 9.25, "elapsed_ms": 700.0, "grad_norm": 2.5, "tflops": 25.5, "extra": {"load_balancing_loss": 1.125}}),
+    ("2026-01-02 10:00:00,123 - [mindformers/a.py:1] - INFO - { step:[    4/   60], loss: N/A (non-last PP stage, refer to last stage for real loss), per_step_time:    700ms, lr: 1.000000e-05 }",
+     {"iteration": 4, "lm_loss": None, "elapsed_ms": 700.0, "learning_rate": 1e-05, "extra": {}, "time": "2026-01-02T10:00:00.123"}),
     ("[INFO|DP=0|PP=0|TP=0]: iteration: 12 / 950 | elapsed_time_per_iteration_ms: 2.5K | tokens_per_sec_per_gpu: 1.5K | lm_loss: 2.5 |", {"elapsed_ms": 2500.0, "tokens_per_s_per_device": 1500.0}),
     ("\x1b[32m iteration 5/ 9 \x1b[0m| lm loss: 2.5 |", {"lm_loss": 2.5}),
 ])

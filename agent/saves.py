@@ -29,12 +29,23 @@ class Saves:
         self._home = home
         self._seen: dict[tuple[str, str], Any] = {}
         self._told: dict[tuple[str, str], dict[str, Any]] = {}
+        self._open: set[str] = set()
+        """Attempts that were open at the last look: one that has ended since, perhaps with a save, is looked at once more."""
+        self._last: set[str] = set()
+        """Attempts of which the last look was that once more."""
 
     def look(self) -> list[dict[str, Any]]:
-        """One look at every open attempt's directory; records of kind ``saves``."""
-        records, known = [], set()
+        """One look at the directory of every attempt that is open, or was at the last look; records of kind ``saves``."""
+        records, known, still = [], set(), set()
+        self._last.clear()
         for pointer in attempts.load_all(self._home.attempts):
-            folder = "" if pointer.closed or pointer.ended or not pointer.has("shim.json") else directory_of(pointer)
+            if not (pointer.closed or pointer.ended):
+                still.add(pointer.attempt)
+            elif pointer.attempt in self._open:
+                self._last.add(pointer.attempt)
+            else:
+                continue
+            folder = directory_of(pointer) if pointer.has("shim.json") else ""
             if not folder:
                 continue
             place = (pointer.attempt, folder)
@@ -44,6 +55,7 @@ class Saves:
             if self._is_news(place, data):
                 self._told[place] = data
                 records.append(wire.record("saves", clock.wall_s(), clock.mono_s(), data, "saves:%s:%s" % place))
+        self._open = still
         for place in set(self._seen) - known:
             self._seen.pop(place, None)
             self._told.pop(place, None)
@@ -52,6 +64,7 @@ class Saves:
     def forget(self) -> None:
         """What was returned last could not be stored: tell it again."""
         self._told.clear()
+        self._open |= self._last
 
     def _scan(self, place: tuple[str, str], folder: str, parts: bool) -> dict[str, Any]:
         # A tree of a thousand rank directories is read only when something in it has changed.

@@ -48,6 +48,21 @@ def test_a_save_is_told_when_it_is_begun_and_when_it_is_whole_and_not_in_between
     assert len(saves.look()) == 1
 
 
+def test_what_an_attempt_saved_last_is_looked_at_after_its_end_and_then_no_more(place: Path) -> None:
+    home = Home(str(place / "state"))
+    saves = Saves(home)
+    saves.look()
+    save(place / "ckpt", 10)
+    track(place / "ckpt", "10")
+    attempt.save(home.attempts, Pointer({"job": "j", "attempt": "a", "dir": str(place / "attempt"), "closed": True}))
+    (last,) = saves.look()
+    assert last["data"]["resume_from"] == 10
+    saves.forget()
+    assert [record["data"]["resume_from"] for record in saves.look()] == [10], "it could not be stored, and is told again"
+    save(place / "ckpt", 20)
+    assert saves.look() == [] and Saves(home).look() == []
+
+
 def test_only_attempts_that_began_and_have_a_directory_are_looked_at(place: Path) -> None:
     home = Home(str(place / "state"))
     (place / "attempt" / "job.json").write_text('{"checkpoint": {"dir": "relative"}}')

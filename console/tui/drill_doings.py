@@ -88,7 +88,7 @@ class DrillDoings(TimeDoings):
         elif node not in app.feed.state.nodes:
             app.tell(say("no node is called {name}", name=node), "warn")
         elif app.options.shell is None:
-            app.tell(say("no shells from here"), "warn")
+            app.tell(say("no shell here: simulated nodes and a replay have none"), "warn")
         else:
             outside.shell(app, node, app.options.shell(node))
 

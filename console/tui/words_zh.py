@@ -76,7 +76,7 @@ WORDS: Mapping[str, str] = {
     "next in about ": "下次约 ", "no fault seen": "未见故障", "no filter": "无过滤", "no finite value here": "此处无有限值", "no iteration yet": "尚无迭代", "no job is known": "未知任何作业",
     "no job: start one with rankdeck launch JOB.yaml": "没有作业：用 rankdeck launch JOB.yaml 启动", "no line passes the filter": "没有行通过过滤",
     "no log of {word} in the newest round": "最新一轮没有 {word} 的日志", "no log yet": "尚无日志", "no node has been heard of yet": "尚无节点消息",
-    "no node is called {name}": "没有名为 {name} 的节点", "no node matches the filter": "没有节点符合过滤条件", "no ranks yet": "尚无 rank", "no shells from here": "此处不能打开 shell",
+    "no node is called {name}": "没有名为 {name} 的节点", "no node matches the filter": "没有节点符合过滤条件", "no ranks yet": "尚无 rank", "no shell here: simulated nodes and a replay have none": "此处不能打开 shell：模拟节点和回放没有 shell",
     "no such command; ? lists all": "没有此命令；? 列出全部", "no such metric: {name}": "没有此指标：{name}", "nobody has changed anything": "无人做过变更", "node": "节点",
     "nodes by {what}": "节点按 {what} 排序", "not TCSS": "不是 TCSS", "not found": "未找到", "not written: {why}": "未写入：{why}", "note": "备注",
     "nothing has failed in the newest attempt": "最新一次尝试没有出错", "nothing has happened yet": "尚无事件", "nothing is marked; m marks": "没有标记；m 加标记",

@@ -197,7 +197,7 @@ def _by_manifest(folder: Folder, number: Optional[int], tracker: Optional[int]) 
     if manifest.MANIFEST_NAME in folder.files:
         try:
             written = json.loads(folder.whole(manifest.MANIFEST_NAME, 16 << 20).decode("utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             verdict.problems.append("its manifest cannot be read")
             return verdict
         if not isinstance(written, dict):

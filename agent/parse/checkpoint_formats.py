@@ -10,8 +10,10 @@ Refuses to find iterations or to weigh one against another (``checkpoint``).
 
 from __future__ import annotations
 
+import functools
 import io
 import json
+import operator
 import re
 import struct
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
@@ -24,6 +26,8 @@ Read = Callable[[str, int, int], bytes]
 TABLE_LIMIT = 64 << 20
 """A table of contents larger than this is searched for names, not read."""
 TEXT_LIMIT = 8 << 20
+FILES_MAX = 1 << 17
+"""More files or directories of one kind than any save has. A list of all that a number in a name asks for has an end there."""
 
 _MP_RANK = re.compile(r"mp_rank_(\d{2,})(?:_(\d{3,}))?(?:_(\d{3,}))?\Z")
 _SHARD = re.compile(r"__(\d{1,6})_(\d{1,4})\.distcp\Z")
@@ -89,6 +93,13 @@ class Verdict:
             return self.good or "every file that belongs to it is there and whole"
         more = len(self.problems) - 1
         return self.problems[0] + (" (and %d more)" % more if more else "")
+
+    def can_be(self, number: int) -> bool:
+        """Whether so many files of a kind can be meant; else it is noted that a number in a name is none of a run's."""
+        if number <= FILES_MAX:
+            return True
+        self.problems.append("a number in a name is too large: %d of a kind would have to be there" % number)
+        return False
 
     def missing(self, names: List[str], of: int, what: str = "files", ending: str = "") -> None:
         """Note what is not there; ``ending``: of the files' names, where ``names`` leave it out."""
@@ -167,7 +178,7 @@ def judge_legacy(folder: Folder) -> Verdict:
         said = [tp] + ([pp] if pp > 1 else []) + ([ep] if ep and ep > 1 else [])
         if len(said) == width:
             sizes = [max(one, other) for one, other in zip(sizes, said)]
-    expected = [""]
+    expected = [""] if verdict.can_be(_product(sizes)) else []
     for axis, size in enumerate(sizes):
         expected = [("%s_%03d" % (head, at)) if axis else "mp_rank_%02d" % at for head in expected for at in range(size)]
     verdict.layout.update(tp=tp or sizes[0], pp=pp or (sizes[1] if width > 1 else 1), ep=ep or (sizes[2] if width > 2 else None),
@@ -192,6 +203,8 @@ def _without_optimizers(folder: Folder, ranks: Dict[str, Tuple[int, ...]], verdi
     if not parts or any(folder.inside(name).files.keys() - {"optim.pt"} for name in parts):
         return ranks
     count = 1 + max(ranks[name][-1] for name in parts)
+    if not verdict.can_be(count * len(models)):
+        count = 0
     names = ["%s_%03d/optim.pt" % (name, at) for name in sorted(models) for at in range(count)]
     verdict.missing([name for name in names if name not in folder.files], len(names), "parts of the optimizer")
     return {name: place for name, place in ranks.items() if name not in parts}
@@ -229,6 +242,8 @@ def _hold_against_table(folder: Folder, shards: List[str], verdict: Verdict) -> 
                 if match:
                     rank, part = int(match.group(1)), int(match.group(2))
                     last[rank] = max(last.get(rank, 0), part)
+            if not verdict.can_be(max(last, default=-1) + 1 + sum(last.values())):
+                last = {}
             ends = {"__%d_%d.distcp" % (rank, part): 1 for rank in range(max(last, default=-1) + 1) for part in range(last.get(rank, 0) + 1)}
         if ends is None:
             verdict.problems.append(".metadata is torn: not a whole pickle")
@@ -308,14 +323,18 @@ def judge_deepspeed(folder: Folder) -> Verdict:
     models = sorted(int(match.group(1)) for match in (re.match(r"mp_rank_(\d+)_model_states\.pt\Z", name) for name in folder.files) if match)
     zero = sorted((int(match.group(1)), int(match.group(2))) for match in map(_ZERO.match, folder.files) if match)
     if models:
-        verdict.missing(["mp_rank_%02d_model_states.pt" % at for at in range(models[-1] + 1) if at not in models], models[-1] + 1, "model states")
+        there = set(models)
+        if verdict.can_be(models[-1] + 1):
+            verdict.missing(["mp_rank_%02d_model_states.pt" % at for at in range(models[-1] + 1) if at not in there], models[-1] + 1, "model states")
         verdict.layout["tp"] = models[-1] + 1
     elif not any(name.startswith(("layer_", "zero_pp_rank_")) and "model" in name for name in folder.files):
         verdict.problems.append("no model states")
     if zero:
         ranks, parts = max(one for one, _ in zero) + 1, sorted({part for _, part in zero})
-        absent = ["zero_pp_rank_%d_mp_rank_%02d" % (one, part) for part in parts for one in range(ranks) if (one, part) not in set(zero)]
-        verdict.missing(absent, ranks * len(parts), "optimizer states", "_optim_states.pt")
+        known = set(zero)
+        if verdict.can_be(ranks * len(parts)):
+            absent = ["zero_pp_rank_%d_mp_rank_%02d" % (one, part) for part in parts for one in range(ranks) if (one, part) not in known]
+            verdict.missing(absent, ranks * len(parts), "optimizer states", "_optim_states.pt")
     verdict.problems += damage(folder, list(folder.files), verdict.unread)
     return verdict
 
@@ -363,12 +382,16 @@ def _grid(folder: Folder, pattern: "re.Pattern[str]", verdict: Verdict) -> List[
     places = {name: tuple(int(part) for part in match.groups()) for name in folder.names() for match in [pattern.match(name)] if match}
     sizes = [1 + max(place[axis] for place in places.values()) for axis in range(len(next(iter(places.values()))))]
     labels = ("tp", "ep", "fsdp")
-    expected = [""]
+    expected = [""] if verdict.can_be(_product(sizes)) else []
     for axis, size in enumerate(sizes):
         expected = ["%s%s%s%d" % (head, "_" if head else "", labels[axis], at) for head in expected for at in range(size)]
     verdict.layout.update(dict(zip(labels, sizes)))
     verdict.missing([name for name in expected if name not in places], len(expected), "shard directories")
-    return [name for name in expected if name in places]
+    return [name for name in expected if name in places] or sorted(places)
+
+
+def _product(sizes: List[int]) -> int:
+    return functools.reduce(operator.mul, sizes, 1)
 
 
 def torch_arguments(folder: Folder, name: str) -> Optional[Dict[str, Any]]:
@@ -461,7 +484,7 @@ def _safetensors(folder: Folder, name: str, size: int) -> str:
     try:
         header = json.loads(folder.read(name, 8, length).decode("utf-8"))
         end = max([tensor["data_offsets"][1] for key, tensor in header.items() if key != "__metadata__"], default=0)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (ValueError, RecursionError, KeyError, TypeError, IndexError, AttributeError):
         return "is no safetensors file"
     return "" if size >= 8 + length + end else "is cut off: %d of %d bytes" % (size, 8 + length + end)
 
@@ -469,5 +492,5 @@ def _safetensors(folder: Folder, name: str, size: int) -> str:
 def _json(folder: Folder, name: str) -> Any:
     try:
         return json.loads(folder.whole(name).decode("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -292,6 +293,29 @@ def test_reading_a_pickle_runs_nothing_and_survives_anything() -> None:
     for cut in range(len(whole)):
         assert pickled.read(whole[:cut]) is None
         pickled.read(whole[:cut] + b"\xff" + whole[cut + 1:])
+
+
+@pytest.mark.parametrize(("files", "name"), [
+    ({**legacy(), "mp_rank_999999_999999/model_optim_rng.pt": b""}, "iter_0000010"), ({"tp0_ep0_fsdp99999999/.metadata": b"x"}, "iter_0000010"),
+    ({**dcp(), ".metadata": b"{sealed}", "__999999_9999.distcp": b"x"}, "iter_0000010"), ({"mp_rank_99999999_model_states.pt": b"x"}, "global_step10"),
+    ({"mp_rank_00_model_states.pt": b"x", "zero_pp_rank_99999999_mp_rank_00_optim_states.pt": b"x"}, "global_step10"),
+    ({"actor/model_world_size_999999_rank_0.pt": b"x"}, "global_step_10")])
+def test_a_number_that_is_no_ranks_asks_for_no_list_of_all_before_it(files: Dict[str, bytes], name: str) -> None:
+    tracemalloc.start()
+    try:
+        row = one(at(name, files))
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+    assert not row["complete"] and "a number in a name is too large" in row["why"]
+
+
+@pytest.mark.parametrize("files", [
+    at("iter_0000010", {**megatron_dcp(), "rankdeck-manifest.json": b"[" * 200_000}), at("iter_0000010", {**zarr(), "a.b/.zarray": b"[" * 200_000}),
+    {"model.safetensors.index.json": b"[" * 200_000, "model-00001-of-00001.safetensors": safetensors(8)},
+    {"config.json": b"{}", "model.safetensors": struct.pack("<Q", 200_005) + b'{"a":' + b"[" * 200_000}])
+def test_json_that_is_nested_without_end_is_no_json(files: Dict[str, bytes]) -> None:
+    assert not one(files)["complete"]
 
 
 def test_nothing_and_foreign_files() -> None:

@@ -367,8 +367,8 @@ def _add_habits(add: Any) -> None:
 def _add_screen(parser: argparse.ArgumentParser) -> None:
     """What the screen can be told, live, in a replay and on the demo."""
     parser.add_argument("--layout", metavar="NAME", default="default", help="one of `rankdeck layouts` (default: default)")
-    parser.add_argument("--view", default="", choices=["", "fleet", "launch", "training", "checkpoints", "logs", "incident", "checks"], metavar="VIEW",
-                        help="begin with a view: fleet, launch, training, checkpoints, logs, incident, checks (default: the layout)")
+    parser.add_argument("--view", default="", choices=["", "fleet", "launch", "training", "checkpoints", "logs", "incident", "checks", "alarms"], metavar="VIEW",
+                        help="begin with a view: fleet, launch, training, checkpoints, logs, incident, checks, alarms (default: the layout)")
     parser.add_argument("--theme", default="", choices=["", "ansi", "dark", "light", "high-contrast", "colour-blind"], metavar="THEME",
                         help="ansi (default), dark, light, high-contrast, colour-blind; NO_COLOR outranks it")
     parser.add_argument("--lang", default="", choices=["", "en", "zh"], metavar="LANG", help="en or zh (default: by LC_ALL, LC_MESSAGES, LANG)")

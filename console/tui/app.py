@@ -240,7 +240,7 @@ class ConsoleApp(App[Ending]):
                 self.doings.hear(answer)
                 changed = True
                 continue
-            self.tell(say("{op}: {node} has it", op=answer.op, node=told(answer.node)) if answer.ok else
+            self.tell(say("{op} reached {node}", op=answer.op, node=told(answer.node)) if answer.ok else
                       say("{op} failed on {node}: {why}", op=answer.op, node=told(answer.node), why=spoken_text(answer.error)), "good" if answer.ok else "bad")
         mono, now = self.clock.mono_s(), self.clock.wall_s()
         if self.context.sheets is not None:

@@ -89,7 +89,7 @@ class Plain(PlainViews):
             if not isinstance(answer, Answer):
                 self.errands.hear(answer)
                 continue
-            self.put(say("{op}: {node} has it", op=answer.op, node=told(answer.node)) if answer.ok else
+            self.put(say("{op} reached {node}", op=answer.op, node=told(answer.node)) if answer.ok else
                      say("{op} failed on {node}: {why}", op=answer.op, node=told(answer.node), why=spoken_text(answer.error)))
         rows = node_rows(self.state, self.now)
         fleet = fleet_summary(rows)

@@ -102,7 +102,7 @@ WORDS: Mapping[str, str] = {
     "{name} is only on the screen; in text its list is shown whole": "{name} 只在界面上有；文本模式直接列出全部", "{name} refused: the console is read-only; :arm first": "{name} 已拒绝：控制台只读，请先 :arm",
     "{name}: not on this screen; key {key} has it": "{name}：不在此屏；按 {key} 查看", "{n} NPUs": "{n} NPU", "{n} attempts": "{n} 次尝试", "{n} came and went unseen": "{n} 行未及显示",
     "{n} iterations": "{n} 次迭代", "{n} lines": "{n} 行", "{n} marked": "{n} 个标记", "{n} nodes": "{n} 节点", "{n} of {all} lines": "{n}/{all} 行",
-    "{n} of {all} ranks merged": "合并 {n}/{all} 个 rank", "{op} failed on {node}: {why}": "{node} 上 {op} 失败：{why}", "{op}: {node} has it": "{op}：{node} 已收到",
+    "{n} of {all} ranks merged": "合并 {n}/{all} 个 rank", "{op} failed on {node}: {why}": "{node} 上 {op} 失败：{why}", "{op} reached {node}": "{op}：{node} 已收到",
     "{up}/{all} nodes up": "{up}/{all} 节点在线", "{word}: expected one of {words}": "{word}：应为 {words} 之一", "{w} × {h} at least": "至少 {w} × {h}",
     "✓ OK  ! warning  ✗ alarm  ? unknown": "✓ 正常  ! 告警  ✗ 严重  ? 未知", "✗ {n} alarm": "✗ {n} 严重", "✗ {n} in trouble": "✗ {n} 异常",
     # Words of the views: states, links, roles, phases.

@@ -39,7 +39,7 @@ HELP: Mapping[str, str] = {
     # The screen.
     "Show the fleet on the screen. Changes nothing until armed; quitting leaves jobs running.": "在界面上显示集群。解锁前不做变更；退出后作业继续运行。",
     "job file (YAML) to show with its problems and its plan, and to launch from the screen": "作业文件（YAML）：显示其问题和计划，并可从界面启动", "one of `rankdeck layouts` (default: default)": "`rankdeck layouts` 之一（默认：default）",
-    "begin with a view: fleet, launch, training, checkpoints, logs, incident, checks (default: the layout)": "起始视图：fleet、launch、training、checkpoints、logs、incident、checks（默认：布局）",
+    "begin with a view: fleet, launch, training, checkpoints, logs, incident, checks, alarms (default: the layout)": "起始视图：fleet、launch、training、checkpoints、logs、incident、checks、alarms（默认：布局）",
     "ansi (default), dark, light, high-contrast, colour-blind; NO_COLOR outranks it": "ansi（默认）、dark、light、high-contrast、colour-blind；NO_COLOR 优先于它",
     "en or zh (default: by LC_ALL, LC_MESSAGES, LANG)": "en 或 zh（默认：按 LC_ALL、LC_MESSAGES、LANG）",
     "most frames a second, 0.2 to 60 (default: 10); a slow line gets fewer by itself": "每秒最多帧数，0.2 到 60（默认：10）；线路慢时自动减少",

@@ -1,8 +1,8 @@
-"""Runs the agent's tests under the oldest and the newest Python it is meant for. Usage: agent_pythons.py [PYTEST-ARG...]
+"""Runs the agent's tests under the oldest and the newest Python it is meant for. Usage: agent_pythons.py [--prepare | PYTEST-ARG...]
 
 The agent runs with whatever Python a node has. Each interpreter found gets a small virtual environment in
 ``.venv-agent/`` with pytest and nothing of the console's. One that is not found is named and passed over:
-there is no way to install Python 3.7 that works everywhere.
+there is no way to install Python 3.7 that works everywhere. ``--prepare`` makes the environments and runs nothing.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ def main(arguments: list[str]) -> int:
                 print(f"SKIPPED: no Python {name} on this machine; the agent was not tried under it", flush=True)
                 continue
             inside = environment(version, python)
+            if arguments == ["--prepare"]:
+                continue
             for part in [arguments] if arguments else parts():
                 # Not pyproject.toml: its options belong to plugins that are not installed here.
                 command = [str(inside), "-m", "pytest", "-c", "tests/agent/floor.ini", "--rootdir", ".", "--confcutdir", ".", *part]

@@ -133,14 +133,14 @@ def test_help_in_chinese_hangs_behind_its_key() -> None:
 
 
 def test_a_folded_save_is_made_of_saves_alone() -> None:
-    from console.tui.widgets.incident import _folded
+    from console.tui.widgets.incident import folded
 
     state = scene.full_feed().state
     assert state.current is not None
     rows = timeline_rows(state, state.current)
-    assert [row.badge.text for row in _folded(rows)].count("save") == 4, "two rows of saves, each its newest and the rest"
+    assert [row.badge.text for row in folded(rows)].count("save") == 4, "two rows of saves, each its newest and the rest"
     failed = [replace(row, badge=replace(row.badge, tone="bad")) if "checkpoint 80" in row.what else row for row in rows]
-    assert [row.what for row in _folded(failed)][:3] == ["checkpoint 90 saved", "checkpoint 80 saved", "checkpoint 70 saved"]
+    assert [row.what for row in folded(failed)][:3] == ["checkpoint 90 saved", "checkpoint 80 saved", "checkpoint 70 saved"]
 
 
 async def test_a_verdict_grows_and_shrinks_with_what_there_is_to_say(monkeypatch: pytest.MonkeyPatch) -> None:

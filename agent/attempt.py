@@ -122,7 +122,7 @@ def is_live(pointer: Pointer, now: float) -> bool:
         return True
     shim = disk.read_json(pointer.path("shim.json"))
     if shim is not None:
-        return shim_lives(shim) or bool(processes.of_attempt(pointer.attempt, pointer.dir))
+        return shim_lives(shim) or command_lives(shim) or bool(processes.of_attempt(pointer.attempt, pointer.dir))
     committed = disk.read_json(pointer.path("committed.json"))
     if committed is not None:
         # Committed and not begun: its resident was killed in between, and the next one begins it or gives it up.
@@ -133,6 +133,11 @@ def is_live(pointer: Pointer, now: float) -> bool:
 def shim_lives(shim: dict[str, Any]) -> bool:
     """Whether the shim of a shim.json still runs."""
     return processes.is_alive(shim.get("pid"), shim.get("start_ticks"), shim.get("boot_id"))
+
+
+def command_lives(shim: dict[str, Any]) -> bool:
+    """Whether the command of a shim.json still runs. Its environment does not tell while it is being executed: it has none then."""
+    return processes.is_alive(shim.get("child_pid"), shim.get("child_start_ticks"), shim.get("boot_id"))
 
 
 def rounds(folder: str) -> list[tuple[int, str]]:

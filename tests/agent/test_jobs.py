@@ -113,8 +113,22 @@ def test_locks_of_an_attempt_that_ended_or_died_are_taken_over(node: Node, desk:
     with pytest.raises(Refused):
         lock(desk, "B", 2, [0])  # the shim is dead, its command is not
     os.killpg(shim["child_pid"], signal.SIGKILL)
-    until(lambda: not processes.of_attempt("A", str(folder)))
+    until(lambda: not attempts.command_lives(shim) and not processes.of_attempt("A", str(folder)))
     assert lock(desk, "B", 2, [0]) == {"locked": [0]}
+
+
+def test_a_command_that_is_just_being_executed_has_a_claim(node: Node, desk: jobs.Desk) -> None:
+    lock(desk, "A", 1, [0])
+    folder = launch(node, desk, "A", "true\n")
+    until((folder / "exit-command.json").exists)
+    (folder / "exit-command.json").unlink()
+    record = json.loads((folder / "shim.json").read_text())
+    bare = node.spawn(["sleep", "60"], env={})
+    found = processes.stat_of(bare.pid)
+    assert found is not None and processes.of_attempt("A", str(folder)) == []
+    (folder / "shim.json").write_text(json.dumps(dict(record, child_pid=bare.pid, child_start_ticks=found[3])))
+    with pytest.raises(Refused):
+        lock(desk, "B", 2, [0])
 
 
 def test_a_reused_pid_is_not_taken_for_the_shim(node: Node, desk: jobs.Desk) -> None:
@@ -297,7 +311,7 @@ def test_a_shim_that_was_killed_leaves_an_end_with_a_reason(node: Node, desk: jo
     desk.tidy()
     assert state(node, "A") == "running"  # its command runs on
     os.killpg(shim["child_pid"], signal.SIGKILL)
-    until(lambda: not processes.of_attempt("A", str(folder)))
+    until(lambda: not attempts.command_lives(shim) and not processes.of_attempt("A", str(folder)))
     desk.tidy()
     assert state(node, "A") == "exited"
     assert "without writing a record" in json.loads((folder / "exit-command.json").read_text())["why"]

@@ -22,7 +22,7 @@ from console.cli.export import listening
 from console.core.errors import FileError
 from console.lab.ports import free_port
 from tests.console.core.launch.jobs import ATTEMPT
-from tests.console.test_cli import Node, nodes, run, running  # noqa: F401 - nodes is a fixture
+from tests.console.nodes_in_process import Node, run, running
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def test_settings_stand_in_for_options_and_the_command_line_wins(own_settings: P
     assert parser.parse_args(["launch", "job.yaml"]).inventory is None, "a job file's own fleet goes first"
 
 
-def test_the_fleet_of_the_settings_is_used_where_nothing_else_names_one(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_the_fleet_of_the_settings_is_used_where_nothing_else_names_one(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
     assert run("config", "set", "inventory", "fleet.yaml") == 0
     capsys.readouterr()
     assert run("status", "--json", "--timeout", "60") == 0
@@ -173,7 +173,7 @@ def samples(text: str) -> dict[tuple[str, ...], float]:
             for family in text_string_to_metric_families(text) for sample in family.samples}
 
 
-def test_metrics_say_what_is_known_and_nothing_else(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_metrics_say_what_is_known_and_nothing_else(nodes: dict[str, Node], capsys: pytest.CaptureFixture[str]) -> None:
     running(nodes, "n0", "n1")
     nodes["n2"].down = "no route"
     assert run("export", "-i", "fleet.yaml", "--timeout", "60") == 1
@@ -188,7 +188,7 @@ def test_metrics_say_what_is_known_and_nothing_else(nodes: dict[str, Node], caps
     assert [key[1:] for key in found if key[0] == "rankdeck_job_status"] == [(ATTEMPT, "tiny", "running")]
 
 
-def test_a_file_is_written_whole_and_anew(nodes: dict[str, Node], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_file_is_written_whole_and_anew(nodes: dict[str, Node], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
     def pause(seconds: float) -> None:
@@ -201,7 +201,7 @@ def test_a_file_is_written_whole_and_anew(nodes: dict[str, Node], tmp_path: Path
     assert all(samples(text)["rankdeck_node_up", "n0"] == 1 for text in seen) and sorted(path.name for path in tmp_path.glob("*prom*")) == ["out.prom"]
 
 
-def test_a_scraper_is_served(nodes: dict[str, Node], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_a_scraper_is_served(nodes: dict[str, Node], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     port = free_port("127.0.0.1")
     got: list[str] = []
 

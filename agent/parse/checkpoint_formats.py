@@ -391,6 +391,7 @@ def _grid(folder: Folder, pattern: "re.Pattern[str]", verdict: Verdict) -> List[
 
 
 def _product(sizes: List[int]) -> int:
+    # math.prod came with Python 3.8
     return functools.reduce(operator.mul, sizes, 1)
 
 

@@ -20,7 +20,6 @@ def padded(text: str, width: int) -> str:
     return text + " " * (width - cells(text))
 
 
-
 def wrapped(text: str, width: int) -> list[str]:
     """The text in lines of at most ``width`` columns: broken at blanks and between Chinese characters, within a word only where it is wider."""
     lines: list[str] = []
